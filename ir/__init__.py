@@ -1,0 +1,51 @@
+"""The spiking graph IR: types, ops, graphs, their verifier and their text."""
+
+from spikec.ir.errors import (
+    BackendError,
+    InvalidArtifact,
+    InvalidData,
+    InvalidGraph,
+    InvalidModel,
+    ParseError,
+    PassError,
+    RangeError,
+    SpikecError,
+    UnsupportedOperator,
+    UsageError,
+)
+from spikec.ir.graph import Graph, Node, op_of, same_values
+from spikec.ir.ops import OPS
+from spikec.ir.text import parse, to_text
+from spikec.ir.types import F32, F64, SPIKE, DType, Param, TensorType, signed, spread, unsigned
+from spikec.ir.verify import verify
+
+__all__ = [
+    "F32",
+    "F64",
+    "OPS",
+    "SPIKE",
+    "BackendError",
+    "DType",
+    "Graph",
+    "InvalidArtifact",
+    "InvalidData",
+    "InvalidGraph",
+    "InvalidModel",
+    "Node",
+    "Param",
+    "ParseError",
+    "PassError",
+    "RangeError",
+    "SpikecError",
+    "TensorType",
+    "UnsupportedOperator",
+    "UsageError",
+    "op_of",
+    "parse",
+    "same_values",
+    "signed",
+    "spread",
+    "to_text",
+    "unsigned",
+    "verify",
+]

@@ -1,0 +1,169 @@
+"""The graph: frozen nodes in topological order, each with exactly one result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir.errors import InvalidGraph
+from spikec.ir.op import AttrValue, Op
+from spikec.ir.types import Param, TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation; its name is the name of its result.
+
+    Attributes:
+        name: Unique in the graph.
+        op: Name of an op in `spikec.ir.ops`.
+        inputs: Names of earlier nodes.
+        type: Type of the result, per sample and step.
+        attrs: Attribute values, by the op's schema.
+        params: Role in the op's schema to name in `Graph.params`.
+        loc: The ONNX node that it came from.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    type: TensorType
+    attrs: Mapping[str, AttrValue] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    loc: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
+        object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Node, (self.name, self.op, self.inputs, self.type, dict(self.attrs),
+                      dict(self.params), self.loc)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A network at one stage.
+
+    Attributes:
+        name: A readable name.
+        stage: `ann` (float activations), `snn` (float spiking) or `int` (integer spiking).
+        steps: Time steps T that a spiking graph was calibrated for; 0 at stage ann.
+        nodes: In topological order.
+        outputs: Names of the result nodes.
+        params: Arrays by name.
+        source: File name of the model that it came from.
+    """
+
+    name: str
+    stage: str
+    steps: int
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    params: Mapping[str, Param] = field(default_factory=dict)
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Graph, (self.name, self.stage, self.steps, self.nodes, self.outputs,
+                       dict(self.params), self.source)  # fmt: skip
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __getitem__(self, name: str) -> Node:
+        """The node called `name`; raises KeyError."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    @property
+    def by_name(self) -> dict[str, Node]:
+        """Nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The input nodes, in order."""
+        return tuple(node for node in self.nodes if node.op == "input")
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """For each node's name, the nodes that read it."""
+        readers: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers[name].append(node)
+        return readers
+
+    def array(self, node: Node, role: str) -> NDArray[Any]:
+        """The array of a node's param; raises InvalidGraph when absent or without values."""
+        name = node.params.get(role)
+        param = self.params.get(name) if name is not None else None
+        if param is None or param.array is None:
+            raise InvalidGraph(f"param '{role}' of %{node.name} has no values", loc=node.loc)
+        return param.array
+
+    def arrays(self, node: Node) -> dict[str, NDArray[Any]]:
+        """All arrays of a node's params, by role."""
+        return {role: self.array(node, role) for role in node.params}
+
+    def networkx(self) -> nx.DiGraph:
+        """The data flow as a networkx graph with `Node` objects as node data."""
+        graph = nx.DiGraph()
+        for node in self.nodes:
+            graph.add_node(node.name, node=node)
+            graph.add_edges_from((name, node.name) for name in node.inputs)
+        return graph
+
+    def with_nodes(
+        self,
+        nodes: Iterable[Node],
+        params: Mapping[str, Param] | None = None,
+        **changes: Any,
+    ) -> Graph:
+        """This graph with other nodes; params that no node names are dropped."""
+        nodes = tuple(nodes)
+        merged = {**self.params, **(params or {})}
+        used = {name for node in nodes for name in node.params.values()}
+        kept = {name: merged[name] for name in merged if name in used}
+        return replace(self, nodes=nodes, params=kept, **changes)
+
+    def with_params(self, params: Mapping[str, Param]) -> Graph:
+        """This graph with some params replaced."""
+        return replace(self, params={**self.params, **params})
+
+    def to_text(self, *, values: bool = False) -> str:
+        """The textual form; with `values`, arrays are written out too."""
+        from spikec.ir.text import to_text
+
+        return to_text(self, values=values)
+
+
+def op_of(node: Node) -> Op:
+    """The op that a node names; raises InvalidGraph for an unknown one."""
+    from spikec.ir.ops import OPS
+
+    if node.op not in OPS:
+        raise InvalidGraph(f"unknown op '{node.op}' in %{node.name}", loc=node.loc)
+    return OPS[node.op]
+
+
+def same_values(left: Graph, right: Graph) -> bool:
+    """Whether two graphs are equal and hold the same arrays, value for value."""
+    if left != right:
+        return False
+    pairs = ((param.array, right.params[name].array) for name, param in left.params.items())
+    return all(
+        (a is None and b is None)
+        or (a is not None and b is not None and np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+        for a, b in pairs
+    )

@@ -1,0 +1,35 @@
+"""Element-wise multiplication with and addition of constants."""
+
+from collections.abc import Mapping, Sequence
+
+from spikec.ir.op import Attrs, Op, Params, ParamSpec, Value, expect_spread
+from spikec.ir.types import TensorType, spread
+
+
+class Affine(Op):
+    """`y = w x + b` element by element; BatchNorm, constant arithmetic, spike amplitudes.
+
+    w and b are per tensor (), per channel (channels,) or broadcast to x. At stage int a
+    one-to-one synapse.
+    """
+
+    params = {"w": ParamSpec("factor"), "b": ParamSpec("offset", required=False)}
+    linear = True
+    weighted = True
+
+    def infer(
+        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+    ) -> tuple[int, ...]:
+        expect_spread(params, inputs[0].shape)
+        return inputs[0].shape
+
+    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+        x = inputs[0]
+        w = spread(params["w"], x.shape[1:])
+        y = x * (w if w.dtype.kind == "f" else w.astype("i8"))
+        return y + spread(params["b"], x.shape[1:]) if "b" in params else y
+
+    def synaptic_operations(
+        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+    ) -> int:
+        return inputs[0].size

@@ -1,0 +1,32 @@
+"""Fully connected synapses."""
+
+from collections.abc import Mapping, Sequence
+
+from spikec.ir.op import Attrs, Op, Params, ParamSpec, Value, expect
+from spikec.ir.types import TensorType
+from spikec.ir.windows import exact_matmul
+
+
+class Dense(Op):
+    """`y = w x + b`; x: (in,), w: (out, in), b: (out,)."""
+
+    params = {"w": ParamSpec("weights"), "b": ParamSpec("bias", required=False)}
+    linear = True
+    weighted = True
+
+    def infer(
+        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+    ) -> tuple[int, ...]:
+        x, w = inputs[0].shape, params["w"].shape
+        expect(len(w) == 2 and x == w[1:], f"weights {list(w)} do not fit {list(x)}")
+        expect("b" not in params or params["b"].shape == w[:1], "bias must be (out,)")
+        return w[:1]
+
+    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+        y = exact_matmul(inputs[0], params["w"].T)
+        return y + params["b"] if "b" in params else y
+
+    def synaptic_operations(
+        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+    ) -> int:
+        return params["w"].size

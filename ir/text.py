@@ -1,0 +1,220 @@
+"""The textual form of a graph: `parse(to_text(g)) == g` always holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from lark import Lark, Token, Transformer, v_args
+from lark.exceptions import UnexpectedInput, VisitError
+
+from spikec.ir.errors import ParseError, SpikecError
+from spikec.ir.graph import Graph, Node
+from spikec.ir.op import AttrValue
+from spikec.ir.types import DType, Param, TensorType
+from spikec.ir.verify import verify
+
+
+def to_text(graph: Graph, *, values: bool = False) -> str:
+    """Print a graph; with `values`, params are followed by their arrays."""
+    header = f"stage={graph.stage}, steps={graph.steps}"
+    if graph.source is not None:
+        header += f", source={json.dumps(graph.source)}"
+    params = [_param(name, param, values) for name, param in graph.params.items()]
+    width = max((len(node.name) for node in graph.nodes), default=0)
+    nodes = [_node(node, width) for node in graph.nodes]
+    returned = ", ".join(f"%{name}" for name in graph.outputs)
+    lines = [f"graph @{graph.name} <{header}> {{", *params, *nodes, f"  return {returned}", "}"]
+    return "\n".join(lines) + "\n"
+
+
+def _param(name: str, param: Param, values: bool) -> str:
+    text = f"  param @{name} : {param.type}"
+    return f"{text} = {_literal(param.array.tolist())}" if values and param.array is not None else text
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    return repr(value)
+
+
+def _node(node: Node, width: int) -> str:
+    inputs = ", ".join(f"%{name}" for name in node.inputs)
+    settings = [f"{role}=@{name}" for role, name in node.params.items()]
+    settings += [f"{name}={_value(value)}" for name, value in node.attrs.items()]
+    text = f"  %{node.name:<{width}} : {node.type} = {node.op}({inputs})"
+    text += f" <{', '.join(settings)}>" if settings else ""
+    return text if node.loc is None else f"{text} from {json.dumps(node.loc)}"
+
+
+def _value(value: AttrValue) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(repr, value))}]"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+@cache
+def _parser() -> Lark:
+    grammar = resources.files("spikec.ir").joinpath("grammar.lark").read_text(encoding="utf-8")
+    return Lark(grammar, parser="lalr", propagate_positions=True, maybe_placeholders=True)
+
+
+def parse(text: str, *, file: str = "<text>") -> Graph:
+    """Read and verify a graph.
+
+    Raises:
+        ParseError: with line, column and a caret under the place.
+        InvalidGraph: when the graph breaks an invariant.
+    """
+    try:
+        graph = _Builder().transform(_parser().parse(text))
+    except UnexpectedInput as error:
+        raise _at(text, file, error.line, error.column, _expected(error)) from None
+    except VisitError as error:
+        if not isinstance(error.orig_exc, SpikecError):
+            raise
+        meta = getattr(error.obj, "meta", None)
+        line, column = getattr(meta, "line", 1), getattr(meta, "column", 1)
+        raise _at(text, file, line, column, error.orig_exc.message) from None
+    assert isinstance(graph, Graph)
+    return verify(graph)
+
+
+def _expected(error: UnexpectedInput) -> str:
+    names = sorted(getattr(error, "accepts", None) or getattr(error, "allowed", None) or ())
+    spelled = {"NAME": "a name", "NUMBER": "a number", "STRING": "a string", "$END": "the end"}
+    shown = [spelled.get(name, _spelling(name)) for name in names]
+    token = getattr(error, "token", None)
+    if token is not None and token.type == "$END":
+        return f"the text ends too early; expected {' or '.join(shown)}"
+    return f"expected {' or '.join(shown)}" if shown else "unexpected character"
+
+
+def _spelling(terminal: str) -> str:
+    for definition in _parser().terminals:
+        if definition.name == terminal:
+            return f"'{definition.pattern.value}'"
+    return terminal.lower()
+
+
+def _at(text: str, file: str, line: int, column: int, message: str) -> ParseError:
+    lines = text.splitlines() or [""]
+    if line < 1:
+        line, column = len(lines), len(lines[-1]) + 1
+    shown = lines[line - 1].replace("\t", " ") if line <= len(lines) else ""
+    start = max(0, column - 60)
+    caret = " " * (column - 1 - start) + "^"
+    return ParseError(f"{message}\n  {shown[start : start + 100]}\n  {caret}",
+                      loc=f"{file}:{line}:{column}")  # fmt: skip
+
+
+def _number(token: Token) -> int | float:
+    return float(token) if any(c in token for c in ".eEin") else int(token)
+
+
+@v_args(inline=True)
+class _Builder(Transformer[Token, Any]):
+    """Builds the graph from the parse tree, bottom up."""
+
+    def number(self, token: Any) -> Any:
+        return _number(token) if isinstance(token, Token) else token
+
+    def string(self, token: Token) -> str:
+        try:
+            return str(json.loads(token))
+        except json.JSONDecodeError as error:
+            raise ParseError(f"bad string: {error.msg}") from None
+
+    def word(self, token: Token) -> bool | str:
+        return {"true": True, "false": False}.get(token, str(token))
+
+    def list(self, *items: Any) -> tuple[Any, ...]:
+        return tuple(item for item in items if item is not None)
+
+    def array(self, *items: Any) -> Any:
+        return [item for item in items if item is not None]
+
+    def type(self, name: Token, *sizes: Token | None) -> TensorType:
+        shape = [_number(size) for size in sizes if size is not None]
+        if not all(isinstance(size, int) and size > 0 for size in shape):
+            raise ParseError("a shape holds positive integers")
+        return TensorType(DType.parse(str(name)), tuple(int(size) for size in shape))
+
+    def header(self, key: Token, value: AttrValue) -> tuple[str, AttrValue]:
+        return str(key), value
+
+    def param(self, name: Token, type_: TensorType, literal: Any) -> tuple[str, Param]:
+        if literal is None:
+            return str(name), Param(type_)
+        try:
+            array = np.array(literal, dtype=np.float64 if type_.dtype.kind == "f" else np.int64)
+        except (ValueError, OverflowError):
+            raise ParseError(f"the values of @{name} do not form an array of {type_}") from None
+        if array.size == 0 or array.shape != type_.shape:
+            raise ParseError(f"the values of @{name} have shape {list(array.shape)}, not {type_}")
+        low, high = type_.dtype.bounds if type_.dtype.is_integer else (-math.inf, math.inf)
+        if array.min() < low or array.max() > high:
+            raise ParseError(f"the values of @{name} leave the range of {type_.dtype}")
+        return str(name), Param.of(array, type_.dtype)
+
+    def attr(self, key: Token, value: AttrValue) -> tuple[str, AttrValue]:
+        return str(key), value
+
+    def role(self, key: Token, name: Token) -> tuple[str, Token]:
+        return str(key), name
+
+    def ref(self, name: Token) -> str:
+        return str(name)
+
+    def refs(self, *names: str) -> tuple[str, ...]:
+        return names
+
+    def ret(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return names
+
+    def node(
+        self, name: Token, type_: TensorType, op: Token, inputs: tuple[str, ...] | None, *rest: Any
+    ) -> Node:
+        *settings, loc = rest
+        found = [setting for setting in settings if setting is not None]
+        if len({key for key, _ in found}) != len(found):
+            raise ParseError(f"%{name} sets an attribute twice")
+        return Node(
+            name=str(name),
+            op=str(op),
+            inputs=inputs or (),
+            type=type_,
+            attrs={key: value for key, value in found if not isinstance(value, Token)},
+            params={key: str(value) for key, value in found if isinstance(value, Token)},
+            loc=self.string(loc) if loc is not None else None,
+        )
+
+    def start(self, name: Token, *items: Any) -> Graph:
+        *items_, outputs = items
+        params = [item for item in items_ if isinstance(item, tuple) and isinstance(item[1], Param)]
+        headers = [item for item in items_ if isinstance(item, tuple) and item not in params]
+        if len({key for key, _ in params}) != len(params):
+            raise ParseError("a param is declared twice")
+        header: dict[str, Any] = dict(headers)
+        unknown = set(header) - {"stage", "steps", "source"}
+        if unknown or not {"stage", "steps"} <= set(header) or len(header) != len(headers):
+            raise ParseError("the header must set stage and steps, and may set source, each once")
+        if not isinstance(header["steps"], int) or not isinstance(header["stage"], str):
+            raise ParseError("stage is a word and steps an integer")
+        source = header.get("source")
+        return Graph(
+            name=str(name),
+            stage=header["stage"],
+            steps=header["steps"],
+            nodes=tuple(item for item in items_ if isinstance(item, Node)),
+            outputs=outputs,
+            params=dict(params),
+            source=None if source is None else str(source),
+        )

@@ -1,0 +1,104 @@
+"""All invariants of a graph, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from spikec.ir.errors import InvalidGraph
+from spikec.ir.graph import Graph, Node, op_of
+from spikec.ir.op import STAGES, Attr, AttrValue, Op, check_dtype
+from spikec.ir.types import TensorType
+
+_KINDS: dict[type, tuple[type, ...]] = {int: (int,), float: (float, int), bool: (bool,),
+                                        str: (str,), tuple: (tuple,)}  # fmt: skip
+
+
+def verify(graph: Graph) -> Graph:
+    """Check every invariant and return the graph.
+
+    Raises:
+        InvalidGraph: naming the node (and the ONNX node) that breaks one.
+    """
+    if graph.stage not in STAGES:
+        raise InvalidGraph(f"unknown stage '{graph.stage}'", hint=f"one of {', '.join(STAGES)}")
+    if graph.stage != "ann" and graph.steps < 1:
+        raise InvalidGraph("a spiking graph needs steps >= 1")
+    seen: dict[str, Node] = {}
+    for node in graph.nodes:
+        try:
+            _verify_node(graph, node, seen)
+        except InvalidGraph as error:
+            raise InvalidGraph(
+                f"%{node.name} = {node.op}: {error.message}", loc=error.loc or node.loc
+            ) from None
+        seen[node.name] = node
+    if not graph.outputs:
+        raise InvalidGraph("the graph returns nothing")
+    for name in graph.outputs:
+        if name not in seen:
+            raise InvalidGraph(f"returned value %{name} is not defined")
+        if graph.stage != "ann" and seen[name].op != "accumulate":
+            raise InvalidGraph(f"returned value %{name} must be a readout (accumulate)")
+    return graph
+
+
+def _verify_node(graph: Graph, node: Node, seen: Mapping[str, Node]) -> None:
+    op = op_of(node)
+    if node.name in seen:
+        raise InvalidGraph("the name is used twice")
+    if graph.stage not in op.stages:
+        raise InvalidGraph(f"not allowed at stage {graph.stage}")
+    if op.arity is not None and len(node.inputs) != op.arity:
+        raise InvalidGraph(f"takes {op.arity} inputs, not {len(node.inputs)}")
+    if op.arity is None and not node.inputs:
+        raise InvalidGraph("takes one or more inputs, not 0")
+    for name in node.inputs:
+        if name not in seen:
+            raise InvalidGraph(f"input %{name} is not defined before it")
+    _verify_attrs(op.attrs, node.attrs)
+    params = _verify_params(graph, node, op)
+    inputs = [seen[name].type for name in node.inputs]
+    if not inputs:
+        return
+    shape = op.infer(inputs, node.attrs, params)
+    if shape != node.type.shape:
+        raise InvalidGraph(f"declared {list(node.type.shape)}, inferred {list(shape)}")
+    problem = check_dtype(op, graph.stage, inputs, node.type.dtype)
+    if problem is not None:
+        raise InvalidGraph(problem)
+
+
+def _verify_attrs(schema: Mapping[str, Attr], attrs: Mapping[str, AttrValue]) -> None:
+    for name, value in attrs.items():
+        if name not in schema:
+            raise InvalidGraph(f"unknown attribute '{name}'")
+        kind = schema[name].kind
+        is_bool = isinstance(value, bool)
+        if not isinstance(value, _KINDS[kind]) or is_bool != (kind is bool):
+            raise InvalidGraph(f"attribute '{name}' must be {kind.__name__}, not {value!r}")
+    for name, attr in schema.items():
+        if name not in attrs and not attr.optional:
+            raise InvalidGraph(f"attribute '{name}' is missing")
+
+
+def _verify_params(graph: Graph, node: Node, op: Op) -> dict[str, TensorType]:
+    types = {}
+    for role, name in node.params.items():
+        if role not in op.params:
+            raise InvalidGraph(f"unknown param role '{role}'")
+        if name not in graph.params:
+            raise InvalidGraph(f"param @{name} is not declared")
+        param = graph.params[name]
+        types[role] = param.type
+        if op.params[role].units_only:
+            continue
+        if graph.stage == "int" and not param.type.dtype.is_integer:
+            raise InvalidGraph(f"param '{role}' is {param.type.dtype} at stage int")
+        if param.array is not None and param.type.dtype.kind in "iu" and param.array.size:
+            low, high = param.type.dtype.bounds
+            if int(param.array.min()) < low or int(param.array.max()) > high:
+                raise InvalidGraph(f"param '{role}' leaves its {param.type.dtype} range")
+    for role, spec in op.params.items():
+        if spec.required and role not in node.params:
+            raise InvalidGraph(f"param '{role}' is missing")
+    return types

@@ -1,0 +1,123 @@
+"""Sliding windows over the spatial axes: geometry and kernels shared by convolution and pooling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir.op import Attr, Attrs, expect
+
+WINDOW = {
+    "strides": Attr(tuple, "step of the window, per spatial axis"),
+    "pads": Attr(tuple, "zeros added: first all begins, then all ends"),
+    "dilations": Attr(tuple, "distance of taps, per spatial axis"),
+}
+
+POOL = {"kernel": Attr(tuple, "window size, per spatial axis"), **WINDOW}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where a window of `kernel` taps stands: strides, pads (begins, then ends) and dilations."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    @staticmethod
+    def of(kernel: Sequence[int], attrs: Attrs) -> Window:
+        """Read a window from a node's attributes; raises InvalidGraph for a wrong rank or sign."""
+        rank = len(kernel)
+        strides, pads, dilations = (
+            cast("tuple[int, ...]", attrs[name]) for name in ("strides", "pads", "dilations")
+        )
+        ranks_fit = len(strides) == len(dilations) == rank and len(pads) == 2 * rank
+        expect(ranks_fit, f"strides, pads and dilations must fit a window of rank {rank}")
+        expect(min((*kernel, *strides, *dilations), default=1) > 0, "window sizes must be positive")
+        expect(min(pads, default=0) >= 0, "pads must not be negative")
+        return Window(tuple(kernel), strides, pads, dilations)
+
+    def output(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """Spatial shape of the result; raises InvalidGraph when the window does not fit."""
+        rank = len(self.kernel)
+        expect(len(spatial) == rank, f"a window of rank {rank} needs {rank} spatial axes")
+        out = tuple(
+            (size + self.pads[i] + self.pads[i + rank] - d * (k - 1) - 1) // s + 1
+            for i, (size, k, s, d) in enumerate(
+                zip(spatial, self.kernel, self.strides, self.dilations, strict=True)
+            )
+        )
+        expect(min(out, default=1) > 0, f"window {list(self.kernel)} exceeds {list(spatial)}")
+        return out
+
+    def padded(self, x: NDArray[Any], fill: float = 0) -> NDArray[Any]:
+        """`x` (batch, channels, *spatial) with its pads."""
+        rank = len(self.kernel)
+        if not any(self.pads):
+            return x
+        widths = [(0, 0), (0, 0), *zip(self.pads[:rank], self.pads[rank:], strict=True)]
+        return np.pad(x, widths, constant_values=fill)
+
+    def taps(self, x: NDArray[Any], fill: float = 0) -> list[NDArray[Any]]:
+        """For each tap of the kernel (row-major), the view of `x` that it meets."""
+        out = self.output(x.shape[2:])
+        padded = self.padded(x, fill)
+        views = []
+        for tap in np.ndindex(*self.kernel):
+            index = tuple(
+                slice(t * d, t * d + s * (o - 1) + 1, s)
+                for t, d, s, o in zip(tap, self.dilations, self.strides, out, strict=True)
+            )
+            views.append(padded[(slice(None), slice(None), *index)])
+        return views
+
+
+def window_of(attrs: Attrs) -> Window:
+    """The window that a pooling node's attributes describe."""
+    return Window.of(cast("tuple[int, ...]", attrs["kernel"]), attrs)
+
+
+def exact_matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """`a @ b`; integers give the exact int64 result.
+
+    Integer sums that stay below 2^53 are exact in float64, where BLAS is fast; larger ones are
+    summed in int64.
+    """
+    if a.dtype.kind == "f" or b.dtype.kind == "f":
+        return cast("NDArray[Any]", a @ b)
+    bound = int(np.abs(a).max(initial=0)) * int(np.abs(b).max(initial=0)) * a.shape[-1]
+    if bound < 1 << 53:
+        return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+    return cast("NDArray[Any]", a.astype(np.int64) @ b.astype(np.int64))
+
+
+def convolve(x: NDArray[Any], w: NDArray[Any], window: Window, groups: int) -> NDArray[Any]:
+    """Cross-correlation as ONNX Conv defines it, without bias.
+
+    Args:
+        x: (batch, channels, *spatial).
+        w: (out channels, channels / groups, *kernel).
+        window: The geometry.
+        groups: Number of channel groups.
+
+    Returns:
+        (batch, out channels, *output spatial), exact for integers.
+    """
+    taps = window.taps(x)
+    batch, out = x.shape[0], taps[0].shape[2:]
+    if w.shape[1] == 1 and groups == w.shape[0]:
+        wide = x.dtype if x.dtype.kind == "f" else np.dtype(np.int64)
+        total = np.zeros((batch, groups, *out), wide)
+        flat = w.reshape(groups, -1).astype(wide)
+        for tap, column in zip(taps, flat.T, strict=True):
+            total += tap * column.reshape(-1, *(1,) * len(out))
+        return total
+    columns = np.stack(taps, axis=2).reshape(batch, groups, -1, math.prod(out))
+    weights = w.reshape(groups, w.shape[0] // groups, -1)
+    return exact_matmul(weights, columns).reshape(batch, w.shape[0], *out)

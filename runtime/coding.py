@@ -1,0 +1,65 @@
+"""Input coding and readout: between real values and the integers of a spiking graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir import Graph, InvalidData, spread
+from spikec.runtime.interpreter import Feeds
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Integer inputs, and how many elements were outside the coded range and were clipped."""
+
+    feeds: dict[str, NDArray[Any]]
+    clipped: int
+    total: int
+
+
+def encode(graph: Graph, feeds: Feeds) -> Encoded:
+    """Code real inputs as the unsigned integers that an integer graph takes.
+
+    `u = round(x / scale) + zero`, clipped to the input's width; clipped elements are counted so
+    that callers can report them.
+
+    Raises:
+        InvalidData: for missing inputs or values that are not finite.
+    """
+    coded: dict[str, NDArray[Any]] = {}
+    clipped = total = 0
+    for node in graph.inputs:
+        if node.name not in feeds:
+            raise InvalidData(f"no data for input '{node.loc or node.name}'")
+        x = np.asarray(feeds[node.name])
+        if not np.isfinite(x).all():
+            raise InvalidData(f"input '{node.loc or node.name}' holds NaN or infinite values")
+        if graph.stage != "int":
+            coded[node.name] = x.astype(np.float32)
+            continue
+        scale = spread(graph.array(node, "scale"), node.type.shape)
+        zero = spread(graph.array(node, "zero"), node.type.shape)
+        u = np.rint(x / scale) + zero
+        low, high = node.type.dtype.bounds
+        clipped += int(((u < low) | (u > high)).sum())
+        total += u.size
+        coded[node.name] = np.clip(u, low, high).astype(node.type.dtype.storage)
+    return Encoded(coded, clipped, total)
+
+
+def decode(graph: Graph, output: str, potential: NDArray[Any], step: int) -> NDArray[np.float64]:
+    """The network's real result after `step` steps: `potential * scale / step`.
+
+    Args:
+        graph: A spiking graph.
+        output: Name of a readout.
+        potential: Its potential (batch, *shape) after `step` steps.
+        step: Steps that were run, from 1.
+    """
+    node = graph[output]
+    scale = graph.array(node, "scale") if "scale" in node.params else np.float64(1.0)
+    return np.asarray(potential * spread(scale, node.type.shape) / step, dtype=np.float64)

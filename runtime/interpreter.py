@@ -1,0 +1,208 @@
+"""The reference interpreter: runs a graph of any stage by its ops' NumPy meaning.
+
+Slow and obviously correct. Integers are int64 and every current and potential is checked against
+its declared width. A spiking graph is feed-forward, so each layer computes all its time steps
+before the next layer starts; step for step this equals running the layers in lock step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir import Graph, InvalidData, Node, RangeError, op_of, spread
+from spikec.ir.op import Value, steps_of
+from spikec.ir.types import DType
+
+Feeds = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTrace:
+    """What one layer did: spikes and potentials after reset, both (steps, batch, *shape)."""
+
+    spikes: NDArray[Any] | None
+    potentials: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The result of running a spiking graph.
+
+    Attributes:
+        readout: For each output, the accumulated potential of every step (steps, batch, *shape).
+        events: For each value that enters a synapse, how many samples had a non-zero element
+            there, per step and element (steps, *shape); spiking layers are always included.
+        traces: Spikes and potentials of the layers that were asked for.
+    """
+
+    readout: dict[str, NDArray[Any]]
+    events: dict[str, NDArray[np.int64]]
+    traces: dict[str, LayerTrace] = field(default_factory=dict)
+
+
+def check_feeds(graph: Graph, feeds: Feeds) -> int:
+    """The batch size of `feeds`; raises InvalidData for missing, misshaped or NaN inputs."""
+    sizes = set()
+    for node in graph.inputs:
+        if node.name not in feeds:
+            raise InvalidData(f"no data for input '{node.loc or node.name}'")
+        x = feeds[node.name]
+        if x.shape[1:] != node.type.shape:
+            raise InvalidData(
+                f"input '{node.loc or node.name}' has shape {list(x.shape[1:])} per sample, "
+                f"the model expects {list(node.type.shape)}"
+            )
+        sizes.add(len(x))
+    if len(sizes) != 1 or 0 in sizes:
+        raise InvalidData("all inputs need the same number of samples, at least one")
+    return int(sizes.pop())
+
+
+def forward(graph: Graph, feeds: Feeds, keep: Collection[str] = ()) -> dict[str, Value]:
+    """Run a graph of stage ann.
+
+    Args:
+        graph: The graph.
+        feeds: Input node name to array (batch, *shape).
+        keep: Nodes whose values to return besides the outputs.
+
+    Returns:
+        Node name to value (batch, *shape).
+    """
+    check_feeds(graph, feeds)
+    wanted = {*keep, *graph.outputs}
+    found: dict[str, Value] = {}
+    for node, value in evaluate(graph, feeds):
+        if node.name in wanted:
+            found[node.name] = value
+    return found
+
+
+def evaluate(graph: Graph, feeds: Feeds) -> Iterator[tuple[Node, Value]]:
+    """Yield each node of an ann graph with its value, dropping values no longer needed."""
+    last = last_use(graph)
+    values: dict[str, Value] = {}
+    for node in graph.nodes:
+        if node.op == "input":
+            values[node.name] = np.asarray(feeds[node.name], dtype=np.float32)
+        else:
+            inputs = [values[name] for name in node.inputs]
+            values[node.name] = op_of(node).run(inputs, node.attrs, graph.arrays(node))
+        yield node, values[node.name]
+        for name in last.get(node.name, ()):
+            del values[name]
+
+
+def last_use(graph: Graph) -> dict[str, list[str]]:
+    """For each node, the values that nothing after it reads."""
+    final = {name: node.name for node in graph.nodes for name in (*node.inputs, node.name)}
+    released: dict[str, list[str]] = {}
+    for name, reader in final.items():
+        released.setdefault(reader, []).append(name)
+    return released
+
+
+def synapse_inputs(graph: Graph) -> set[str]:
+    """Names of all values that enter a weighted op, and of all spiking layers."""
+    weighted = (node for node in graph.nodes if op_of(node).weighted)
+    spiking = {node.name for node in graph.nodes if node.type.dtype.kind == "spike"}
+    return spiking | {name for node in weighted for name in node.inputs}
+
+
+def simulate(
+    graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+) -> Simulation:
+    """Run a spiking graph (stage snn or int) for some steps.
+
+    Args:
+        graph: The graph.
+        feeds: Input node name to array (batch, *shape), at stage int already encoded integers.
+        steps: Time steps; the graph's own by default.
+        trace: Layers whose spikes and potentials to return.
+
+    Raises:
+        InvalidData: when the feeds do not fit.
+        RangeError: at stage int, when a value leaves its declared width.
+    """
+    check_feeds(graph, feeds)
+    steps = steps or graph.steps
+    wide = np.int64 if graph.stage == "int" else np.float32
+    counted, last = synapse_inputs(graph), last_use(graph)
+    values: dict[str, Value] = {}
+    result = Simulation({}, {}, {})
+    for node in graph.nodes:
+        op, inputs = op_of(node), [values[name] for name in node.inputs]
+        potentials = None
+        if node.op == "input":
+            value = feeds[node.name].astype(wide)[None]
+        elif op.stateful:
+            params = graph.arrays(node)
+            value, potentials = op.scan(inputs, node.attrs, params, steps)
+        else:
+            value = _stateless(graph, node, inputs, steps)
+        if graph.stage == "int":
+            check_width(graph, node, value, potentials)
+        values[node.name] = value
+        if node.name in counted:
+            result.events[node.name] = steps_of((value != 0).sum(axis=1), steps)
+        if node.name in graph.outputs:
+            result.readout[node.name] = value
+        if node.name in trace and potentials is not None:
+            spikes = value.astype(np.int8) if node.type.dtype.kind == "spike" else None
+            result.traces[node.name] = LayerTrace(spikes, potentials)
+        for name in last.get(node.name, ()):
+            del values[name]
+    return result
+
+
+def _stateless(graph: Graph, node: Node, inputs: list[Value], steps: int) -> Value:
+    length = max(len(value) for value in inputs)
+    aligned = [steps_of(value, length) for value in inputs]
+    flat = [value.reshape(-1, *value.shape[2:]) for value in aligned]
+    value = op_of(node).run(flat, node.attrs, graph.arrays(node))
+    return value.reshape(length, -1, *value.shape[1:])
+
+
+def state_type(graph: Graph, node: Node) -> DType:
+    """The integer type that holds a layer's potential: at least as wide as its current."""
+    return graph[node.inputs[0]].type.dtype if op_of(node).neuron else node.type.dtype
+
+
+def check_width(graph: Graph, node: Node, value: Value, potentials: Value | None) -> None:
+    """Check a value, and a neuron's potential before reset, against their declared widths.
+
+    Raises:
+        RangeError: naming the layer, the neuron and the step of the first overflow.
+    """
+    if not op_of(node).neuron:
+        _check_bounds(node, value, node.type.dtype)
+    elif potentials is not None:
+        theta = graph.array(node, "theta").astype(np.int64)
+        before_reset = potentials + spread(theta, node.type.shape) * value
+        _check_bounds(node, before_reset, state_type(graph, node))
+
+
+def _check_bounds(node: Node, value: Value, dtype: DType) -> None:
+    low, high = dtype.bounds
+    if value.size == 0 or (value.min() >= low and value.max() <= high):
+        return
+    step, sample, *neuron = map(int, np.argwhere((value < low) | (value > high))[0])
+    overflow(node, step, sample, tuple(neuron), int(value[(step, sample, *neuron)]), dtype)
+
+
+def overflow(
+    node: Node, step: int, sample: int, neuron: tuple[int, ...], value: int, dtype: DType
+) -> None:
+    """Raise the RangeError for a value that leaves its width; `step` counts from 0."""
+    raise RangeError(
+        f"%{node.name} reaches {value} at neuron {list(neuron)}, step {step + 1}, sample {sample}; "
+        f"{dtype} holds {dtype.bounds[0]} to {dtype.bounds[1]}",
+        loc=node.loc,
+        hint="compile with fewer --weight-bits or a target with wider state",
+    )
+
