@@ -119,7 +119,7 @@ def export(model: nn.Sequential, path: Path, x: Tensor, y: Tensor) -> None:
     got = np.concatenate([run(None, {"image": b.float().numpy()})[0] for b in parts])
     hit = got.argmax(1) == y.numpy()
     diff = np.abs(got - want).max(1)
-    print(f"onnxruntime: {hit.mean():.2%} of all, {hit[:1000].mean():.2%} of first 1000")
+    print(f"onnxruntime: all {hit.mean():.2%}, first 1000 {hit[:1000].mean():.2%}")
     print(f"same class as torch: {(got.argmax(1) == want.argmax(1)).mean():.2%}")
     print(f"logits off by: median {np.median(diff):.1e}, max {diff.max():.1e}")
 
@@ -127,10 +127,9 @@ def export(model: nn.Sequential, path: Path, x: Tensor, y: Tensor) -> None:
 def main(doc: str | None, build: Callable[[], nn.Sequential], epochs: int) -> None:
     """Command line shared by the training scripts in this folder."""
     ap = argparse.ArgumentParser(
-        description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n  python %(prog)s --data fashion_mnist.npz --output net.onnx",
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    ap.epilog = "example:\n  python %(prog)s --data fashion_mnist.npz --output net.onnx"
     arg = ap.add_argument
     arg("--data", type=Path, required=True, help="npz with the four arrays")
     arg("--output", type=Path, required=True, help="ONNX file to write")

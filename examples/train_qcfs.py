@@ -53,4 +53,4 @@ def qcfs_vgg() -> nn.Sequential:
 
 
 if __name__ == "__main__":
-    main(__doc__, qcfs_vgg, epochs=16)
+    main(__doc__, qcfs_vgg, epochs=14)

@@ -103,9 +103,8 @@ def expect(condition: bool, message: str) -> None:
 def expect_spread(params: Mapping[str, TensorType], shape: tuple[int, ...]) -> None:
     """Check that every param is per tensor, per channel (axis 0) or broadcasts to `shape`."""
     for role, type_ in params.items():
-        fits = (
-            type_.shape in ((), shape[:1])
-            or len(type_.shape) == len(shape)
+        fits = type_.shape in ((), shape[:1]) or (
+            len(type_.shape) == len(shape)
             and all(have in (1, want) for have, want in zip(type_.shape, shape, strict=True))
         )
         expect(fits, f"param '{role}' of shape {list(type_.shape)} does not fit {list(shape)}")

@@ -34,7 +34,9 @@ def to_text(graph: Graph, *, values: bool = False) -> str:
 
 def _param(name: str, param: Param, values: bool) -> str:
     text = f"  param @{name} : {param.type}"
-    return f"{text} = {_literal(param.array.tolist())}" if values and param.array is not None else text
+    return (
+        f"{text} = {_literal(param.array.tolist())}" if values and param.array is not None else text
+    )
 
 
 def _literal(value: Any) -> str:

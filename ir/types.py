@@ -126,5 +126,3 @@ def spread(array: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.gen
     if array.ndim == 1 and len(shape) > 1:
         return array.reshape((-1,) + (1,) * (len(shape) - 1))
     return array
-
-

@@ -205,4 +205,3 @@ def overflow(
         loc=node.loc,
         hint="compile with fewer --weight-bits or a target with wider state",
     )
-

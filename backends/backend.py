@@ -1,0 +1,47 @@
+"""What a backend is: something that emits a compiled network, runs it, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from spikec.ir import Graph
+from spikec.ir.hardware import LOIHI2, HardwareSpec
+from spikec.runtime.interpreter import Feeds, Simulation
+
+
+class Simulate(Protocol):
+    """Runs a spiking graph, as `spikec.runtime.interpreter.simulate` does."""
+
+    def __call__(
+        self, graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+    ) -> Simulation:
+        """Run `graph` on coded inputs; see `spikec.runtime.interpreter.simulate`."""
+        ...
+
+
+def _always() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One backend; its module defines it as `BACKEND` and the module's name is its name.
+
+    Attributes:
+        doc: One line for `spikec targets`.
+        spec: The widths that it holds.
+        emit: Writes the integer graph into a directory, for `compile --target`.
+        simulate: Runs a graph, for `--engine`.
+        stages: Stages that `simulate` can run.
+        unavailable: Why it cannot run here, or None if it can.
+    """
+
+    doc: str
+    spec: HardwareSpec = field(default=LOIHI2)
+    emit: Callable[[Graph, Path], None] | None = None
+    simulate: Simulate | None = None
+    stages: tuple[str, ...] = ("snn", "int")
+    unavailable: Callable[[], str | None] = _always
