@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from spikec.ir.errors import InvalidGraph
 from spikec.ir.types import DType, TensorType
 
 Value = NDArray[Any]
-AttrValue = Union[bool, int, float, str, tuple[int, ...], tuple[float, ...]]
+AttrValue: TypeAlias = "bool | int | float | str | tuple[int, ...] | tuple[float, ...]"
 Attrs = Mapping[str, AttrValue]
 Params = Mapping[str, Value]
 

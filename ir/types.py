@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,7 @@ class Param:
         return Param(TensorType(dtype, stored.shape), stored)
 
 
-def spread(array: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+def spread(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """View a per-channel (C,), per-tensor () or per-neuron array so that it broadcasts to `shape`.
 
     A 1-D array runs along axis 0 of `shape`, as thresholds and biases do.

@@ -61,5 +61,5 @@ def decode(graph: Graph, output: str, potential: NDArray[Any], step: int) -> NDA
         step: Steps that were run, from 1.
     """
     node = graph[output]
-    scale = graph.array(node, "scale") if "scale" in node.params else np.float64(1.0)
+    scale = graph.array(node, "scale") if "scale" in node.params else np.ones(())
     return np.asarray(potential * spread(scale, node.type.shape) / step, dtype=np.float64)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.onnx.importer import OnnxNode, Tensor, lowers
 
-Weights = NDArray[np.float32]
+Weights = NDArray[Any]
 
 
 def align(node: OnnxNode, constant: Weights, shape: tuple[int, ...]) -> Weights:
@@ -18,7 +20,7 @@ def align(node: OnnxNode, constant: Weights, shape: tuple[int, ...]) -> Weights:
     full = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
     if full.shape[0] != 1:
         node.refuse("the constant differs between samples of a batch")
-    per_sample = full[0]
+    per_sample: Weights = full[0]
     fits = all(have in (1, want) for have, want in zip(per_sample.shape, shape, strict=True))
     if not fits:
         node.refuse(f"constant of shape {list(constant.shape)} does not broadcast to {list(shape)}")

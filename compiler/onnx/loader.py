@@ -34,7 +34,7 @@ def load_model(model: str | Path | bytes | ModelProto) -> tuple[ModelProto, str 
     except InvalidModel:
         raise
     except FileNotFoundError as error:
-        raise InvalidModel(f"no such file: {error.filename or model}", loc=name) from None
+        raise InvalidModel(f"no such file: {error.filename or name}", loc=name) from None
     except Exception as error:  # onnx and protobuf raise many unrelated kinds
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InvalidModel(f"not a valid ONNX model: {first}", loc=name) from None

@@ -1,8 +1,10 @@
 """Pooling."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikec.compiler.onnx.importer import OnnxNode, Tensor, lowers
 from spikec.compiler.onnx.window import window_attrs
@@ -27,7 +29,7 @@ def _kernel(node: OnnxNode, x: Tensor) -> tuple[int, ...]:
     return kernel
 
 
-def _counts(node: OnnxNode, x: Tensor, attrs: dict[str, AttrValue]) -> np.ndarray:
+def _counts(node: OnnxNode, x: Tensor, attrs: dict[str, AttrValue]) -> NDArray[Any]:
     """Elements that each window averages over, () where all windows agree."""
     window = window_of(attrs)
     rank = len(window.kernel)
@@ -44,8 +46,8 @@ def _counts(node: OnnxNode, x: Tensor, attrs: dict[str, AttrValue]) -> np.ndarra
     counts = sum(window_of(attrs).taps(ones))
     assert isinstance(counts, np.ndarray)
     if counts.min() == counts.max():
-        return np.float32(counts.min()).reshape(())
-    return np.maximum(counts[0], 1)
+        counts = counts.reshape(-1)[:1]
+    return np.asarray(np.maximum(counts[0], 1))
 
 
 @lowers("GlobalAveragePool")
@@ -53,7 +55,7 @@ def global_average_pool(node: OnnxNode) -> Tensor:
     """The mean over all positions."""
     x = node.tensor()
     total = node.emit("sum_pool", [x], global_window(x))
-    return node.emit("affine", [total], params={"w": np.float32(1 / math.prod(x.shape[1:]))})
+    return node.emit("affine", [total], params={"w": np.asarray(1 / math.prod(x.shape[1:]))})
 
 
 def global_window(x: Tensor) -> dict[str, AttrValue]:

@@ -28,5 +28,6 @@ class SumPool(Op):
         window = window_of(attrs)
         whole = window.kernel == x.shape[2:] and not any(window.pads)
         if whole and set(window.dilations) == {1}:
-            return wide.sum(axis=tuple(range(2, x.ndim)), keepdims=True)
+            total: Value = wide.sum(axis=tuple(range(2, x.ndim)), keepdims=True)
+            return total
         return reduce(np.add, window.taps(wide))
