@@ -58,5 +58,5 @@ def start(current: Value, params: Params) -> tuple[dict[str, Value], Value]:
     }
     spreaded.setdefault("bias", np.zeros((), wide))
     potential = np.empty(current.shape[1:], wide)
-    potential[...] = spreaded["v0"] if "v0" in spreaded else 0
+    potential[...] = spreaded.get("v0", 0)
     return spreaded, potential

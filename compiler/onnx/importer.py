@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, NoReturn, cast
 
@@ -225,17 +225,7 @@ class Importer:
     def add(self, node: Node, shape: tuple[int, ...]) -> Tensor:
         """Append a node whose result has `shape`."""
         self.types[node.name] = TensorType(F32, shape)
-        self.nodes.append(
-            Node(
-                node.name,
-                node.op,
-                node.inputs,
-                self.types[node.name],
-                node.attrs,
-                node.params,
-                node.loc,
-            )  # fmt: skip
-        )
+        self.nodes.append(replace(node, type=self.types[node.name]))
         return Tensor(node.name, shape)
 
     def fresh(self, wanted: str) -> str:

@@ -26,7 +26,7 @@ class Affine(Op):
     def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
         x = inputs[0]
         w = spread(params["w"], x.shape[1:])
-        y = x * (w if w.dtype.kind == "f" else w.astype("i8"))
+        y: Value = x * (w if w.dtype.kind == "f" else w.astype("i8"))
         return y + spread(params["b"], x.shape[1:]) if "b" in params else y
 
     def synaptic_operations(
