@@ -1,1 +1,1 @@
-"""."""
+"""Running graphs: the reference interpreter, the fast engine, artifacts and measurements."""

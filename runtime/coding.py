@@ -24,7 +24,7 @@ class Encoded:
 def encode(graph: Graph, feeds: Feeds) -> Encoded:
     """Code real inputs as the unsigned integers that an integer graph takes.
 
-    `u = round(x / scale) + zero`, clipped to the input's width; clipped elements are counted so
+    `u = round((x - offset) / scale)`, clipped to the input's width; clipped elements are counted so
     that callers can report them.
 
     Raises:
@@ -42,8 +42,8 @@ def encode(graph: Graph, feeds: Feeds) -> Encoded:
             coded[node.name] = x.astype(np.float32)
             continue
         scale = spread(graph.array(node, "scale"), node.type.shape)
-        zero = spread(graph.array(node, "zero"), node.type.shape)
-        u = np.rint(x / scale) + zero
+        offset = spread(graph.array(node, "offset"), node.type.shape)
+        u = np.rint((x - offset) / scale)
         low, high = node.type.dtype.bounds
         clipped += int(((u < low) | (u > high)).sum())
         total += u.size

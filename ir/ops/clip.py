@@ -5,16 +5,15 @@ from typing import cast
 
 import numpy as np
 
-from spikec.ir.op import Attr, Attrs, Op, Params, Value, expect
+from spikec.ir.activation import Activation
+from spikec.ir.op import Attr, Attrs, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
-class Clip(Op):
+class Clip(Activation):
     """`y = min(max(x, 0), hi)`: ReLU6 and its kin; other lower bounds are shifted to 0."""
 
-    stages = ("ann",)
     attrs = {"hi": Attr(float, "upper bound, above 0")}
-    activation = True
 
     def infer(
         self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from spikec.ir.op import Attrs, Op, Params, Value
+from spikec.ir.activation import Activation
+from spikec.ir.op import Attrs, Params, Value
 
 
-class Relay(Op):
+class Relay(Activation):
     """`y = x` at stage ann; becomes a signed neuron whose net count may be negative."""
 
-    stages = ("ann",)
-    activation = True
+    signed = True
 
     def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
         return inputs[0]

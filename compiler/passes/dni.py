@@ -1,0 +1,35 @@
+"""Data-based neuronal initialization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikec.compiler.pipeline import Record, choice
+from spikec.compiler.search import search
+from spikec.compiler.sweep import Layer, LayerPass, Neurons
+
+
+@dataclass(frozen=True)
+class Dni(LayerPass):
+    """Choose initial potentials, and with them thresholds, from data (after DNISNM, 2024).
+
+    The paper's formula is not public; ours is the minimum of the squared error between the
+    spiking rate on real input spikes and the ANN's activation, per channel.
+
+    Options: search=joint (theta and v0) or v0; per=channel|layer; samples drawn per channel.
+    """
+
+    search: str = "joint"
+    per: str = "channel"
+    samples: int = 4096
+
+    def fit(self, layer: Layer, neurons: Neurons, record: Record) -> Neurons:
+        choice("search", self.search, ("joint", "v0"))
+        choice("per", self.per, ("channel", "layer"))
+        return search(
+            layer,
+            neurons,
+            joint=self.search == "joint",
+            shared=self.per == "layer",
+            samples=self.samples,
+        )

@@ -1,0 +1,123 @@
+"""Folds BatchNorm and other constant arithmetic into the synapses around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.ir import F32, Graph, Node, Param, spread
+
+Array = NDArray[Any]
+_SYNAPSES = ("conv", "dense")
+
+
+@dataclass(frozen=True)
+class Fold(Pass):
+    """Merge each affine into the synapse before it, or else into the synapse after it."""
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        folded = 0
+        while True:
+            step = _fold_one(graph)
+            if step is None:
+                break
+            graph, folded = step, folded + 1
+        record.note(f"folded {folded} affine nodes into synapses" if folded else "nothing to fold")
+        return graph
+
+
+def _fold_one(graph: Graph) -> Graph | None:
+    nodes, readers = graph.by_name, graph.consumers()
+    for node in graph.nodes:
+        if node.op != "affine":
+            continue
+        before = nodes[node.inputs[0]]
+        alone = readers[before.name] == [node] and before.name not in graph.outputs
+        if alone and (merged := _into_previous(graph, before, node)) is not None:
+            return _replace(graph, {before.name: None, node.name: merged[0]}, merged[1])
+        after = readers[node.name]
+        if len(after) == 1 and node.name not in graph.outputs:
+            following = _into_next(graph, node, after[0])
+            if following is not None:
+                return _replace(graph, {node.name: None, after[0].name: following[0]}, following[1])
+    return None
+
+
+def _replace(graph: Graph, changes: dict[str, Node | None], params: dict[str, Param]) -> Graph:
+    kept = [changes.get(node.name, node) for node in graph.nodes]
+    return graph.with_nodes([node for node in kept if node is not None], params)
+
+
+def _factors(graph: Graph, node: Node) -> tuple[Array, Array]:
+    w = graph.array(node, "w").astype(np.float64)
+    b = graph.array(node, "b").astype(np.float64) if "b" in node.params else np.zeros(())
+    return w, b
+
+
+def _into_previous(graph: Graph, before: Node, node: Node) -> tuple[Node, dict[str, Param]] | None:
+    """The two nodes as one synapse or affine, where the factors are per output channel."""
+    w, b = _factors(graph, node)
+    if before.op not in (*_SYNAPSES, "affine"):
+        return None
+    if before.op != "affine" and (w.ndim > 1 or b.ndim > 1):
+        return None
+    w0, b0 = _factors(graph, before)
+    if before.op == "affine":
+        shape = node.type.shape
+        new_w, new_b = _product(w, w0, shape), _sum(_product(w, b0, shape), b, shape)
+    else:
+        channels = w0.shape[0]
+        column = np.broadcast_to(w, (channels,))
+        new_w = w0 * column.reshape(-1, *(1,) * (w0.ndim - 1))
+        new_b = np.broadcast_to(b, (channels,)) + column * b0
+    return _merged(before, node.name, node, new_w, new_b)
+
+
+def _product(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
+    return _align(a, b, shape)[0] * _align(a, b, shape)[1]
+
+
+def _sum(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
+    return _align(a, b, shape)[0] + _align(a, b, shape)[1]
+
+
+def _align(a: Array, b: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    return (a, b) if a.ndim <= 1 and b.ndim <= 1 else (spread(a, shape), spread(b, shape))
+
+
+def _into_next(graph: Graph, node: Node, after: Node) -> tuple[Node, dict[str, Param]] | None:
+    """The two nodes as one synapse: factors go to its input side, offsets to its bias.
+
+    An offset passes through zero padding only where there is none.
+    """
+    w, b = _factors(graph, node)
+    if after.op not in _SYNAPSES or w.ndim > 1 or b.ndim > 1:
+        return None
+    w1, b1 = _factors(graph, after)
+    if after.op == "conv" and (after.attrs["groups"] != 1 or (b.any() and any(_pads(after)))):
+        return None
+    inputs = w1.shape[1]
+    side = np.broadcast_to(w, (inputs,)).reshape(-1, *(1,) * (w1.ndim - 2))
+    offset = np.broadcast_to(b, (inputs,)).reshape(-1, *(1,) * (w1.ndim - 2))
+    new_b = b1 + (w1 * offset).reshape(len(w1), -1).sum(axis=1)
+    return _merged(replace(after, inputs=node.inputs), after.name, after, w1 * side, new_b)
+
+
+def _pads(node: Node) -> tuple[int, ...]:
+    pads = node.attrs["pads"]
+    assert isinstance(pads, tuple)
+    return tuple(int(pad) for pad in pads)
+
+
+def _merged(
+    synapse: Node, name: str, located: Node, w: Array, b: Array
+) -> tuple[Node, dict[str, Param]]:
+    roles = {"w": f"{name}.w"} | ({"b": f"{name}.b"} if b.any() else {})
+    values = {"w": w, "b": b}
+    params = {roles[role]: Param.of(values[role], F32) for role in roles}
+    node = replace(synapse, name=name, type=located.type, params=roles, loc=located.loc)
+    return node, params

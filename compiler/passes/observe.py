@@ -1,0 +1,104 @@
+"""Runs calibration data through the ANN once and stores statistics as params."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, op_of
+from spikec.ir.types import DType
+from spikec.runtime.interpreter import Feeds, check_feeds, evaluate
+
+Array = NDArray[Any]
+_BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Observe(Pass):
+    """Store the range and a histogram of every activation, and code the inputs in 8 bits.
+
+    Later passes that need only statistics are pure functions of them.
+    """
+
+    bins: int = 512
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        calib = context.data("observe")
+        samples = check_feeds(graph, calib)
+        acts = [node for node in graph.nodes if op_of(node).activation]
+        low = {node.name: np.zeros(node.type.shape[0]) for node in acts}
+        high = {node.name: np.zeros(node.type.shape[0]) for node in acts}
+        for done, node, value in _values(graph, calib, low):
+            axes = (0, *range(2, value.ndim))
+            np.minimum(low[node], value.min(axis=axes), out=low[node])
+            np.maximum(high[node], value.max(axis=axes), out=high[node])
+            context.progress("observe", done, 2 * samples)
+        hist = {node.name: np.zeros((node.type.shape[0], self.bins), np.int64) for node in acts}
+        for done, node, value in _values(graph, calib, low):
+            _count(hist[node], value, low[node], high[node])
+            context.progress("observe", samples + done, 2 * samples)
+        params: dict[str, Param] = {}
+        nodes = []
+        for node in graph.nodes:
+            if node.op == "input":
+                found = _input_code(node, calib, context, record)
+            elif node.name in hist:
+                found = {
+                    "low": Param.of(low[node.name], F32),
+                    "high": Param.of(high[node.name], F32),
+                    "hist": Param.of(np.minimum(hist[node.name], 2**32 - 1), DType("u", 32)),
+                }
+                dead = int((high[node.name] <= 0).sum()) if not low[node.name].any() else 0
+                record.layer(node.name, high=float(high[node.name].max()), silent_channels=dead)
+            else:
+                nodes.append(node)
+                continue
+            roles = {**node.params, **{role: f"{node.name}.{role}" for role in found}}
+            nodes.append(replace(node, params=roles))
+            params.update({f"{node.name}.{role}": param for role, param in found.items()})
+        record.note(f"observed {len(acts)} activations on {samples} samples")
+        return graph.with_nodes(nodes, params)
+
+
+def _values(graph: Graph, feeds: Feeds, wanted: dict[str, Array]) -> Iterator[tuple[int, str, Array]]:
+    """The wanted activations of all samples, block by block, with the samples done so far."""
+    total = len(next(iter(feeds.values())))
+    for start in range(0, total, _BLOCK):
+        block = {name: x[start : start + _BLOCK] for name, x in feeds.items()}
+        for node, value in evaluate(graph, block):
+            if node.name in wanted:
+                yield min(start + _BLOCK, total), node.name, value
+
+
+def _count(hist: Array, value: Array, low: Array, high: Array) -> None:
+    channels, bins = hist.shape
+    flat = np.moveaxis(value, 1, 0).reshape(channels, -1)
+    width = np.where(high > low, high - low, 1.0)[:, None]
+    index = ((flat - low[:, None]) * (bins / width)).astype(np.int64)
+    index = np.clip(index, 0, bins - 1) + np.arange(channels)[:, None] * bins
+    hist += np.bincount(index.reshape(-1), minlength=channels * bins).reshape(channels, bins)
+
+
+def _input_code(node: Node, calib: Feeds, context: Context, record: Record) -> dict[str, Param]:
+    """Scale and offset of an input, per channel where the channels differ."""
+    x = np.asarray(calib[node.name])
+    if not np.isfinite(x).all():
+        raise InvalidData(f"calibration data of '{node.loc}' hold NaN or infinite values")
+    levels = context.spec.input_bits
+    top = (1 << levels) - 1
+    if x.min() >= 0 and x.max() <= 1:
+        scale, offset, what = np.array(1 / top), np.array(0.0), "the range 0..1"
+    elif x.min() >= 0 and x.max() <= top and (x == np.rint(x)).all():
+        scale, offset, what = np.array(1.0), np.array(0.0), f"integers 0..{top}"
+    else:
+        axes = (0, *range(2, x.ndim))
+        low, high = x.min(axis=axes).astype(np.float64), x.max(axis=axes).astype(np.float64)
+        offset, what = low, "its observed range per channel"
+        scale = np.where(high > low, (high - low) / top, 1.0)
+    record.note(f"input '{node.loc or node.name}' is coded in {levels} bits over {what}")
+    return {"scale": Param.of(scale, F64), "offset": Param.of(offset, F64)}

@@ -1,0 +1,151 @@
+"""QCFS threshold calibration: activations become integrate-and-fire neurons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from spikec.compiler.currents import channelwise, constant_currents
+from spikec.compiler.pipeline import Context, Pass, Record, choice
+from spikec.compiler.quantiser import Array, best_thresholds, percentile_thresholds
+from spikec.ir import F32, SPIKE, Graph, Node, Param, PassError, TensorType, op_of
+
+
+@dataclass(frozen=True)
+class Qcfs(Pass):
+    """Replace each activation by neurons whose threshold loses least under QCFS with L = T.
+
+    The neuron fires unit spikes; an affine after it carries their amplitude theta. All biases
+    move into the neurons. Each output is read by an accumulator.
+
+    Options: per=channel|layer; v0=half (theta / 2, the QCFS optimum) or zero; percentile above 0
+    takes that percentile of the activations as threshold instead (the common baseline).
+    """
+
+    per: str = "channel"
+    v0: str = "half"
+    percentile: float = 0.0
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        choice("per", self.per, ("channel", "layer"))
+        choice("v0", self.v0, ("half", "zero"))
+        rewrite = _Rewrite(graph, context.steps, constant_currents(graph))
+        for node in graph.nodes:
+            op = op_of(node)
+            if op.activation:
+                rewrite.neuron(node, self._theta(graph, node, context.steps), self.v0)
+                theta = rewrite.params[f"{node.name}.theta"].array
+                assert theta is not None
+                record.layer(node.name, theta=float(np.mean(theta)))
+            elif node.op == "max_pool":
+                rewrite.pool(node)
+            elif op.linear or node.op == "input":
+                rewrite.linear(node)
+            else:
+                raise PassError(f"op {node.op} has no spiking form", loc=node.loc)
+        for name in graph.outputs:
+            rewrite.readout(graph[name])
+        record.note(f"{len(record.layers)} activations became neurons, T = {context.steps}")
+        return rewrite.finish()
+
+    def _theta(self, graph: Graph, node: Node, steps: int) -> Array:
+        if "hist" not in node.params:
+            raise PassError(
+                f"%{node.name} has no statistics", loc=node.loc, hint="run observe before qcfs"
+            )
+        low, high, hist = (graph.array(node, role) for role in ("low", "high", "hist"))
+        if self.percentile:
+            theta = percentile_thresholds(low, high, hist, self.percentile)
+            theta = np.full_like(theta, theta.max()) if self.per == "layer" else theta
+        else:
+            theta = best_thresholds(low, high, hist, steps, self.per == "layer")
+        return np.minimum(theta, float(node.attrs["hi"])) if "hi" in node.attrs else theta
+
+
+@dataclass
+class _Rewrite:
+    """Builds the spiking graph; ann values are found again under their old names."""
+
+    source: Graph
+    steps: int
+    constant: dict[str, Array]
+    nodes: list[Node] = field(default_factory=list)
+    params: dict[str, Param] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    spikes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Ann value to its spiking node and the name of its amplitude param."""
+    amplitudes: dict[str, str] = field(default_factory=dict)
+
+    def neuron(self, node: Node, theta: Array, v0: str) -> None:
+        bias = channelwise(self.constant[node.inputs[0]])
+        values = {"theta": theta, "v0": theta / 2 if v0 == "half" else theta * 0, "bias": bias}
+        signed = getattr(op_of(node), "signed", False)
+        if signed:
+            values["theta_neg"] = theta * 0
+        roles = self._declare(node.name, values)
+        self.nodes.append(
+            Node(
+                name=node.name,
+                op="integrate_signed" if signed else "integrate",
+                inputs=(self.value(node.inputs[0]),),
+                type=TensorType(SPIKE, node.type.shape),
+                attrs={"free": True} if signed else {},
+                params=roles,
+                loc=node.loc,
+            )
+        )
+        self.spikes[node.name] = (node.name, roles["theta"])
+
+    def pool(self, node: Node) -> None:
+        source, amplitude = self.spikes.get(node.inputs[0], ("", ""))
+        if not source:
+            raise PassError(
+                f"max pooling %{node.name} does not read spikes",
+                loc=node.loc,
+                hint="run relay before qcfs",
+            )
+        type_ = TensorType(SPIKE, node.type.shape)
+        self.nodes.append(replace(node, op="max_pool_count", inputs=(source,), type=type_))
+        self.spikes[node.name] = (node.name, amplitude)
+
+    def linear(self, node: Node) -> None:
+        inputs = tuple(self.value(name) for name in node.inputs)
+        params = {role: name for role, name in node.params.items() if role != "b"}
+        self.params.update({name: self.source.params[name] for name in params.values()})
+        self.nodes.append(replace(node, inputs=inputs, params=params))
+
+    def readout(self, node: Node) -> None:
+        constant = self.constant[node.name]
+        name = f"{node.name}.out"
+        roles = self._declare(name, {"bias": channelwise(constant)}) if constant.any() else {}
+        self.nodes.append(
+            Node(name, "accumulate", (self.value(node.name),), node.type, {}, roles, node.loc)
+        )
+        self.outputs.append(name)
+
+    def value(self, name: str) -> str:
+        """The real value behind an ann value: spikes come with their amplitude."""
+        if name not in self.spikes:
+            return name
+        if name not in self.amplitudes:
+            spiking, amplitude = self.spikes[name]
+            type_ = self.source[name].type
+            self.amplitudes[name] = f"{name}.amp"
+            self.nodes.append(
+                Node(f"{name}.amp", "affine", (spiking,), type_, params={"w": amplitude})
+            )
+        return self.amplitudes[name]
+
+    def _declare(self, node: str, values: dict[str, Array]) -> dict[str, str]:
+        self.params.update({f"{node}.{r}": Param.of(v, F32) for r, v in values.items()})
+        return {role: f"{node}.{role}" for role in values}
+
+    def finish(self) -> Graph:
+        return self.source.with_nodes(
+            self.nodes,
+            self.params,
+            stage="snn",
+            steps=self.steps,
+            outputs=tuple(self.outputs),
+        )

@@ -1,0 +1,86 @@
+"""Puts neurons where the spiking network needs them and the ANN has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.ir import Graph, Node, op_of
+
+
+@dataclass(frozen=True)
+class Relay(Pass):
+    """Insert signed relay neurons between synapses, and rectify before max pooling.
+
+    Only spikes can enter a synapse, so the output of a synapse that another synapse reads (a
+    linear bottleneck) is sent by a relay neuron. `relu(maxpool(x))` becomes `maxpool(relu(x))`,
+    which is the same, so that pooling sees spikes.
+    """
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        graph = _rectify_before_pooling(graph, record)
+        current = _currents(graph)
+        wanted = {
+            name
+            for node in graph.nodes
+            if node.op == "max_pool" or (op_of(node).weighted and node.op != "affine")
+            for name in node.inputs
+            if name in current
+        }
+        nodes: list[Node] = []
+        renamed: dict[str, str] = {}
+        for node in graph.nodes:
+            inputs = tuple(renamed.get(name, name) for name in node.inputs)
+            nodes.append(replace(node, inputs=inputs))
+            if node.name in wanted:
+                relay = Node(f"{node.name}.relay", "relay", (node.name,), node.type, loc=node.loc)
+                nodes.append(relay)
+                renamed[node.name] = relay.name
+        for name in sorted(wanted):
+            record.note(f"%{name} is linear and feeds a synapse: sent by signed relay neurons")
+        outputs = tuple(renamed.get(name, name) for name in graph.outputs)
+        return graph.with_nodes(nodes, outputs=outputs)
+
+
+def _currents(graph: Graph) -> set[str]:
+    """Values that carry the result of a synapse without an activation in between."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        op = op_of(node)
+        synapse = op.weighted and node.op != "affine"
+        if synapse or (op.linear and any(name in found for name in node.inputs)):
+            found.add(node.name)
+    return found
+
+
+def _rectify_before_pooling(graph: Graph, record: Record) -> Graph:
+    while True:
+        nodes, readers = graph.by_name, graph.consumers()
+        pair = next(
+            (
+                (nodes[node.inputs[0]], node)
+                for node in graph.nodes
+                if node.op in ("relu", "clip")
+                and nodes[node.inputs[0]].op == "max_pool"
+                and readers[node.inputs[0]] == [node]
+                and node.inputs[0] not in graph.outputs
+            ),
+            None,
+        )
+        if pair is None:
+            return graph
+        pool, act = pair
+        swapped = {
+            pool.name: replace(act, inputs=pool.inputs, type=nodes[pool.inputs[0]].type),
+            act.name: replace(pool, inputs=(act.name,)),
+        }
+        renamed = {act.name: pool.name}
+        graph = graph.with_nodes(
+            (
+                swapped.get(node.name)
+                or replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
+                for node in graph.nodes
+            ),
+            outputs=tuple(renamed.get(name, name) for name in graph.outputs),
+        )
+        record.note(f"%{act.name} rectifies before its max pooling")

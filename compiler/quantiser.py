@@ -1,0 +1,63 @@
+"""The QCFS activation, and the thresholds that lose least under it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+_RATIOS = np.linspace(0.02, 1.0, 99)
+
+
+def qcfs(x: Array, theta: Array | float, levels: int, floor: float = 0.0) -> Array:
+    """`theta * clip(floor(x * L / theta + 1/2) / L, 0, 1)` (Bu et al., ICLR 2022, eq. 10).
+
+    Args:
+        x: Activations.
+        theta: Thresholds (the paper's lambda), broadcast to x.
+        levels: L, for a spiking neuron its time steps.
+        floor: Smallest rate: 0 for a rectifier, -1 for a signed relay.
+    """
+    return theta * np.clip(np.floor(x * levels / theta + 0.5) / levels, floor, 1.0)
+
+
+def best_thresholds(low: Array, high: Array, hist: Array, levels: int, shared: bool) -> Array:
+    """Thresholds that minimise the mean squared QCFS error over observed histograms.
+
+    Args:
+        low: Smallest observed value per channel (C,).
+        high: Largest observed value per channel (C,).
+        hist: Counts over [low, high] (C, bins).
+        levels: L.
+        shared: One threshold for the whole layer instead of one per channel.
+
+    Returns:
+        Thresholds (C,), above 0; silent channels take the mean of the others.
+    """
+    bins = hist.shape[1]
+    centres = low[:, None] + (np.arange(bins) + 0.5) * ((high - low) / bins)[:, None]
+    reach = np.maximum(high, -low).astype(np.float64)
+    top = np.full_like(reach, reach.max()) if shared else reach
+    floor = -1.0 if (low < 0).any() else 0.0
+    errors = np.empty((len(_RATIOS), len(top)))
+    for i, ratio in enumerate(_RATIOS):
+        theta = np.maximum(ratio * top, 1e-30)[:, None]
+        errors[i] = (hist * (centres - qcfs(centres, theta, levels, floor)) ** 2).sum(axis=1)
+    if shared:
+        errors = np.broadcast_to(errors.sum(axis=1, keepdims=True), errors.shape)
+    theta = top * _RATIOS[errors.argmin(axis=0)]
+    alive = theta > 0
+    theta[~alive] = theta[alive].mean() if alive.any() else 1.0
+    return theta
+
+
+def percentile_thresholds(low: Array, high: Array, hist: Array, percent: float) -> Array:
+    """The percentile of each channel's observed values: what earlier converters use. Shape (C,)."""
+    total = np.maximum(hist.sum(axis=1, keepdims=True), 1)
+    index = (np.cumsum(hist, axis=1) / total < percent / 100).sum(axis=1)
+    theta = low + (high - low) * np.minimum(index + 1, hist.shape[1]) / hist.shape[1]
+    alive = theta > 0
+    theta[~alive] = theta[alive].mean() if alive.any() else 1.0
+    return theta

@@ -1,0 +1,21 @@
+"""What the activation ops of stage ann share: statistics that `observe` stores on them."""
+
+from __future__ import annotations
+
+from spikec.ir.op import Op, ParamSpec
+
+STATISTICS = {
+    "low": ParamSpec("smallest observed value, per channel", required=False),
+    "high": ParamSpec("largest observed value, per channel", required=False),
+    "hist": ParamSpec("histogram over [low, high], (channels, bins)", required=False),
+}
+
+
+class Activation(Op):
+    """Base of the ops that become neurons."""
+
+    stages = ("ann",)
+    params = STATISTICS
+    activation = True
+    signed = False
+    """Whether the value may be negative."""

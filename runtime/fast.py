@@ -1,0 +1,194 @@
+"""The fast engine: exact integers carried by float kernels and compiled neuron scans.
+
+Equal to the reference bit for bit. Products of spikes with integer weights are summed by BLAS in
+float32 where the sums provably stay below 2^24, else in float64 (below 2^53).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir import Graph, Node, RangeError, op_of, spread
+from spikec.ir.op import steps_of
+from spikec.runtime import kernels
+from spikec.runtime.interpreter import (
+    Feeds,
+    LayerTrace,
+    Simulation,
+    check_feeds,
+    last_use,
+    overflow,
+    state_type,
+    synapse_inputs,
+)
+
+Array = NDArray[Any]
+
+
+def simulate(
+    graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+) -> Simulation:
+    """Run a spiking graph; arguments, result and errors as the reference's `simulate`."""
+    check_feeds(graph, feeds)
+    steps = steps or graph.steps
+    counted, last = synapse_inputs(graph), last_use(graph)
+    values: dict[str, Array] = {}
+    result = Simulation({}, {}, {})
+    for node in graph.nodes:
+        inputs = [values[name] for name in node.inputs]
+        potentials: Array | None = None
+        if node.op == "input":
+            value = np.asarray(feeds[node.name])[None]
+            value = value.astype(np.float32) if graph.stage == "snn" else value
+        elif op_of(node).neuron:
+            value, potentials = run_neuron(graph, node, inputs[0], steps, node.name in trace)
+        elif op_of(node).stateful:
+            value, potentials = _stateful(graph, node, inputs, steps)
+        else:
+            value = _linear(graph, node, inputs, steps)
+        values[node.name] = value
+        if node.name in counted:
+            result.events[node.name] = steps_of(np.count_nonzero(value, axis=1), steps)
+        if node.name in graph.outputs:
+            result.readout[node.name] = value
+        if node.name in trace and potentials is not None:
+            spikes = value if node.type.dtype.kind == "spike" else None
+            result.traces[node.name] = LayerTrace(spikes, potentials)
+        for name in last.get(node.name, ()):
+            del values[name]
+    return result
+
+
+def neuron_kind(node: Node) -> int:
+    """The kernel's kind of a neuron node."""
+    if node.op == "integrate":
+        return kernels.UNSIGNED
+    return kernels.FREE if node.attrs["free"] else kernels.SIGNED
+
+
+def run_neuron(
+    graph: Graph, node: Node, current: Array, steps: int, keep: bool
+) -> tuple[Array, Array | None]:
+    """Spikes (steps, batch, *shape) int8 of a neuron layer, and potentials if `keep`."""
+    params = {role: graph.array(node, role) for role in node.params if role != "scale"}
+    if graph.stage == "int":
+        current = current.astype(np.int32)
+    spikes, potentials = scan(current, params, neuron_kind(node), steps, keep)
+    if graph.stage == "int" and _may_overflow(graph, node, current, params, steps):
+        _check_potential(graph, node, current, params, steps)
+    return spikes, potentials
+
+
+def scan(
+    current: Array, params: Mapping[str, Array], kind: int, steps: int, keep: bool
+) -> tuple[Array, Array | None]:
+    """Run the compiled neuron kernel.
+
+    Args:
+        current: (steps or 1, batch, *shape), float32 or int32.
+        params: theta, v0, and optionally bias and theta_neg; each spreads over shape.
+        kind: A kernel kind.
+        steps: Time steps.
+        keep: Whether to return potentials.
+    """
+    shape = current.shape[2:]
+    wide = current.dtype
+    flat = {
+        role: np.ascontiguousarray(
+            np.broadcast_to(spread(np.asarray(params.get(role, 0)), shape), shape), dtype=wide
+        ).reshape(-1)
+        for role in ("theta", "v0", "bias", "theta_neg")
+    }
+    rows = np.ascontiguousarray(current).reshape(*current.shape[:2], -1)
+    spikes = np.empty((steps, *rows.shape[1:]), np.int8)
+    potentials = np.empty(spikes.shape if keep else (0, 0, 0), wide)
+    kernels.scan(
+        rows, flat["theta"], flat["v0"], flat["bias"], flat["theta_neg"], kind, spikes, potentials
+    )
+    full = (steps, current.shape[1], *shape)
+    return spikes.reshape(full), potentials.reshape(full) if keep else None
+
+
+def _may_overflow(
+    graph: Graph, node: Node, current: Array, params: Mapping[str, Array], steps: int
+) -> bool:
+    """Whether a potential could leave its width, judged by the extremes of the current."""
+    low, high = state_type(graph, node).bounds
+    reach = max(abs(int(current.max(initial=0))), abs(int(current.min(initial=0))))
+    fixed = {role: int(np.abs(array).max(initial=0)) for role, array in params.items()}
+    start = fixed["v0"] + fixed["theta"]
+    return start + steps * (reach + fixed.get("bias", 0) + fixed["theta"]) > min(high, -low)
+
+
+def _check_potential(
+    graph: Graph, node: Node, current: Array, params: Mapping[str, Array], steps: int
+) -> None:
+    """Scan again in 64 bits and raise RangeError at the first potential that overflows."""
+    low, high = state_type(graph, node).bounds
+    spikes, potentials = scan(current.astype(np.int64), params, neuron_kind(node), steps, True)
+    assert potentials is not None
+    before = potentials + spread(params["theta"].astype(np.int64), node.type.shape) * spikes
+    _check_bounds(node, before, low, high, state_type(graph, node))
+
+
+def _check_bounds(node: Node, value: Array, low: int, high: int, dtype: Any) -> None:
+    if value.size and (value.min() < low or value.max() > high):
+        step, sample, *neuron = map(int, np.argwhere((value < low) | (value > high))[0])
+        where = tuple(neuron)
+        overflow(node, step, sample, where, int(value[(step, sample, *where)]), dtype)
+
+
+def _stateful(graph: Graph, node: Node, inputs: list[Array], steps: int) -> tuple[Array, Array]:
+    wide = np.int64 if graph.stage == "int" else np.float32
+    if node.op == "max_pool_count":
+        return op_of(node).scan(inputs, node.attrs, {}, steps)
+    value, potentials = op_of(node).scan(
+        [x.astype(wide) for x in inputs], node.attrs, graph.arrays(node), steps
+    )
+    if graph.stage == "int":
+        low, high = node.type.dtype.bounds
+        _check_bounds(node, value, low, high, node.type.dtype)
+    return value, potentials
+
+
+def _linear(graph: Graph, node: Node, inputs: list[Array], steps: int) -> Array:
+    op, params = op_of(node), graph.arrays(node)
+    length = max(len(value) for value in inputs)
+    exact = op.result == "same" and not op.weighted
+    carrier = None if exact else _carrier(graph, node, inputs, params)
+    aligned = [steps_of(x, length) for x in inputs]
+    flat = [x.reshape(-1, *x.shape[2:]) for x in aligned]
+    if carrier is not None:
+        flat = [x.astype(carrier, copy=False) for x in flat]
+        params = {role: array.astype(carrier) for role, array in params.items()}
+    value = op.run(flat, node.attrs, params)
+    value = value.reshape(length, -1, *value.shape[1:])
+    if graph.stage == "int" and not exact:
+        low, high = node.type.dtype.bounds
+        _check_bounds(node, value, low, high, node.type.dtype)
+    return value
+
+
+def _carrier(
+    graph: Graph, node: Node, inputs: list[Array], params: Mapping[str, Array]
+) -> type[np.floating[Any]]:
+    """The float type whose sums are exact for this node's integers."""
+    if graph.stage == "snn":
+        return np.float32
+    reach = sum(max(abs(float(x.max(initial=0))), abs(float(x.min(initial=0)))) for x in inputs)
+    if "w" in params and op_of(node).weighted:
+        w = np.abs(params["w"].astype(np.float64))
+        many = w.ndim > 1 and node.op != "affine"
+        gain = float(w.reshape(len(w), -1).sum(axis=1).max() if many else w.max(initial=0))
+    else:
+        gain = float(np.prod(np.asarray(node.attrs.get("kernel", 1))))
+    bound = reach * gain + sum(float(np.abs(params[r]).max()) for r in params if r == "b")
+    if bound < 1 << 24:
+        return np.float32
+    if bound < 1 << 53:
+        return np.float64
+    raise RangeError(f"sums of %{node.name} may exceed 53 bits", loc=node.loc)

@@ -1,0 +1,112 @@
+"""Compiled neuron kernels, equal step for step to the ops in `spikec.ir.ops`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+UNSIGNED, SIGNED, FREE = 0, 1, 2
+"""Neuron kinds: integrate, integrate_signed, integrate_signed with `free`."""
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def scan(
+    current: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    theta_neg: Array,
+    kind: int,
+    spikes: Array,
+    potentials: Array,
+) -> None:
+    """Run neurons over time.
+
+    Args:
+        current: (steps or 1, batch, neurons).
+        theta: Thresholds (neurons,), of the current's type like v0, bias and theta_neg.
+        v0: Initial potentials (neurons,).
+        bias: Currents added in every step (neurons,).
+        theta_neg: Negative spikes fire below it (neurons,); unused when unsigned.
+        kind: UNSIGNED, SIGNED or FREE.
+        spikes: Result (steps, batch, neurons), int8.
+        potentials: Result after reset (steps, batch, neurons), or of length 0 to skip.
+    """
+    steps, batch, neurons = spikes.shape
+    keep, last = len(potentials) > 0, len(current) - 1
+    for n in prange(batch):
+        v = v0.copy()
+        count = np.zeros(neurons, np.int32)
+        for t in range(steps):
+            row = current[min(t, last), n]
+            for i in range(neurons):
+                x = v[i] + row[i] + bias[i]
+                fire = np.int32(x >= theta[i])
+                if kind == 1:
+                    fire -= np.int32((x < theta_neg[i]) & (count[i] > 0))
+                elif kind == 2:
+                    fire -= np.int32(x < theta_neg[i])
+                count[i] += fire
+                v[i] = x - theta[i] * fire
+                spikes[t, n, i] = fire
+            if keep:
+                for i in range(neurons):
+                    potentials[t, n, i] = v[i]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def search_errors(
+    current: Array,
+    target: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    kind: int,
+    steps: int,
+) -> Array:
+    """Mean squared error of the rate for each candidate pair of threshold and initial potential.
+
+    Args:
+        current: (steps or 1, channels, samples) float32.
+        target: ANN activations (channels, samples).
+        theta: Candidate thresholds (channels, candidates).
+        v0: Candidate initial potentials as fractions of theta (channels, fractions).
+        bias: (channels, samples).
+        kind: UNSIGNED, SIGNED or FREE; negative spikes fire below 0.
+        steps: Time steps T.
+
+    Returns:
+        (channels, candidates, fractions) of `mean((theta * count / T - target)^2)`.
+    """
+    channels, samples = target.shape
+    last = len(current) - 1
+    errors = np.zeros((channels, theta.shape[1], v0.shape[1]), np.float64)
+    for c in prange(channels):
+        v = np.empty(samples, np.float32)
+        count = np.empty(samples, np.float32)
+        for k in range(theta.shape[1]):
+            th = np.float32(theta[c, k])
+            for r in range(v0.shape[1]):
+                v[:] = np.float32(th * v0[c, r])
+                count[:] = 0
+                for t in range(steps):
+                    row = current[min(t, last), c]
+                    for i in range(samples):
+                        x = v[i] + row[i] + bias[c, i]
+                        fire = np.float32(x >= th)
+                        if kind == 1:
+                            fire -= np.float32((x < 0) & (count[i] > 0))
+                        elif kind == 2:
+                            fire -= np.float32(x < 0)
+                        count[i] += fire
+                        v[i] = x - th * fire
+                gain = th / steps
+                total = 0.0
+                for i in range(samples):
+                    total += (gain * count[i] - target[c, i]) ** 2
+                errors[c, k, r] = total / samples
+    return errors
