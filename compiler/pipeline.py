@@ -54,7 +54,7 @@ class Context:
         steps: Time steps T to compile for.
         spec: Widths of the target.
         seed: Seeds every random choice.
-        ann: The last graph of stage ann that a pass produced: the calibration's reference.
+        last: The last graph of each stage; that of stage ann is the calibration's reference.
         progress: Told about long work.
     """
 
@@ -62,7 +62,7 @@ class Context:
     steps: int = 8
     spec: HardwareSpec = LOIHI2
     seed: int = 0
-    ann: Graph | None = None
+    last: dict[str, Graph] = field(default_factory=dict)
     progress: Progress = lambda what, done, total: None
 
     def data(self, name: str) -> Feeds:
@@ -106,7 +106,6 @@ def _spell(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-
 @dataclass(slots=True)
 class Pipeline:
     """An ordered list of passes.
@@ -131,8 +130,7 @@ class Pipeline:
             SpikecError: of the pass that failed, prefixed with its name.
         """
         records = [Record(p.name, p.options) for p in self.passes]
-        if graph.stage == "ann":
-            context.ann = graph
+        context.last[graph.stage] = graph
         index = 0
         while index < len(self.passes):
             count = self._group(index)
@@ -150,8 +148,7 @@ class Pipeline:
                 found[0].seconds += time.perf_counter() - start
                 if self.verify_each:
                     verify(graph)
-            if graph.stage == "ann":
-                context.ann = graph
+            context.last[graph.stage] = graph
             if self.dump is not None:
                 self.dump.mkdir(parents=True, exist_ok=True)
                 path = self.dump / f"{index + count:02d}-{name}.spk"

@@ -50,9 +50,7 @@ def draw(layer: Layer, neurons: Neurons, samples: int) -> Drawn:
     )
 
 
-def search(
-    layer: Layer, neurons: Neurons, *, joint: bool, shared: bool, samples: int
-) -> Neurons:
+def search(layer: Layer, neurons: Neurons, *, joint: bool, shared: bool, samples: int) -> Neurons:
     """Thresholds and initial potentials that minimise the error of the rate.
 
     Per channel `argmin mean((theta * count / T - target)^2)` over a grid, then over a finer grid

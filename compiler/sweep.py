@@ -102,9 +102,10 @@ def sweep(
     Records the relative squared error of each layer before and after each pass.
     """
     calib = context.data(passes[0].name)
-    if context.ann is None:
+    if "ann" not in context.last:
         raise PassError(f"pass {passes[0].name} needs the ANN that the graph came from")
-    reference = _reference(context.ann, graph, calib)
+    ann = context.last["ann"].by_name
+    reference = _reference(context.last["ann"], graph, calib)
     values: dict[str, Array] = {}
     last = last_use(graph)
     total = sum(op_of(node).neuron for node in graph.nodes)
@@ -121,7 +122,7 @@ def sweep(
                 before=before,
                 target=target,
                 steps=context.steps,
-                bounded=context.ann[node.name].op == "clip",
+                bounded=ann[node.name].op == "clip",
                 rng=rng,
             )
             neurons = _fit(passes, layer, _read(graph, node), records)

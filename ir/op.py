@@ -87,6 +87,22 @@ class Op:
         """
         raise NotImplementedError(self.name)
 
+    def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+        """The weights of a synapse with `factor` (input channels,) multiplied into them."""
+        raise NotImplementedError(self.name)
+
+    def scale_outputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+        """The weights of a synapse with `factor` (output channels,) multiplied into them."""
+        raise NotImplementedError(self.name)
+
+    def output_magnitudes(self, w: Value, attrs: Attrs) -> Value:
+        """The largest absolute weight of each output channel (output channels,)."""
+        raise NotImplementedError(self.name)
+
+    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
+        """How many non-zero weights of a synapse each input element meets, of `shape`."""
+        raise NotImplementedError(self.name)
+
     def synaptic_operations(
         self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
     ) -> int:

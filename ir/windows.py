@@ -18,6 +18,9 @@ WINDOW = {
     "dilations": Attr(tuple, "distance of taps, per spatial axis"),
 }
 
+_BLOCK = 1 << 22
+"""Elements of an unfolded input that are held at once."""
+
 POOL = {"kernel": Attr(tuple, "window size, per spatial axis"), **WINDOW}
 
 
@@ -77,6 +80,19 @@ class Window:
             views.append(padded[(slice(None), slice(None), *index)])
         return views
 
+    def scatter(self, shape: tuple[int, ...], per_tap: NDArray[Any]) -> NDArray[Any]:
+        """For each input element (*shape), the sum of `per_tap` (channels, taps) over its reads."""
+        rank = len(self.kernel)
+        bare = Window(self.kernel, self.strides, (0,) * (2 * rank), self.dilations)
+        padded = self.padded(np.zeros((1, *shape), np.int64))
+        for view, column in zip(bare.taps(padded), per_tap.T, strict=True):
+            view += column.reshape(-1, *(1,) * rank)
+        inside = (
+            slice(begin, begin + size)
+            for begin, size in zip(self.pads[:rank], shape[1:], strict=True)
+        )
+        return cast("NDArray[Any]", padded[(0, slice(None), *inside)])
+
 
 def window_of(attrs: Attrs) -> Window:
     """The window that a pooling node's attributes describe."""
@@ -109,6 +125,11 @@ def convolve(x: NDArray[Any], w: NDArray[Any], window: Window, groups: int) -> N
     Returns:
         (batch, out channels, *output spatial), exact for integers.
     """
+    columns = x[:1].size * w[0, 0].size
+    block = max(1, _BLOCK // max(columns, 1))
+    if len(x) > block:
+        parts = (x[i : i + block] for i in range(0, len(x), block))
+        return np.concatenate([convolve(part, w, window, groups) for part in parts])
     taps = window.taps(x)
     batch, out = x.shape[0], taps[0].shape[2:]
     if w.shape[1] == 1 and groups == w.shape[0]:
@@ -118,6 +139,6 @@ def convolve(x: NDArray[Any], w: NDArray[Any], window: Window, groups: int) -> N
         for tap, column in zip(taps, flat.T, strict=True):
             total += tap * column.reshape(-1, *(1,) * len(out))
         return total
-    columns = np.stack(taps, axis=2).reshape(batch, groups, -1, math.prod(out))
+    unfolded = np.stack(taps, axis=2).reshape(batch, groups, -1, math.prod(out))
     weights = w.reshape(groups, w.shape[0] // groups, -1)
-    return exact_matmul(weights, columns).reshape(batch, w.shape[0], *out)
+    return exact_matmul(weights, unfolded).reshape(batch, w.shape[0], *out)

@@ -9,9 +9,9 @@ import importlib
 import pkgutil
 
 from spikec.compiler.onnx.importer import Imported, Refusal, import_model
-from spikec.compiler.onnx.loader import load_model
+from spikec.compiler.onnx.loader import expose, load_model, model_hash
 
 for _info in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_info.name}")
 
-__all__ = ["Imported", "Refusal", "import_model", "load_model"]
+__all__ = ["Imported", "Refusal", "expose", "import_model", "load_model", "model_hash"]

@@ -1,43 +1,56 @@
-"""Activation functions that become neurons."""
+"""Activation functions that are exact sums of rectifiers."""
 
 import math
 
 import numpy as np
 
-from spikec.compiler.onnx.elementwise import scaled
-from spikec.compiler.onnx.importer import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.elementwise import add_all, align, scaled, widened
+from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.quantize import narrowed
 
 
-@lowers("Relu")
+@lowers("Relu", integers="read")
 def relu(node: OnnxNode) -> Tensor:
     """`max(x, 0)`."""
-    return node.emit("relu", [node.tensor()])
+    x = node.tensor()
+    if x.grid is not None and any(x.grid.zero):
+        node.refuse("it rectifies integers that have a zero point")
+    return bounded(node, x, 0.0, math.inf)
 
 
-@lowers("Clip")
+@lowers("Clip", integers="read")
 def clip(node: OnnxNode) -> Tensor:
     """`min(max(x, lo), hi)`, bounds as attributes (opset < 11) or inputs."""
-    return bounded(node, node.tensor(), _bound(node, "min", 1), _bound(node, "max", 2))
+    x, lo, hi = node.tensor(), bound(node, "min", 1), bound(node, "max", 2)
+    return bounded(node, x, lo, hi) if x.grid is None else narrowed(node, x, lo, hi)
 
 
-def _bound(node: OnnxNode, name: str, index: int) -> float:
+def bound(node: OnnxNode, name: str, index: int) -> float:
+    """A bound of Clip; infinite where it is missing or beyond all floats."""
     missing = -math.inf if name == "min" else math.inf
     if node.opset < 11:
         value = float(node.attr(name, missing))
     else:
-        value = (
-            float(np.asarray(node.constant(index)).reshape(-1)[0]) if node.has(index) else missing
-        )
-    limit = float(np.finfo(np.float32).max)
+        value = node.scalar(index) if node.has(index) else missing
     if math.isnan(value):
         node.refuse(f"bound '{name}' is NaN")
-    return missing if abs(value) >= limit else value
+    return missing if abs(value) >= float(np.finfo(np.float32).max) else value
 
 
 def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
-    """`min(max(x, lo), hi)` as a shifted clip or relu; infinite bounds are none."""
-    if lo >= hi:
+    """`min(max(x, lo), hi)`, merged with bounds that x already has; infinite bounds are none."""
+    if not lo < hi:
         node.refuse(f"bounds [{lo}, {hi}] leave nothing")
+    base, low, high = node.importer.bounded.get(x.name, (x, -math.inf, math.inf))
+    if max(lo, low) >= min(hi, high):
+        base, low, high = x, -math.inf, math.inf
+    lo, hi = max(lo, low), min(hi, high)
+    y = _clamped(node, base, lo, hi)
+    node.importer.bounded[y.name] = base, lo, hi
+    return y
+
+
+def _clamped(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     if math.isinf(lo) and math.isinf(hi):
         return x
     if math.isinf(lo):  # hi - relu(hi - x)
@@ -48,3 +61,93 @@ def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     else:
         y = node.emit("clip", [shifted], {"hi": hi - lo})
     return scaled(node, y, 1.0, lo) if lo else y
+
+
+@lowers("Max", "Min")
+def extremum(node: OnnxNode) -> Tensor:
+    """The larger or smaller of values and constants: `max(a, b) = b + relu(a - b)`."""
+    largest = node.proto.op_type == "Max"
+    tensors = widened(node, node.tensors())
+    best = tensors[0]
+    for index in range(len(node.proto.input)):
+        if node.is_constant(index):
+            best = _limited(node, best, index, largest)
+    for other in tensors[1:]:
+        if other != best:
+            best = _larger(node, best, other) if largest else _smaller(node, best, other)
+    return best
+
+
+def _limited(node: OnnxNode, x: Tensor, index: int, largest: bool) -> Tensor:
+    constant = node.constant(index)
+    if constant.size == 1 and constant.dtype.kind == "f" and np.isinf(constant).all():
+        if (constant > 0).all() == largest:
+            node.refuse("an infinite bound leaves nothing")
+        return x
+    limit = align(node, node.weights(index), x.shape)
+    if limit.ndim == 0 and largest:
+        return bounded(node, x, float(limit), math.inf)
+    if limit.ndim == 0:
+        return bounded(node, x, -math.inf, float(limit))
+    sign = 1.0 if largest else -1.0
+    excess = node.emit("relu", [scaled(node, x, sign, -sign * limit)])
+    return scaled(node, excess, sign, limit)
+
+
+def _larger(node: OnnxNode, a: Tensor, b: Tensor) -> Tensor:
+    excess = node.emit("relu", [add_all(node, [a, scaled(node, b, -1.0, 0.0)])])
+    return add_all(node, [b, excess])
+
+
+def _smaller(node: OnnxNode, a: Tensor, b: Tensor) -> Tensor:
+    excess = node.emit("relu", [add_all(node, [b, scaled(node, a, -1.0, 0.0)])])
+    return add_all(node, [b, scaled(node, excess, -1.0, 0.0)])
+
+
+@lowers("LeakyRelu")
+def leaky_relu(node: OnnxNode) -> Tensor:
+    """`x` above 0, `alpha x` below."""
+    return leaky(node, node.tensor(), np.asarray(float(node.attr("alpha", 0.01))))
+
+
+@lowers("PRelu")
+def prelu(node: OnnxNode) -> Tensor:
+    """`x` above 0, `slope x` below, with a slope per tensor, channel or neuron."""
+    x, slope = node.tensor(), node.weights(1)
+    if slope.ndim == 1 and x.shape[-1:] != slope.shape == x.shape[:1]:
+        return leaky(node, x, slope)  # opset 6 and exporters that follow it: one per channel
+    return leaky(node, x, align(node, slope, x.shape))
+
+
+def leaky(node: OnnxNode, x: Tensor, slope: np.ndarray) -> Tensor:
+    """`slope x + (1 - slope) relu(x)`."""
+    positive = node.emit("relu", [x])
+    if not slope.any():
+        return positive
+    return add_all(node, [scaled(node, x, slope, 0.0), scaled(node, positive, 1.0 - slope, 0.0)])
+
+
+@lowers("Abs")
+def absolute(node: OnnxNode) -> Tensor:
+    """`relu(x) + relu(-x)`."""
+    x = node.tensor()
+    negative = node.emit("relu", [scaled(node, x, -1.0, 0.0)])
+    return add_all(node, [node.emit("relu", [x]), negative])
+
+
+@lowers("HardSigmoid")
+def hard_sigmoid(node: OnnxNode) -> Tensor:
+    """`max(0, min(1, alpha x + beta))`."""
+    alpha, beta = float(node.attr("alpha", 0.2)), float(node.attr("beta", 0.5))
+    return bounded(node, scaled(node, node.tensor(), alpha, beta), 0.0, 1.0)
+
+
+@lowers("Shrink")
+def shrink(node: OnnxNode) -> Tensor:
+    """Towards 0 by `bias`, and 0 between -lambd and lambd; the two must be equal."""
+    x, bias, lambd = node.tensor(), float(node.attr("bias", 0.0)), float(node.attr("lambd", 0.5))
+    if bias != lambd:
+        node.refuse(f"it jumps: bias {bias} differs from lambd {lambd}", "use soft shrinking")
+    above = node.emit("relu", [scaled(node, x, 1.0, -lambd)])
+    below = node.emit("relu", [scaled(node, x, -1.0, -lambd)])
+    return add_all(node, [above, scaled(node, below, -1.0, 0.0)])

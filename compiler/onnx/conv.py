@@ -1,18 +1,42 @@
-"""Conv."""
+"""Conv and ConvTranspose."""
 
-from spikec.compiler.onnx.importer import OnnxNode, Tensor, lowers
-from spikec.compiler.onnx.window import window_attrs
+from __future__ import annotations
+
+from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.reduce_window import sum_over_axes
+from spikec.compiler.onnx.window import transposed_attrs, window_attrs
 
 
 @lowers("Conv")
 def conv(node: OnnxNode) -> Tensor:
     """Convolution with any strides, pads, dilations and groups."""
-    x, w = node.tensor(0), node.weights(1)
+    bias = node.weights(2) if node.has(2) else None
+    if node.any_tensor().batch > 1:
+        return sum_over_axes(node, node.weights(1), bias)
+    return convolution(node, node.tensor(0), node.weights(1), bias)
+
+
+def convolution(node: OnnxNode, x: Tensor, w: Constant, bias: Constant | None) -> Tensor:
+    """Convolution by the attributes of a node."""
+    _check_kernel(node, x, w)
+    attrs = window_attrs(node, x.shape[1:], w.shape[2:])
+    params = {"w": w} | ({} if bias is None else {"b": bias})
+    return node.emit("conv", [x], {**attrs, "groups": node.attr("group", 1)}, params)
+
+
+def _check_kernel(node: OnnxNode, x: Tensor, w: Constant) -> None:
     if w.ndim < 3 or len(x.shape) != w.ndim - 1:
         node.refuse(f"weights of rank {w.ndim} do not fit an input of rank {len(x.shape) + 1}")
     kernel = node.attr("kernel_shape", w.shape[2:])
     if tuple(kernel) != w.shape[2:]:
         node.refuse(f"kernel_shape {list(kernel)} contradicts the weights {list(w.shape)}")
-    attrs = window_attrs(node, x.shape[1:], w.shape[2:])
+
+
+@lowers("ConvTranspose")
+def conv_transpose(node: OnnxNode) -> Tensor:
+    """Transposed convolution with any strides, pads, dilations and groups."""
+    x, w = node.tensor(0), node.weights(1)
+    _check_kernel(node, x, w)
+    attrs = transposed_attrs(node, x.shape[1:], w.shape[2:])
     params = {"w": w} | ({"b": node.weights(2)} if node.has(2) else {})
-    return node.emit("conv", [x], {**attrs, "groups": int(node.attr("group", 1))}, params)
+    return node.emit("conv_transpose", [x], {**attrs, "groups": node.attr("group", 1)}, params)

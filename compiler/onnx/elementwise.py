@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.onnx.importer import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.functions import product, quotient
+from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
 
 Weights = NDArray[Any]
 
@@ -18,7 +20,7 @@ def align(node: OnnxNode, constant: Weights, shape: tuple[int, ...]) -> Weights:
     if constant.ndim > rank:
         node.refuse(f"constant of shape {list(constant.shape)} adds axes to the value")
     full = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
-    if full.shape[0] != 1:
+    if full.shape[0] != 1 and (full != full[:1]).any():
         node.refuse("the constant differs between samples of a batch")
     per_sample: Weights = full[0]
     fits = all(have in (1, want) for have, want in zip(per_sample.shape, shape, strict=True))
@@ -33,31 +35,69 @@ def align(node: OnnxNode, constant: Weights, shape: tuple[int, ...]) -> Weights:
 
 def scaled(node: OnnxNode, x: Tensor, w: Weights | float, b: Weights | float) -> Tensor:
     """`w x + b`."""
-    return node.emit("affine", [x], params={"w": np.asarray(w, "f4"), "b": np.asarray(b, "f4")})
+    w, b = np.asarray(w), np.asarray(b)
+    if w.ndim == 0 and w == 1 and not b.any():
+        return x
+    return node.emit("affine", [x], params={"w": w, "b": b})
+
+
+def expanded(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`x` broadcast to `shape`: leading axes added, axes of size 1 repeated."""
+    if x.shape == shape:
+        return x
+    full = (1,) * (len(shape) - len(x.shape)) + x.shape
+    fits = len(full) == len(shape) and all(h in (1, w) for h, w in zip(full, shape, strict=True))
+    if not fits:
+        node.refuse(f"a value of shape {list(x.shape)} does not broadcast to {list(shape)}")
+    if full != x.shape:
+        node.refuse(f"axes are added to a value of shape {list(x.shape)} by broadcasting")
+    factors = tuple(want // have for have, want in zip(full, shape, strict=True))
+    return node.emit("upsample", [x], {"factors": factors})
+
+
+def widened(node: OnnxNode, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The values, broadcast to the common shape of all inputs of the node."""
+    shapes = [tensor.shape for tensor in tensors]
+    for index in range(len(node.proto.input)):
+        if node.has(index) and node.is_constant(index):
+            constant = node.constant(index)
+            shapes.append(constant.shape[-len(shapes[0]) :] if shapes[0] else ())
+    if len({len(tensor.shape) for tensor in tensors}) > 1:
+        ranks = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        node.refuse(f"values of different rank meet: {ranks} per sample")
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        node.refuse(f"shapes {', '.join(str(list(s)) for s in shapes)} do not broadcast")
+    return [expanded(node, tensor, shape) for tensor in tensors]
+
+
+def add_all(node: OnnxNode, tensors: Sequence[Tensor]) -> Tensor:
+    """The sum of values of one shape; a value that occurs n times counts n times."""
+    counts: dict[Tensor, int] = {}
+    for tensor in tensors:
+        counts[tensor] = counts.get(tensor, 0) + 1
+    terms = [scaled(node, tensor, float(n), 0.0) for tensor, n in counts.items()]
+    return node.emit("add", terms) if len(terms) > 1 else terms[0]
+
+
+@lowers("Add", "Sum", "Mean")
+def add(node: OnnxNode) -> Tensor:
+    """A join of values, or a constant offset."""
+    total = add_all(node, widened(node, node.tensors()))
+    for index in range(len(node.proto.input)):
+        if node.is_constant(index):
+            total = scaled(node, total, 1.0, align(node, node.weights(index), total.shape))
+    count = len(node.proto.input) if node.proto.op_type == "Mean" else 1
+    return scaled(node, total, 1.0 / count, 0.0)
 
 
 def _with_constant(node: OnnxNode) -> tuple[Tensor, Weights, bool]:
     """The data, the aligned constant, and whether the constant stands first."""
     first = node.is_constant(0)
-    x, constant = node.tensor(int(first)), node.weights(int(not first))
+    node.tensor(int(first))
+    x, constant = widened(node, node.tensors())[0], node.weights(int(not first))
     return x, align(node, constant, x.shape), first
-
-
-@lowers("Add", "Sum")
-def add(node: OnnxNode) -> Tensor:
-    """A join of values, or a constant offset."""
-    tensors = [node.tensor(i) for i in range(len(node.proto.input)) if not node.is_constant(i)]
-    x = tensors[0]
-    if len({tensor.shape for tensor in tensors}) > 1:
-        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
-        node.refuse(f"values of different shapes are added: {shapes}")
-    counts = {tensor: tensors.count(tensor) for tensor in tensors}
-    terms = [scaled(node, t, float(n), 0.0) if n > 1 else t for t, n in counts.items()]
-    total = node.emit("add", terms) if len(terms) > 1 else terms[0]
-    for index in range(len(node.proto.input)):
-        if node.is_constant(index):
-            total = scaled(node, total, 1.0, align(node, node.weights(index), x.shape))
-    return total
 
 
 @lowers("Sub")
@@ -66,32 +106,61 @@ def sub(node: OnnxNode) -> Tensor:
     if node.is_constant(0) or node.is_constant(1):
         x, constant, first = _with_constant(node)
         return scaled(node, x, -1.0, constant) if first else scaled(node, x, 1.0, -constant)
-    x, y = node.tensor(0), node.tensor(1)
-    if x.shape != y.shape:
-        node.refuse(f"values of different shapes are subtracted: {list(x.shape)}, {list(y.shape)}")
-    if x == y:
-        node.refuse("a value minus itself is always 0")
-    return node.emit("add", [x, scaled(node, y, -1.0, 0.0)])
+    if node.tensor(0) == node.tensor(1):
+        return scaled(node, node.tensor(0), 0.0, 0.0)
+    x, y = widened(node, node.tensors())
+    return add_all(node, [x, scaled(node, y, -1.0, 0.0)])
+
+
+@lowers("Neg")
+def neg(node: OnnxNode) -> Tensor:
+    """`-x`."""
+    return scaled(node, node.tensor(), -1.0, 0.0)
 
 
 @lowers("Mul")
 def mul(node: OnnxNode) -> Tensor:
-    """A product with a constant."""
+    """A product with a constant, or of functions of the same value."""
     if not node.is_constant(0) and not node.is_constant(1):
-        node.refuse(
-            "a product of two values that both depend on the data has no spiking form",
-            "gating and attention cannot be converted",
-        )
+        return product(node, node.tensor(0), node.tensor(1))
     x, constant, _ = _with_constant(node)
     return scaled(node, x, constant, 0.0)
 
 
 @lowers("Div")
 def div(node: OnnxNode) -> Tensor:
-    """A quotient by a constant."""
+    """A quotient by a constant, or of functions of the same value."""
     if not node.is_constant(1):
-        node.refuse("division by a value that depends on the data has no spiking form")
+        return quotient(node)
     x, constant, _ = _with_constant(node)
     if (constant == 0).any():
         node.refuse("division by zero")
-    return scaled(node, x, 1.0 / constant, 0.0)
+    return scaled(node, x, 1.0 / constant.astype(np.float64), 0.0)
+
+
+@lowers("Where")
+def where(node: OnnxNode) -> Tensor:
+    """A choice by a constant mask."""
+    if not node.is_constant(0):
+        node.refuse("it chooses by a condition that depends on the data")
+    tensors = widened(node, node.tensors())
+    shape, parts = tensors[0].shape, []
+    mask = align(node, node.weights(0), shape)
+    found = iter(tensors)
+    total = None
+    for index, keep in ((1, mask), (2, 1 - mask)):
+        if node.is_constant(index):
+            with np.errstate(all="ignore"):
+                constant = np.asarray(node.constant(index), np.float32)
+            total = np.where(keep, align(node, constant, shape), 0)
+        else:
+            parts.append(scaled(node, next(found), keep, 0.0))
+    result = add_all(node, parts)
+    return result if total is None else scaled(node, result, 1.0, _compact(total, shape))
+
+
+def _compact(array: Weights, shape: tuple[int, ...]) -> Weights:
+    """An array that broadcasts to `shape` as a param may be shaped."""
+    if array.ndim in (0, len(shape)) or array.shape == shape[:1]:
+        return array
+    return np.broadcast_to(array, shape)

@@ -1,24 +1,33 @@
 """Walks an ONNX graph and builds a graph of stage ann.
 
 Every ONNX value is either a constant (folded at once) or a `Tensor` of the graph being built.
-Shapes here are per sample: the first ONNX axis is the batch and is dropped.
+Shapes here are per sample: the batch axis, the first of an ONNX value, is dropped.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, NoReturn, cast
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
-from spikec.compiler.onnx.loader import opset_of
+from spikec.compiler.onnx.fold import LIMIT, fold
+from spikec.compiler.onnx.loader import names_read, opset_of
+from spikec.compiler.onnx.node import (
+    FOLDS,
+    LOWERINGS,
+    MALFORMED,
+    Constant,
+    Grid,
+    OnnxNode,
+    Tensor,
+    Value,
+)
 from spikec.ir import (
     F32,
     Graph,
@@ -26,39 +35,13 @@ from spikec.ir import (
     InvalidModel,
     Node,
     Param,
+    SpikecError,
     TensorType,
     UnsupportedOperator,
     op_of,
     verify,
 )
 from spikec.ir.op import AttrValue
-
-Constant = NDArray[Any]
-Lowering = Callable[["OnnxNode"], "Tensor | Sequence[Tensor]"]
-LOWERINGS: dict[tuple[str, str], Lowering] = {}
-"""(domain, op type) to the function that lowers it."""
-
-
-def lowers(*op_types: str, domain: str = "") -> Callable[[Lowering], Lowering]:
-    """Register a function as the lowering of ONNX operators."""
-
-    def register(function: Lowering) -> Lowering:
-        for op_type in op_types:
-            if (domain, op_type) in LOWERINGS:
-                raise ImportError(f"ONNX operator {op_type} is lowered twice")
-            LOWERINGS[domain, op_type] = function
-        return function
-
-    return register
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A value of the graph being built; `tail` names an operator cut off after it."""
-
-    name: str
-    shape: tuple[int, ...]
-    tail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +63,9 @@ class Imported:
         notes: What was left out or changed, for the report.
         refusals: All nodes that cannot be converted.
         operators: How often each ONNX operator occurs.
-        logits: ONNX name of the value behind each output, before cut-off tails.
+        logits: ONNX name of the value that each output of the graph stands for: the model's
+            output, or what a cut-off tail reads.
+        source: File name of the model.
     """
 
     graph: Graph | None
@@ -88,6 +73,7 @@ class Imported:
     refusals: list[Refusal]
     operators: dict[str, int]
     logits: list[str]
+    source: str | None = None
 
     def require(self) -> Graph:
         """The graph; raises UnsupportedOperator listing every refused node."""
@@ -97,98 +83,40 @@ class Imported:
         hints = list(dict.fromkeys(r.hint for r in self.refusals if r.hint))
         what = "1 node" if len(lines) == 1 else f"{len(lines)} nodes"
         raise UnsupportedOperator(
-            f"{what} cannot be converted:\n  " + "\n  ".join(lines), hint="; ".join(hints) or None
+            f"{what} cannot be converted:\n  " + "\n  ".join(lines),
+            loc=self.source,
+            hint="; ".join(hints) or None,
         )
-
-
-class OnnxNode:
-    """One ONNX node as its lowering sees it: inputs resolved, attributes read, errors located."""
-
-    def __init__(self, importer: Importer, proto: NodeProto, name: str) -> None:
-        self.importer = importer
-        self.proto = proto
-        self.name = name
-        self.opset = importer.opset
-        self._attrs = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
-
-    def refuse(self, reason: str, hint: str | None = None) -> NoReturn:
-        """Refuse the node with a reason and what would help."""
-        raise UnsupportedOperator(reason, loc=self.name, hint=hint)
-
-    def has(self, index: int) -> bool:
-        """Whether the optional input is given."""
-        return index < len(self.proto.input) and self.proto.input[index] != ""
-
-    def value(self, index: int) -> Tensor | Constant:
-        """An input, whatever it is."""
-        if not self.has(index):
-            raise InvalidModel(f"{self.proto.op_type} lacks input {index}", loc=self.name)
-        return self.importer.values[self.proto.input[index]]
-
-    def is_constant(self, index: int) -> bool:
-        """Whether an input is known at compile time."""
-        return isinstance(self.value(index), np.ndarray)
-
-    def tensor(self, index: int = 0) -> Tensor:
-        """An input that depends on the data; refuses a constant or a value behind a tail."""
-        value = self.value(index)
-        if isinstance(value, np.ndarray):
-            self.refuse(f"input {index} is a constant where data is expected")
-        if value.tail is not None:
-            self.refuse(
-                f"it reads the result of {value.tail}, which is only supported at the end",
-                "remove it from the model, or export the network up to the logits",
-            )
-        return value
-
-    def constant(self, index: int) -> Constant:
-        """An input that must be known at compile time, as it stands in the model."""
-        value = self.value(index)
-        if not isinstance(value, np.ndarray):
-            self.refuse(f"input {index} must be a constant, not computed from the data")
-        return value
-
-    def weights(self, index: int) -> NDArray[np.float32]:
-        """A constant input as float32; raises InvalidModel for NaN or infinite values."""
-        array = self.constant(index)
-        found = np.asarray(array, dtype=np.float32)
-        if not np.isfinite(found).all():
-            raise InvalidModel(
-                f"'{self.proto.input[index]}' holds NaN or infinite values", loc=self.name
-            )
-        return found
-
-    def attr(self, name: str, default: Any = None) -> Any:
-        """An attribute's value; lists as tuples, text as str."""
-        value = self._attrs.get(name, default)
-        if isinstance(value, bytes):
-            return value.decode(errors="replace")
-        return tuple(value) if isinstance(value, list) else value
-
-    def emit(
-        self,
-        op: str,
-        inputs: Sequence[Tensor],
-        attrs: Mapping[str, AttrValue] | None = None,
-        params: Mapping[str, Constant] | None = None,
-    ) -> Tensor:
-        """Add a node to the graph being built."""
-        return self.importer.emit(self, op, inputs, attrs or {}, params or {})
 
 
 @dataclass(slots=True)
 class Importer:
-    """The state of one import."""
+    """The state of one import.
+
+    Attributes:
+        model: The model.
+        source: Its file name.
+        opset: Version of the default operator set.
+        values: Constants and tensors by ONNX name.
+        wanted: ONNX names that anything reads.
+        made: Nodes of the graph being built, by name, in order.
+        params: Their arrays.
+        bounded: For a clamped tensor, the tensor before and the bounds.
+        notes: For the report.
+        refusals: Refused nodes.
+        batch: Size of the batch axis; 1 where it is dynamic.
+    """
 
     model: ModelProto
     source: str | None
     opset: int
-    values: dict[str, Tensor | Constant] = field(default_factory=dict)
-    nodes: list[Node] = field(default_factory=list)
+    values: dict[str, Value] = field(default_factory=dict)
+    wanted: set[str] = field(default_factory=set)
+    made: dict[str, Node] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
+    bounded: dict[str, tuple[Tensor, float, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    types: dict[str, TensorType] = field(default_factory=dict)
     batch: int = 1
 
     def emit(
@@ -199,11 +127,11 @@ class Importer:
         attrs: Mapping[str, AttrValue],
         params: Mapping[str, Constant],
     ) -> Tensor:
+        """Add a node; raises InvalidModel when inputs, attributes and params do not fit."""
         name = self.fresh(origin.name)
-        roles = {}
-        for role, array in params.items():
-            roles[role] = f"{name}.{role}"
-            self.params[roles[role]] = Param.of(array, F32)
+        roles = {role: f"{name}.{role}" for role in params}
+        with np.errstate(all="ignore"):
+            arrays = {role: Param.of(array, F32) for role, array in params.items()}
         node = Node(
             name=name,
             op=op,
@@ -213,84 +141,155 @@ class Importer:
             params=roles,
             loc=origin.name,
         )
-        types = {role: self.params[param].type for role, param in roles.items()}
+        types = {role: param.type for role, param in arrays.items()}
         try:
-            shape = op_of(node).infer([self.types[i] for i in node.inputs], node.attrs, types)
+            shape = op_of(node).infer([self.made[i].type for i in node.inputs], attrs, types)
         except InvalidGraph as error:
-            raise InvalidModel(
-                f"{origin.proto.op_type}: {error.message}", loc=origin.name
-            ) from None
+            origin.invalid(error.message)
+        for role, param in arrays.items():
+            if param.array is None or not np.isfinite(param.array).all():
+                origin.invalid(f"its {role} holds NaN or infinite values")
+            self.params[roles[role]] = param
         return self.add(node, shape)
 
     def add(self, node: Node, shape: tuple[int, ...]) -> Tensor:
         """Append a node whose result has `shape`."""
-        self.types[node.name] = TensorType(F32, shape)
-        self.nodes.append(replace(node, type=self.types[node.name]))
+        self.check_size(node.loc, math.prod(shape))
+        self.made[node.name] = replace(node, type=TensorType(F32, shape))
         return Tensor(node.name, shape)
+
+    def check_size(self, loc: str | None, size: int) -> None:
+        """Raise InvalidModel for an empty value, and for one of impossible size."""
+        if not 0 < size <= LIMIT:
+            raise InvalidModel(f"a value of {size} elements per sample", loc=loc)
 
     def fresh(self, wanted: str) -> str:
         """A name for the graph's text, unique, as close to `wanted` as its letters allow."""
         base = re.sub(r"[^A-Za-z0-9_.]+", "_", wanted).strip("_.") or "value"
         base = base if re.match(r"[A-Za-z_]", base) else f"_{base}"
         name, count = base, 1
-        while name in self.types:
+        while name in self.made:
             count += 1
             name = f"{base}_{count}"
         return name
 
 
-def import_model(model: ModelProto, source: str | None = None) -> Imported:
+def import_model(
+    model: ModelProto, source: str | None = None, output: Sequence[str] | str | None = None
+) -> Imported:
     """Import an ONNX model.
 
     Args:
         model: A checked model, external data loaded.
         source: Its file name, for errors.
+        output: Names of the outputs to keep (any ONNX value); all outputs by default.
 
     Returns:
         The graph, or all refusals.
 
     Raises:
         InvalidModel: when the model contradicts itself or holds NaN weights.
+        UnsupportedOperator: when an input has a type or shape that cannot be converted.
     """
+    chosen = [output] if isinstance(output, str) else output
     importer = Importer(model, source, opset_of(model))
-    initial = {tensor.name: tensor for tensor in model.graph.initializer}
-    for name, tensor in initial.items():
-        importer.values[name] = numpy_helper.to_array(tensor)
-    for info in model.graph.input:
-        if info.name not in initial:
-            _add_input(importer, info)
-    names = _node_names(model.graph.node)
-    for proto, name in zip(model.graph.node, names, strict=True):
-        try:
-            _lower(importer, OnnxNode(importer, proto, name))
-        except UnsupportedOperator as error:
-            importer.refusals.append(Refusal(name, proto.op_type, error.message, error.hint))
+    try:
+        return _import(importer, list(chosen or (info.name for info in model.graph.output)))
+    except SpikecError as error:
+        if source is not None:
+            error.loc = f"{source}: {error.loc}" if error.loc else source
+        raise
+
+
+def _import(importer: Importer, outputs: list[str]) -> Imported:
+    graph = importer.model.graph
+    names = _node_names(graph.node)
+    needed = _needed(importer, outputs)
+    _add_inputs(importer)
+    for proto, name in zip(graph.node, names, strict=True):
+        if any(value in needed for value in proto.output):
+            visit(importer, OnnxNode(importer, proto, name))
     operators: dict[str, int] = {}
-    for proto in model.graph.node:
+    for proto in graph.node:
         operators[proto.op_type] = operators.get(proto.op_type, 0) + 1
-    imported = Imported(None, importer.notes, importer.refusals, operators, [])
+    notes = list(dict.fromkeys(importer.notes))
+    imported = Imported(None, notes, importer.refusals, operators, [], importer.source)
     if not importer.refusals:
-        _finish(importer, imported)
+        _finish(importer, imported, outputs)
     return imported
 
 
+def _needed(importer: Importer, outputs: Sequence[str]) -> set[str]:
+    """Names of all values that the outputs depend on."""
+    known = {name for proto in importer.model.graph.node for name in proto.output if name}
+    known |= {info.name for info in importer.model.graph.input}
+    for name in outputs:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else None
+            raise InvalidModel(f"output '{name}' is not computed by any node", hint=hint)
+    needed = set(outputs)
+    for proto in reversed(importer.model.graph.node):
+        if any(name in needed for name in proto.output):
+            needed.update(names_read(proto))
+    importer.wanted = needed
+    return needed
+
+
+def _add_inputs(importer: Importer) -> None:
+    graph = importer.model.graph
+    if graph.sparse_initializer:
+        raise InvalidModel("sparse initializers are not supported", hint="store them densely")
+    for tensor in graph.initializer:
+        importer.values[tensor.name] = constant_of(tensor)
+    given = [info for info in graph.input if info.name not in importer.values]
+    sizes = {dims[0].dim_value for info in given if (dims := info.type.tensor_type.shape.dim)}
+    fixed = sorted(size for size in sizes if size > 0)
+    if len(fixed) > 1:
+        raise InvalidModel(f"the inputs have different batch sizes: {fixed}")
+    importer.batch = fixed[0] if fixed else 1
+    for info in given:
+        _add_input(importer, info)
+
+
+def constant_of(tensor: onnx.TensorProto) -> Constant:
+    """The array of a tensor; raises InvalidModel for a damaged one."""
+    if math.prod(tensor.dims) > LIMIT or min(tensor.dims, default=0) < 0:
+        raise InvalidModel(f"tensor '{tensor.name}' has the impossible shape {list(tensor.dims)}")
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise InvalidModel(f"tensor '{tensor.name}' is damaged: {error}") from None
+
+
 def _add_input(importer: Importer, info: onnx.ValueInfoProto) -> None:
-    dims = info.type.tensor_type.shape.dim
-    if not info.type.HasField("tensor_type") or not info.type.tensor_type.HasField("shape"):
+    kind, dims = info.type.tensor_type, info.type.tensor_type.shape.dim
+    if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
         raise InvalidModel(f"input '{info.name}' has no shape", hint="export with fixed shapes")
-    if len(dims) < 2:
-        raise InvalidModel(f"input '{info.name}' needs a batch axis and at least one more")
+    if not dims:
+        raise InvalidModel(f"input '{info.name}' has no batch axis")
     for axis, dim in enumerate(dims[1:], 1):
         if dim.dim_value <= 0:
             raise InvalidModel(
                 f"axis {axis} of input '{info.name}' has no fixed size",
                 hint="only the first (batch) axis may be dynamic; export with fixed shapes",
             )
-    importer.batch = max(dims[0].dim_value, 1)
-    name = importer.fresh(info.name)
     shape = tuple(dim.dim_value for dim in dims[1:])
-    node = Node(name, "input", (), TensorType(F32, shape), loc=info.name)
-    importer.values[info.name] = importer.add(node, shape)
+    node = Node(importer.fresh(info.name), "input", (), TensorType(F32, shape), loc=info.name)
+    grid = _input_grid(info.name, kind.elem_type)
+    importer.values[info.name] = replace(importer.add(node, shape), grid=grid)
+
+
+def _input_grid(name: str, elem_type: int) -> Grid | None:
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(elem_type)
+    except (KeyError, ValueError, TypeError):
+        raise InvalidModel(f"input '{name}' has the unknown element type {elem_type}") from None
+    if dtype.kind in "iu":
+        return Grid()
+    if dtype.kind not in "fV":
+        raise UnsupportedOperator(f"input '{name}' holds {dtype.name}, not numbers")
+    return None
 
 
 def _node_names(nodes: Iterable[NodeProto]) -> list[str]:
@@ -303,78 +302,115 @@ def _node_names(nodes: Iterable[NodeProto]) -> list[str]:
     return names
 
 
+def visit(importer: Importer, node: OnnxNode) -> None:
+    """Lower a node, or note its refusal."""
+    try:
+        _lower(importer, node)
+    except UnsupportedOperator as error:
+        refusal = Refusal(node.name, node.proto.op_type, error.message, error.hint)
+        importer.refusals.append(refusal)
+    except MALFORMED as error:
+        # A malformed node may break any rule of its operator.
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        node.invalid(f"malformed: {first}")
+
+
 def _lower(importer: Importer, node: OnnxNode) -> None:
-    proto = node.proto
-    given = [name for name in proto.input if name]
-    key = ("" if proto.domain == "ai.onnx" else proto.domain, proto.op_type)
+    given = [name for name in node.proto.input if name]
     constant = all(isinstance(importer.values.get(name), np.ndarray) for name in given)
-    if constant and (given or proto.op_type == "Constant"):
-        _fold(importer, node)
+    if node.key == ("", "If") and isinstance(importer.values.get(given[0]), np.ndarray):
+        _take_branch(importer, node)
         return
-    if key not in LOWERINGS:
-        domain = f" of domain '{proto.domain}'" if proto.domain else ""
-        node.refuse(f"operator {proto.op_type}{domain} is not supported", _hint(proto.op_type))
+    if constant and (given or node.proto.op_type == "Constant"):
+        _store(importer, node, fold(node))
+        return
+    if node.key not in LOWERINGS:
+        domain = f" of domain '{node.proto.domain}'" if node.proto.domain else ""
+        hint = _hint(node.proto.op_type)
+        node.refuse(f"operator {node.proto.op_type}{domain} is not supported", hint)
     missing = [name for name in given if name not in importer.values]
     if missing and importer.refusals:
         return  # it hangs on a refused node
     if missing:
         raise InvalidModel(f"input '{missing[0]}' is not defined before it", loc=node.name)
-    result = LOWERINGS[key](node)
-    tensors = [result] if isinstance(result, Tensor) else result
-    used = [name for name in proto.output if name]
-    importer.values.update(zip(used, tensors, strict=False))
+    tensors = [value for name in given if isinstance(value := importer.values[name], Tensor)]
+    rule = LOWERINGS[node.key]
+    behind = next((tensor for tensor in tensors if tensor.tail is not None), None)
+    if rule.tail and behind is not None:
+        _store(importer, node, [behind] * len(node.proto.output))
+        return
+    result = rule.lower(node)
+    results = [result] if isinstance(result, Tensor | np.ndarray) else list(result)
+    if rule.integers == "kept":
+        results = _on_grid(node, tensors, results)
+    _store(importer, node, results)
+
+
+def _take_branch(importer: Importer, node: OnnxNode) -> None:
+    """Lower the branch of an If whose condition is known."""
+    branch: onnx.GraphProto = node.attr("then_branch" if node.scalar(0) else "else_branch")
+    for tensor in branch.initializer:
+        importer.values[tensor.name] = constant_of(tensor)
+    needed = {info.name for info in branch.output}
+    for proto in reversed(branch.node):
+        if needed & set(proto.output):
+            needed |= names_read(proto)
+    importer.wanted |= needed
+    for proto, name in zip(branch.node, _node_names(branch.node), strict=True):
+        if needed & set(proto.output):
+            visit(importer, OnnxNode(importer, proto, f"{node.name}.{name}"))
+    results = [importer.values.get(info.name) for info in branch.output]
+    _store(importer, node, [value for value in results if value is not None])
+
+
+def _on_grid(node: OnnxNode, inputs: Sequence[Tensor], results: Sequence[Value]) -> list[Value]:
+    """The results on the grid of the inputs, which must share it."""
+    grids = {tensor.grid for tensor in inputs}
+    if grids == {None}:
+        return list(results)
+    grid = grids.pop()
+    if grids or grid is None or len(grid.scale) > 1:
+        node.refuse("its inputs are integers of different or per-channel scales")
+    return [replace(r, grid=grid) if isinstance(r, Tensor) else r for r in results]
+
+
+def _store(importer: Importer, node: OnnxNode, results: Sequence[Value]) -> None:
+    for name, value in zip(node.proto.output, results, strict=False):
+        if name:
+            importer.values[name] = value
 
 
 def _hint(op_type: str) -> str:
-    known = [name for _, name in LOWERINGS]
+    known = [name for _, name in (*LOWERINGS, *FOLDS)]
     close = get_close_matches(op_type, known, n=1)
     more = f" (did you mean {close[0]}?)" if close else ""
     return f"`spikec ops` lists what is supported{more}"
 
 
-def _fold(importer: Importer, node: OnnxNode) -> None:
-    """Evaluate a node whose inputs are all constants."""
-    proto = node.proto
-    feeds = {name: importer.values[name] for name in proto.input if name}
-    graph = onnx.helper.make_graph(
-        [proto],
-        "fold",
-        [
-            onnx.helper.make_tensor_value_info(
-                name, onnx.helper.np_dtype_to_tensor_dtype(cast(Constant, array).dtype), None
-            )
-            for name, array in feeds.items()
-        ],
-        [onnx.helper.make_empty_tensor_value_info(name) for name in proto.output if name],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=importer.model.opset_import)
-    try:
-        results = ReferenceEvaluator(model).run(None, feeds)
-    except Exception as error:  # any operator of the evaluator may fail in its own way
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        node.refuse(f"constant {proto.op_type} cannot be evaluated: {first}")
-    names = [name for name in proto.output if name]
-    importer.values.update(zip(names, map(np.asarray, results), strict=True))
-
-
-def _finish(importer: Importer, imported: Imported) -> None:
-    outputs = []
-    for info in importer.model.graph.output:
-        value = importer.values.get(info.name)
+def _finish(importer: Importer, imported: Imported, outputs: Sequence[str]) -> None:
+    logits: dict[str, str] = {}
+    for name in outputs:
+        value = importer.values.get(name)
         if value is None:
-            raise InvalidModel(f"output '{info.name}' is not computed by any node")
+            raise InvalidModel(f"output '{name}' is not computed by any node")
         if isinstance(value, np.ndarray):
-            raise InvalidModel(f"output '{info.name}' does not depend on the input")
-        outputs.append(value.name)
+            raise InvalidModel(f"output '{name}' does not depend on the input")
+        if value.grid is not None:
+            raise InvalidModel(
+                f"output '{name}' holds integers", hint="choose an output of real numbers"
+            )
+        logits.setdefault(value.name, value.tail.value if value.tail else name)
         if value.tail is not None:
-            importer.notes.append(f"{value.tail} at the end is left out: outputs are its input")
-    imported.logits = [info.name for info in importer.model.graph.output]
+            note = f"{value.tail.operator} at the end is left out: outputs are its input"
+            imported.notes.append(note)
+    imported.notes = list(dict.fromkeys(imported.notes))
+    imported.logits = list(logits.values())
     graph = Graph(
         name=importer.fresh(importer.model.graph.name or "model"),
         stage="ann",
         steps=0,
-        nodes=tuple(importer.nodes),
-        outputs=tuple(dict.fromkeys(outputs)),
+        nodes=tuple(importer.made.values()),
+        outputs=tuple(logits),
         params=importer.params,
         source=importer.source,
     )

@@ -1,36 +1,124 @@
-"""Gemm and MatMul."""
+"""Products with constant matrices."""
 
-from spikec.compiler.onnx.importer import OnnxNode, Tensor, lowers
+from __future__ import annotations
+
+from typing import NoReturn
+
+import numpy as np
+
+from spikec.compiler.onnx.elementwise import add_all, align, expanded, scaled
+from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor, lowers
+from spikec.ir.op import AttrValue
 
 
 @lowers("Gemm")
 def gemm(node: OnnxNode) -> Tensor:
-    """`alpha * A B + beta * C` with data as A."""
-    x, w = node.tensor(0), node.weights(1)
-    if node.attr("transA", 0):
+    """`alpha * A B + beta * C` with data as A, transposed or not."""
+    x, w = _samples_by_features(node), _gemm_weights(node) * float(node.attr("alpha", 1.0))
+    if not node.has(2):
+        return matrix_product(node, x, w)
+    beta = float(node.attr("beta", 1.0))
+    if node.is_constant(2):
+        return matrix_product(node, x, w, align(node, node.weights(2) * beta, w.shape[1:]))
+    y = matrix_product(node, x, w)
+    return add_all(node, [y, scaled(node, expanded(node, node.tensor(2), y.shape), beta, 0.0)])
+
+
+def _samples_by_features(node: OnnxNode) -> Tensor:
+    if node.is_constant(0):
+        node.refuse("the data is the right factor of the product", "transpose the product")
+    x = node.any_tensor(0)
+    if not node.attr("transA", 0):
+        return node.tensor(0)
+    if x.batch != 1 or x.tail is not None or x.grid is not None:
         node.refuse("transA mixes samples of a batch")
-    w = w if node.attr("transB", 0) else w.T
-    if w.ndim != 2 or x.shape != w.shape[1:]:
-        node.refuse(f"weights {list(w.shape)} do not fit an input of shape {list(x.shape)}")
-    params = {"w": w * float(node.attr("alpha", 1.0))}
-    if node.has(2):
-        bias = node.weights(2) * float(node.attr("beta", 1.0))
-        if bias.size not in (1, w.shape[0]):
-            node.refuse(f"bias of shape {list(bias.shape)} does not fit {w.shape[0]} outputs")
-        params["b"] = bias.reshape(-1).repeat(w.shape[0] if bias.size == 1 else 1)
-        params["b"] = params["b"][: w.shape[0]]
-    return node.emit("dense", [x], params=params)
+    return Tensor(x.name, x.shape)
+
+
+def _gemm_weights(node: OnnxNode) -> Constant:
+    if not node.is_constant(1):
+        _refuse_product(node)
+    w = node.weights(1)
+    if w.ndim != 2:
+        node.invalid(f"weights of rank {w.ndim}")
+    return w.T if node.attr("transB", 0) else w
+
+
+def _refuse_product(node: OnnxNode) -> NoReturn:
+    node.refuse(
+        "a product of two values that both depend on the data has no spiking form",
+        "attention and other data-by-data products cannot be converted",
+    )
 
 
 @lowers("MatMul")
 def matmul(node: OnnxNode) -> Tensor:
-    """A matrix product of data with constant weights."""
-    if not node.is_constant(1):
-        node.refuse(
-            "a product of two values that both depend on the data has no spiking form",
-            "attention and other data-by-data products cannot be converted",
-        )
-    x, w = node.tensor(0), node.weights(1)
-    if w.ndim != 2 or x.shape != w.shape[:1]:
+    """A matrix product of data with constant weights, on either side."""
+    if not node.is_constant(0) and not node.is_constant(1):
+        _refuse_product(node)
+    if node.is_constant(0):
+        return _left_product(node, node.weights(0), node.tensor(1))
+    return matrix_product(node, node.tensor(0), node.weights(1))
+
+
+def _left_product(node: OnnxNode, w: Constant, x: Tensor) -> Tensor:
+    """`w x`: the weights act on the last axis but one."""
+    if len(x.shape) < 2:
+        node.refuse("the product mixes samples of a batch", "let the data be the left factor")
+    w = _plain_matrix(node, w)
+    return along_axis(node, x, w, len(x.shape) - 2)
+
+
+def _plain_matrix(node: OnnxNode, w: Constant) -> Constant:
+    while w.ndim > 2 and w.shape[0] == 1:
+        w = w[0]
+    if w.ndim != 2:
+        node.refuse(f"weights of shape {list(w.shape)} are a stack of matrices")
+    return w
+
+
+def matrix_product(node: OnnxNode, x: Tensor, w: Constant, bias: Constant | None = None) -> Tensor:
+    """`x w` over the last axis of x: a dense layer, or the same one at every position."""
+    if not x.shape:
+        node.refuse("its input has no batch axis", "export with a batch axis")
+    if w.ndim == 1:
+        y = matrix_product(node, x, w.reshape(-1, 1), bias)
+        return node.emit("reshape", [y], {"shape": y.shape[:-1]})
+    w = _plain_matrix(node, w)
+    if x.shape[-1] != w.shape[0]:
         node.refuse(f"weights {list(w.shape)} do not fit an input of shape {list(x.shape)}")
-    return node.emit("dense", [x], params={"w": w.T})
+    if len(x.shape) == 1:
+        return dense(node, x, w, bias)
+    y = along_axis(node, x, w.T, len(x.shape) - 1)
+    return y if bias is None else scaled(node, y, 1.0, align(node, bias, y.shape))
+
+
+def dense(node: OnnxNode, x: Tensor, w: Constant, bias: Constant | None = None) -> Tensor:
+    """`x w + bias`, w of shape (in, out)."""
+    params = {"w": w.T} | ({} if bias is None else {"b": np.broadcast_to(bias, w.shape[1:])})
+    return node.emit("dense", [x], params=params)
+
+
+def along_axis(node: OnnxNode, x: Tensor, w: Constant, axis: int) -> Tensor:
+    """A matrix (out, in) applied along one axis: a convolution of one tap over the others."""
+    rank = len(x.shape)
+    if x.shape[axis] != w.shape[1]:
+        node.refuse(f"weights {list(w.shape)} do not fit axis {axis + 1} of {list(x.shape)}")
+    front = (axis, *(a for a in range(rank) if a != axis))
+    back = tuple(front.index(a) for a in range(rank))
+    window: dict[str, AttrValue] = {
+        "strides": (1,) * (rank - 1),
+        "pads": (0,) * (2 * rank - 2),
+        "dilations": (1,) * (rank - 1),
+        "groups": 1,
+    }
+    moved = turned(node, x, front)
+    kernel = w.reshape(*w.shape, *(1,) * (rank - 1))
+    return turned(node, node.emit("conv", [moved], window, {"w": kernel}), back)
+
+
+def turned(node: OnnxNode, x: Tensor, perm: tuple[int, ...]) -> Tensor:
+    """`x` with its axes in another order."""
+    if perm == tuple(range(len(perm))):
+        return x
+    return node.emit("transpose", [x], {"perm": perm})

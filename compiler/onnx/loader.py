@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto
+import onnx.inliner
+import onnx.version_converter
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from spikec.ir import InvalidModel
+from spikec.ir import InvalidModel, SpikecError
 
 OLDEST_OPSET = 7
+_EXTERNAL = TensorProto.EXTERNAL
 
 
 def load_model(model: str | Path | bytes | ModelProto) -> tuple[ModelProto, str | None]:
-    """Read and check a model, external data included.
+    """Read and check a model: external data loaded, functions inlined.
 
     Args:
         model: A path, the bytes of a file, or a loaded model.
@@ -25,37 +30,92 @@ def load_model(model: str | Path | bytes | ModelProto) -> tuple[ModelProto, str 
     Raises:
         InvalidModel: when it cannot be read or breaks ONNX's rules.
     """
-    name = Path(model).name if isinstance(model, (str, Path)) else None
+    name = Path(model).name if isinstance(model, str | Path) else None
     try:
         proto = _read(model)
         if not proto.graph.node:
-            raise InvalidModel("the model holds no nodes: it is empty or truncated", loc=name)
+            raise InvalidModel("the model holds no nodes: it is empty or truncated")
         onnx.checker.check_model(proto)
-    except InvalidModel:
+        proto = _modern(proto)
+        if proto.functions:
+            proto = onnx.inliner.inline_local_functions(proto)
+    except SpikecError as error:
+        error.loc = error.loc or name
         raise
     except FileNotFoundError as error:
         raise InvalidModel(f"no such file: {error.filename or name}", loc=name) from None
     except Exception as error:  # onnx and protobuf raise many unrelated kinds
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InvalidModel(f"not a valid ONNX model: {first}", loc=name) from None
-    opset = opset_of(proto)
-    if opset < OLDEST_OPSET:
-        raise InvalidModel(
-            f"opset {opset} is older than {OLDEST_OPSET}",
-            loc=name,
-            hint="export with a newer opset, or convert with onnx.version_converter",
-        )
     return proto, name
 
 
 def _read(model: str | Path | bytes | ModelProto) -> ModelProto:
-    if isinstance(model, ModelProto):
-        return model
-    if isinstance(model, bytes):
-        return onnx.load_model_from_string(model)
-    if Path(model).is_dir():
-        raise InvalidModel("is a directory, not an ONNX file", loc=str(model))
-    return onnx.load(str(model))
+    if isinstance(model, str | Path):
+        if Path(model).is_dir():
+            raise InvalidModel("is a directory, not an ONNX file", loc=str(model))
+        proto, folder = onnx.load(str(model), load_external_data=False), Path(model).parent
+    elif isinstance(model, bytes):
+        proto, folder = onnx.load_model_from_string(model), None
+    else:
+        proto, folder = model, None
+    outside = [t for t in _tensors(proto.graph) if t.data_location == _EXTERNAL]
+    if outside and not isinstance(model, str | Path):
+        raise InvalidModel(
+            f"the values of '{outside[0].name}' are in another file", hint="give the model's path"
+        )
+    for tensor in outside:
+        assert folder is not None
+        _load_external(tensor, folder)
+    return proto
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _load_external(tensor: TensorProto, folder: Path) -> None:
+    """Read a tensor's values from its file, which must lie in the model's folder."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    path = os.path.realpath(folder / entries.get("location", ""))
+    inside = os.path.realpath(folder)
+    if os.path.commonpath([path, inside]) != inside or not os.path.isfile(path):
+        raise InvalidModel(
+            f"the values of '{tensor.name}' are in '{entries.get('location')}', "
+            "which is not a file in the model's folder"
+        )
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        offset = int(entries.get("offset", 0))
+        length = int(entries.get("length", size - offset))
+        if offset < 0 or length < 0 or offset + length > size:
+            raise InvalidModel(f"'{entries['location']}' is too short for '{tensor.name}'")
+        file.seek(offset)
+        tensor.raw_data = file.read(length)
+    tensor.ClearField("data_location")
+    tensor.ClearField("external_data")
+
+
+def _modern(proto: ModelProto) -> ModelProto:
+    """The model at an opset that the lowerings know."""
+    opset = opset_of(proto)
+    if opset >= OLDEST_OPSET:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, OLDEST_OPSET)
+    except Exception as error:  # the converter raises many unrelated kinds
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InvalidModel(
+            f"opset {opset} is older than {OLDEST_OPSET} and cannot be converted: {first}",
+            hint="export with a newer opset",
+        ) from None
 
 
 def opset_of(proto: ModelProto) -> int:
@@ -67,3 +127,31 @@ def opset_of(proto: ModelProto) -> int:
 def model_hash(proto: ModelProto) -> str:
     """SHA-256 of the model with its weights."""
     return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+
+
+def expose(proto: ModelProto, values: Sequence[str]) -> ModelProto:
+    """A model that returns the given values, such as `Imported.logits`, and nothing else."""
+    known = {info.name: info for info in (*proto.graph.output, *proto.graph.value_info)}
+    changed = ModelProto()
+    changed.CopyFrom(proto)
+    del changed.graph.output[:]
+    changed.graph.output.extend(known.get(v, onnx.ValueInfoProto(name=v)) for v in values)
+    kept: list[NodeProto] = []
+    wanted = set(values)
+    for node in reversed(proto.graph.node):
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted.update(names_read(node))
+    del changed.graph.node[:]
+    changed.graph.node.extend(reversed(kept))
+    return changed
+
+
+def names_read(node: NodeProto) -> set[str]:
+    """Names of all values that a node reads, those in its subgraphs included."""
+    found = {name for name in node.input if name}
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            found |= {info.name for info in graph.output}
+            found = found.union(*(names_read(inner) for inner in graph.node))
+    return found

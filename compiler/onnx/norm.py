@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spikec.compiler.onnx.importer import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
 
 
 @lowers("BatchNormalization")
@@ -12,10 +12,10 @@ def batch_norm(node: OnnxNode) -> Tensor:
         node.refuse("training_mode=1", "export the model in evaluation mode")
     if not node.attr("spatial", 1):
         node.refuse("spatial=0 (statistics per neuron) is not supported")
-    x = node.tensor(0)
+    x = node.tensor()
     gamma, beta, mean, var = (node.weights(i).astype(np.float64) for i in range(1, 5))
-    if {a.shape for a in (gamma, beta, mean, var)} != {x.shape[:1]}:
-        node.refuse(f"statistics do not fit {x.shape[0]} channels")
+    if not x.shape or {a.shape for a in (gamma, beta, mean, var)} != {x.shape[:1]}:
+        node.refuse(f"statistics do not fit a value of shape {list(x.shape)}")
     spread = var + float(node.attr("epsilon", 1e-5))
     if (spread <= 0).any():
         node.refuse("a variance plus epsilon is not positive")

@@ -1,66 +1,79 @@
 """Pooling."""
 
+from __future__ import annotations
+
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spikec.compiler.onnx.importer import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.reduce_window import max_over_axes
 from spikec.compiler.onnx.window import window_attrs
 from spikec.ir.op import AttrValue
-from spikec.ir.windows import window_of
+from spikec.ir.windows import Window, window_of
 
 
 @lowers("AveragePool")
-def average_pool(node: OnnxNode) -> Tensor:
+def average(node: OnnxNode) -> Tensor:
+    """Means over windows."""
+    return average_pool(node, node.tensor())
+
+
+def average_pool(node: OnnxNode, x: Tensor) -> Tensor:
     """A sum over windows and a factor of 1 / count, which may differ at the border."""
-    x = node.tensor()
     kernel = _kernel(node, x)
     attrs: dict[str, AttrValue] = {"kernel": kernel, **window_attrs(node, x.shape[1:], kernel)}
     total = node.emit("sum_pool", [x], attrs)
-    return node.emit("affine", [total], params={"w": 1.0 / _counts(node, x, attrs)})
+    return node.emit("affine", [total], params={"w": 1.0 / _counts(node, x, window_of(attrs))})
 
 
 def _kernel(node: OnnxNode, x: Tensor) -> tuple[int, ...]:
-    kernel = tuple(node.attr("kernel_shape", ()))
+    kernel: tuple[int, ...] = node.attr("kernel_shape", ())
     if len(kernel) != len(x.shape) - 1 or not kernel:
         node.refuse(f"kernel {list(kernel)} does not fit an input of shape {list(x.shape)}")
     return kernel
 
 
-def _counts(node: OnnxNode, x: Tensor, attrs: dict[str, AttrValue]) -> NDArray[Any]:
+def _counts(node: OnnxNode, x: Tensor, window: Window) -> Constant:
     """Elements that each window averages over, () where all windows agree."""
-    window = window_of(attrs)
     rank = len(window.kernel)
-    declared = list(node.attr("pads", (0,) * 2 * rank))
+    declared = node.attr("pads", (0,) * 2 * rank)
     if node.attr("auto_pad", "NOTSET") not in ("NOTSET", ""):
-        declared = list(window.pads)
-    ones = np.ones((1, 1, *x.shape[1:]), np.float32)
-    if node.attr("count_include_pad", 0):
-        # Padding counts, but the extra cells that ceil_mode reaches do not.
-        widths = [(0, 0), (0, 0), *zip(declared[:rank], declared[rank:], strict=True)]
-        ones = np.pad(ones, widths, constant_values=1)
-        extra = [end - have for end, have in zip(window.pads[rank:], declared[rank:], strict=True)]
-        attrs = {**attrs, "pads": (*(0,) * rank, *extra)}
-    counts = sum(window_of(attrs).taps(ones))
-    assert isinstance(counts, np.ndarray)
-    if counts.min() == counts.max():
-        counts = counts.reshape(-1)[:1]
-    return np.asarray(np.maximum(counts[0], 1))
+        declared = window.pads
+    counts = np.ones(())
+    for axis, size in enumerate(x.shape[1:]):
+        # With count_include_pad, pads count, but not the extra cells that ceil_mode reaches.
+        begin, end = window.pads[axis], window.pads[axis + rank]
+        inside = np.zeros(begin + size + end)
+        if node.attr("count_include_pad", 0):
+            inside[: begin + size + declared[axis + rank]] = 1
+        else:
+            inside[begin : begin + size] = 1
+        out = window.output(x.shape[1:])[axis]
+        taps = np.arange(out)[:, None] * window.strides[axis]
+        taps = taps + np.arange(window.kernel[axis]) * window.dilations[axis]
+        counts = counts[..., None] * inside[taps].sum(axis=1)
+    counts = np.maximum(counts, 1)
+    return counts.reshape(-1)[0] if (counts == counts.flat[0]).all() else counts[None]
 
 
 @lowers("GlobalAveragePool")
-def global_average_pool(node: OnnxNode) -> Tensor:
+def global_average(node: OnnxNode) -> Tensor:
     """The mean over all positions."""
-    x = node.tensor()
-    total = node.emit("sum_pool", [x], global_window(x))
+    return global_average_pool(node, node.tensor())
+
+
+def global_average_pool(node: OnnxNode, x: Tensor) -> Tensor:
+    """The mean over all positions: a sum and a factor."""
+    total = node.emit("sum_pool", [x], global_window(node, x))
     return node.emit("affine", [total], params={"w": np.asarray(1 / math.prod(x.shape[1:]))})
 
 
-def global_window(x: Tensor) -> dict[str, AttrValue]:
+def global_window(node: OnnxNode, x: Tensor) -> dict[str, AttrValue]:
     """A window over all positions."""
     rank = len(x.shape) - 1
+    if rank < 1:
+        node.refuse(f"an input of shape {list(x.shape)} has no positions")
     return {
         "kernel": x.shape[1:],
         "strides": (1,) * rank,
@@ -69,11 +82,20 @@ def global_window(x: Tensor) -> dict[str, AttrValue]:
     }
 
 
-@lowers("MaxPool")
+@lowers("MaxPool", integers="kept")
 def max_pool(node: OnnxNode) -> Tensor:
     """Maxima over windows."""
+    if node.any_tensor().batch > 1:
+        return max_over_axes(node)
     x = node.tensor()
-    if len(node.proto.output) > 1 and node.proto.output[1]:
+    if node.uses_output(1):
         node.refuse("the indices of the maxima are used", "they have no spiking form")
     kernel = _kernel(node, x)
     return node.emit("max_pool", [x], {"kernel": kernel, **window_attrs(node, x.shape[1:], kernel)})
+
+
+@lowers("GlobalMaxPool")
+def global_max_pool(node: OnnxNode) -> Tensor:
+    """The maximum over all positions."""
+    x = node.tensor()
+    return node.emit("max_pool", [x], global_window(node, x))

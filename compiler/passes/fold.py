@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.ir import F32, Graph, Node, Param, spread
+from spikec.ir import F32, Graph, Node, Param, op_of, spread
 
 Array = NDArray[Any]
-_SYNAPSES = ("conv", "dense")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def _factors(graph: Graph, node: Node) -> tuple[Array, Array]:
 def _into_previous(graph: Graph, before: Node, node: Node) -> tuple[Node, dict[str, Param]] | None:
     """The two nodes as one synapse or affine, where the factors are per output channel."""
     w, b = _factors(graph, node)
-    if before.op not in (*_SYNAPSES, "affine"):
+    if not op_of(before).weighted:
         return None
     if before.op != "affine" and (w.ndim > 1 or b.ndim > 1):
         return None
@@ -70,10 +69,9 @@ def _into_previous(graph: Graph, before: Node, node: Node) -> tuple[Node, dict[s
         shape = node.type.shape
         new_w, new_b = _product(w, w0, shape), _sum(_product(w, b0, shape), b, shape)
     else:
-        channels = w0.shape[0]
-        column = np.broadcast_to(w, (channels,))
-        new_w = w0 * column.reshape(-1, *(1,) * (w0.ndim - 1))
-        new_b = np.broadcast_to(b, (channels,)) + column * b0
+        column = np.broadcast_to(w, before.type.shape[:1])
+        new_w = op_of(before).scale_outputs(w0, column, before.attrs)
+        new_b = np.broadcast_to(b, before.type.shape[:1]) + column * b0
     return _merged(before, node.name, node, new_w, new_b)
 
 
@@ -95,22 +93,18 @@ def _into_next(graph: Graph, node: Node, after: Node) -> tuple[Node, dict[str, P
     An offset passes through zero padding only where there is none.
     """
     w, b = _factors(graph, node)
-    if after.op not in _SYNAPSES or w.ndim > 1 or b.ndim > 1:
+    op, shape = op_of(after), node.type.shape
+    if not op.weighted or after.op == "affine" or w.ndim > 1:
         return None
     w1, b1 = _factors(graph, after)
-    if after.op == "conv" and (after.attrs["groups"] != 1 or (b.any() and any(_pads(after)))):
+    offset = np.broadcast_to(spread(b, shape), shape)
+    shift = op.run([offset[None]], after.attrs, {"w": w1})[0]
+    shift = shift.reshape(len(shift), -1)
+    if (np.ptp(shift, axis=1) > 1e-9 * np.abs(shift).max(axis=1, initial=0)).any():
         return None
-    inputs = w1.shape[1]
-    side = np.broadcast_to(w, (inputs,)).reshape(-1, *(1,) * (w1.ndim - 2))
-    offset = np.broadcast_to(b, (inputs,)).reshape(-1, *(1,) * (w1.ndim - 2))
-    new_b = b1 + (w1 * offset).reshape(len(w1), -1).sum(axis=1)
-    return _merged(replace(after, inputs=node.inputs), after.name, after, w1 * side, new_b)
-
-
-def _pads(node: Node) -> tuple[int, ...]:
-    pads = node.attrs["pads"]
-    assert isinstance(pads, tuple)
-    return tuple(int(pad) for pad in pads)
+    new_w = op.scale_inputs(w1, np.broadcast_to(w, shape[:1]), after.attrs)
+    moved = replace(after, inputs=node.inputs)
+    return _merged(moved, after.name, after, new_w, b1 + shift.mean(axis=1))
 
 
 def _merged(

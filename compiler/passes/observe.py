@@ -65,7 +65,9 @@ class Observe(Pass):
         return graph.with_nodes(nodes, params)
 
 
-def _values(graph: Graph, feeds: Feeds, wanted: dict[str, Array]) -> Iterator[tuple[int, str, Array]]:
+def _values(
+    graph: Graph, feeds: Feeds, wanted: dict[str, Array]
+) -> Iterator[tuple[int, str, Array]]:
     """The wanted activations of all samples, block by block, with the samples done so far."""
     total = len(next(iter(feeds.values())))
     for start in range(0, total, _BLOCK):

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from spikec.ir.op import Attrs, Op, Params, ParamSpec, Value, expect_spread
 from spikec.ir.types import TensorType, spread
 
@@ -28,6 +30,9 @@ class Affine(Op):
         w = spread(params["w"], x.shape[1:])
         y: Value = x * (w if w.dtype.kind == "f" else w.astype("i8"))
         return y + spread(params["b"], x.shape[1:]) if "b" in params else y
+
+    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
+        return np.broadcast_to(spread(w, shape) != 0, shape).astype(np.int64)
 
     def synaptic_operations(
         self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]

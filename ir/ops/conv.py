@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import numpy as np
+
 from spikec.ir.op import Attr, Attrs, Op, Params, ParamSpec, Value, expect
 from spikec.ir.types import TensorType, spread
 from spikec.ir.windows import WINDOW, Window, convolve
@@ -34,6 +36,23 @@ class Conv(Op):
         w = params["w"]
         y = convolve(inputs[0], w, Window.of(w.shape[2:], attrs), cast(int, attrs["groups"]))
         return y + spread(params["b"], y.shape[1:]) if "b" in params else y
+
+    def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+        groups = cast(int, attrs["groups"])
+        side = np.repeat(factor.reshape(groups, -1), len(w) // groups, axis=0)
+        return w * side.reshape(*w.shape[:2], *(1,) * (w.ndim - 2))
+
+    def scale_outputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+        return w * factor.reshape(-1, *(1,) * (w.ndim - 1))
+
+    def output_magnitudes(self, w: Value, attrs: Attrs) -> Value:
+        return np.abs(w).reshape(len(w), -1).max(axis=1)
+
+    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
+        groups = cast(int, attrs["groups"])
+        nonzero = (w != 0).reshape(groups, -1, *w.shape[1:]).sum(axis=1)
+        per_tap = nonzero.reshape(shape[0], -1)
+        return Window.of(w.shape[2:], attrs).scatter(shape, per_tap)
 
     def synaptic_operations(
         self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from spikec.ir.op import Attrs, Op, Params, ParamSpec, Value, expect
 from spikec.ir.types import TensorType
 from spikec.ir.windows import exact_matmul
@@ -25,6 +27,18 @@ class Dense(Op):
     def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
         y = exact_matmul(inputs[0], params["w"].T)
         return y + params["b"] if "b" in params else y
+
+    def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+        return w * factor
+
+    def scale_outputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+        return w * factor[:, None]
+
+    def output_magnitudes(self, w: Value, attrs: Attrs) -> Value:
+        return np.abs(w).max(axis=1)
+
+    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
+        return (w != 0).sum(axis=0)
 
     def synaptic_operations(
         self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]

@@ -1,1 +1,39 @@
-"""."""
+"""spikec: from ONNX models to spiking networks on neuromorphic hardware."""
+
+from spikec import ir
+from spikec.driver import Artifact, Options, compile, load, version
+from spikec.ir import (
+    BackendError,
+    InvalidArtifact,
+    InvalidData,
+    InvalidGraph,
+    InvalidModel,
+    ParseError,
+    PassError,
+    RangeError,
+    SpikecError,
+    UnsupportedOperator,
+    UsageError,
+)
+
+__version__ = version()
+
+__all__ = [
+    "Artifact",
+    "BackendError",
+    "InvalidArtifact",
+    "InvalidData",
+    "InvalidGraph",
+    "InvalidModel",
+    "Options",
+    "ParseError",
+    "PassError",
+    "RangeError",
+    "SpikecError",
+    "UnsupportedOperator",
+    "UsageError",
+    "__version__",
+    "compile",
+    "ir",
+    "load",
+]

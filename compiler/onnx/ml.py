@@ -1,0 +1,45 @@
+"""The operators of ai.onnx.ml that scikit-learn's exporter puts around a network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spikec.compiler.onnx.elementwise import align, scaled
+from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.shape import off_grid
+from spikec.compiler.onnx.tail import cut
+
+_ML = "ai.onnx.ml"
+
+
+@lowers("Scaler", domain=_ML, integers="read")
+def scaler(node: OnnxNode) -> Tensor:
+    """`(x - offset) * scale`."""
+    x = node.tensor()
+    x = x if x.grid is None else off_grid(node, x)
+    offset, scale = (np.array(node.attr(name, ()), np.float64) for name in ("offset", "scale"))
+    scale = align(node, scale if scale.size else np.ones(1), x.shape)
+    offset = align(node, offset if offset.size else np.zeros(1), x.shape)
+    return scaled(node, x, scale, -offset * scale)
+
+
+@lowers("LinearRegressor", domain=_ML)
+def linear_regressor(node: OnnxNode) -> Tensor:
+    """A dense layer."""
+    x = node.tensor()
+    if node.attr("post_transform", "NONE") != "NONE" or len(x.shape) != 1:
+        node.refuse("post_transform is not supported")
+    targets = node.attr("targets", 1)
+    w = np.array(node.attr("coefficients", ()), np.float32).reshape(targets, -1)
+    params = {"w": w, "b": np.array(node.attr("intercepts", (0.0,) * targets), np.float32)}
+    return node.emit("dense", [x], params=params)
+
+
+@lowers(
+    *("ZipMap", "ArrayFeatureExtractor", "LabelEncoder", "Normalizer", "Binarizer"),
+    domain=_ML,
+    tail=True,
+)
+def label(node: OnnxNode) -> Tensor:
+    """Cut off at the end of a network: what names and normalises the result."""
+    return cut(node, node.tensors()[0])

@@ -1,0 +1,246 @@
+"""What a lowering works with: the values of a model, and one node with its inputs resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto
+
+from spikec.ir import InvalidModel, UnsupportedOperator
+from spikec.ir.op import AttrValue
+
+if TYPE_CHECKING:
+    from spikec.compiler.onnx.importer import Importer
+
+Constant = NDArray[Any]
+MALFORMED = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What computing with a malformed node may raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Integers of the model that stand for real values: real = (integer - zero) * scale.
+
+    Attributes:
+        scale: One for the tensor, or one per element of `axis`.
+        zero: As many.
+        axis: Axis per sample.
+    """
+
+    scale: tuple[float, ...] = (1.0,)
+    zero: tuple[int, ...] = (0,)
+    axis: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """An operator cut off at the end, and the ONNX value that it reads."""
+
+    operator: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A value of the graph being built.
+
+    Attributes:
+        name: Its node in the graph.
+        shape: Per sample: the ONNX shape without the batch axis.
+        batch: Where the batch axis stands in the ONNX value.
+        tail: Set behind a cut-off operator.
+        grid: Set where the ONNX value holds integers; the graph's node holds the reals.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    batch: int = 0
+    tail: Tail | None = None
+    grid: Grid | None = None
+
+
+Value = Tensor | Constant
+Lowering = Callable[["OnnxNode"], "Value | Sequence[Value]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How an operator is lowered.
+
+    Attributes:
+        lower: The function.
+        integers: What it does with integers that stand for reals: `refused`, `kept` (the result
+            stands on the same grid) or `read` (the function handles them).
+        tail: Whether it may also follow a cut-off operator, and is then cut off itself.
+    """
+
+    lower: Lowering
+    integers: str = "refused"
+    tail: bool = False
+
+
+LOWERINGS: dict[tuple[str, str], Rule] = {}
+"""(domain, op type) to its rule."""
+
+FOLDS: dict[tuple[str, str], Callable[[OnnxNode], Constant]] = {}
+"""(domain, op type) to how it is computed for constants, where ONNX itself does not say."""
+
+
+def lowers(
+    *op_types: str, domain: str = "", integers: str = "refused", tail: bool = False
+) -> Callable[[Lowering], Lowering]:
+    """Register a function as the lowering of ONNX operators; see `Rule`."""
+
+    def register(function: Lowering) -> Lowering:
+        for op_type in op_types:
+            if (domain, op_type) in LOWERINGS:
+                raise ImportError(f"ONNX operator {op_type} is lowered twice")
+            LOWERINGS[domain, op_type] = Rule(function, integers, tail)
+        return function
+
+    return register
+
+
+class OnnxNode:
+    """One ONNX node as its lowering sees it: inputs resolved, attributes read, errors located."""
+
+    def __init__(self, importer: Importer, proto: NodeProto, name: str) -> None:
+        self.importer = importer
+        self.proto = proto
+        self.name = name
+        self.opset = importer.opset
+        self._attrs = {a.name: a for a in proto.attribute}
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Domain and operator."""
+        domain = "" if self.proto.domain == "ai.onnx" else self.proto.domain
+        return domain, self.proto.op_type
+
+    def refuse(self, reason: str, hint: str | None = None) -> NoReturn:
+        """Refuse the node with a reason and what would help."""
+        raise UnsupportedOperator(reason, loc=self.name, hint=hint)
+
+    def invalid(self, reason: str) -> NoReturn:
+        """Raise InvalidModel for a node that contradicts itself or its inputs."""
+        raise InvalidModel(f"{self.proto.op_type}: {reason}", loc=self.name)
+
+    def has(self, index: int) -> bool:
+        """Whether the optional input is given."""
+        return index < len(self.proto.input) and self.proto.input[index] != ""
+
+    def uses_output(self, index: int) -> bool:
+        """Whether anything reads the output."""
+        if index >= len(self.proto.output):
+            return False
+        return self.proto.output[index] in self.importer.wanted
+
+    def value(self, index: int) -> Value:
+        """An input, whatever it is."""
+        if not self.has(index):
+            raise InvalidModel(f"{self.proto.op_type} lacks input {index}", loc=self.name)
+        return self.importer.values[self.proto.input[index]]
+
+    def is_constant(self, index: int) -> bool:
+        """Whether an input is known at compile time."""
+        return isinstance(self.value(index), np.ndarray)
+
+    def any_tensor(self, index: int = 0) -> Tensor:
+        """An input that depends on the data, whatever it is; refuses a constant."""
+        value = self.value(index)
+        if isinstance(value, np.ndarray):
+            self.refuse(f"input {index} is a constant where data is expected")
+        return value
+
+    def tensor(self, index: int = 0) -> Tensor:
+        """An input that depends on the data; refuses a value behind a tail, or of odd layout."""
+        value = self.any_tensor(index)
+        if value.tail is not None:
+            self.refuse(
+                f"it reads the result of {value.tail.operator}, which is only supported at the end",
+                "remove it from the model, or export the network up to the logits",
+            )
+        if value.batch != 0:
+            self.refuse(f"the batch is axis {value.batch} of its input", "keep it the first axis")
+        if value.grid is not None and LOWERINGS[self.key].integers == "refused":
+            self.refuse("it computes with integers", "insert a Cast or DequantizeLinear before it")
+        return value
+
+    def tensors(self) -> list[Tensor]:
+        """All inputs that depend on the data."""
+        given = (i for i in range(len(self.proto.input)) if self.has(i))
+        return [self.tensor(i) for i in given if not self.is_constant(i)]
+
+    def constant(self, index: int) -> Constant:
+        """An input that must be known at compile time, as it stands in the model."""
+        value = self.value(index)
+        if not isinstance(value, np.ndarray):
+            self.refuse(f"input {index} must be a constant, not computed from the data")
+        return value
+
+    def weights(self, index: int) -> NDArray[np.float32]:
+        """A constant input as float32; raises InvalidModel for NaN or infinite values."""
+        with np.errstate(all="ignore"):
+            found = np.asarray(self.constant(index), dtype=np.float32)
+        if not np.isfinite(found).all():
+            raise InvalidModel(
+                f"'{self.proto.input[index]}' holds NaN or infinite values", loc=self.name
+            )
+        return found
+
+    def integers(self, index: int) -> tuple[int, ...]:
+        """A constant input as a list of integers."""
+        array = self.constant(index)
+        if array.dtype.kind not in "iu" or array.ndim > 1:
+            self.invalid(f"input {index} must be a list of integers")
+        return tuple(int(value) for value in array.reshape(-1))
+
+    def scalar(self, index: int) -> float:
+        """A constant input of one element."""
+        array = self.constant(index)
+        if array.size != 1 or array.dtype.kind not in "iufb":
+            self.invalid(f"input {index} must be a single number")
+        return float(array.reshape(-1)[0])
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """An attribute's value, of the default's type where there is one; lists as tuples."""
+        if name not in self._attrs:
+            return default
+        value = onnx.helper.get_attribute_value(self._attrs[name])
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        value = (
+            tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+        )
+        kinds: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
+        if default is not None and not isinstance(value, kinds):
+            self.invalid(f"attribute '{name}' has the wrong type")
+        return value
+
+    def axis(self, axis: int, rank: int) -> int:
+        """An ONNX axis as axis per sample; refuses the batch axis.
+
+        Args:
+            axis: From the front, or from the back if negative.
+            rank: Number of ONNX axes, the batch included.
+        """
+        if not -rank <= axis < rank:
+            self.invalid(f"axis {axis} does not fit {rank} axes")
+        if axis % rank == 0:
+            self.refuse("axis 0 mixes samples of a batch")
+        return axis % rank - 1
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[Tensor],
+        attrs: Mapping[str, AttrValue] | None = None,
+        params: Mapping[str, Constant] | None = None,
+    ) -> Tensor:
+        """Add a node to the graph being built."""
+        return self.importer.emit(self, op, inputs, attrs or {}, params or {})

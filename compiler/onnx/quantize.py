@@ -1,0 +1,207 @@
+"""Quantisers and quantised operators.
+
+Integers of the model are carried as the reals that they stand for (`Grid`): QuantizeLinear
+becomes a quantiser of reals, DequantizeLinear nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import onnx
+
+from spikec.compiler.onnx.elementwise import scaled
+from spikec.compiler.onnx.node import FOLDS, Constant, Grid, OnnxNode, Tensor, Value, lowers
+from spikec.compiler.onnx.shape import off_grid, spread_grid
+from spikec.ir import Node
+from spikec.ir.op import AttrValue
+
+_ROUTES = ("max_pool", "reshape", "transpose", "slice", "gather", "upsample")
+
+
+def quantised(
+    node: OnnxNode, x: Tensor, grid: Grid, bounds: tuple[int, int], rounding: str = "even"
+) -> Tensor:
+    """`x` rounded to a grid and clipped to integers within bounds; nothing if it is already so.
+
+    A quantiser whose smallest value is 0 is `qcfs`, any other `quantize`.
+    """
+    zeros = set(grid.zero)
+    if len(zeros) > 1:
+        node.refuse("its zero points differ between channels")
+    zero = zeros.pop()
+    lo, hi = bounds[0] - zero, bounds[1] - zero
+    scale, _ = spread_grid(grid, len(x.shape))
+    if lo > 0 or hi <= 0:
+        node.refuse(f"integers {bounds[0]} to {bounds[1]} leave out the zero point {zero}")
+    op, attrs, params = _quantiser(lo, hi, scale, rounding)
+    real = Tensor(x.name, x.shape)
+    done = _is_quantised(node, real, op, attrs, params)
+    return replace(real if done else node.emit(op, [real], attrs, params), grid=grid)
+
+
+def _quantiser(
+    lo: int, hi: int, scale: Constant, rounding: str
+) -> tuple[str, dict[str, AttrValue], dict[str, Constant]]:
+    """Op, attributes and params of a quantiser."""
+    if lo == 0:
+        attrs: dict[str, AttrValue] = {"levels": hi, "shift": 0.5, "rounding": rounding}
+        return "qcfs", attrs, {"lambda": scale * hi}
+    return "quantize", {"lo": lo, "hi": hi, "rounding": rounding}, {"scale": scale}
+
+
+def _is_quantised(
+    node: OnnxNode, x: Tensor, op: str, attrs: dict[str, AttrValue], params: dict[str, Constant]
+) -> bool:
+    """Whether the same quantiser stands before x, with only routing or maxima in between."""
+    made = node.importer.made
+    source = made[x.name]
+    while source.op in _ROUTES:
+        source = made[source.inputs[0]]
+    if source.op != op or dict(source.attrs) != attrs:
+        return False
+    for role, array in params.items():
+        have = node.importer.params[source.params[role]].array
+        if have is None or array.ndim or not np.array_equal(have, np.float32(array)):
+            return False
+    return True
+
+
+def grid_of(node: OnnxNode, x: Tensor, index: int) -> Grid:
+    """The grid that inputs `index` (scale) and `index + 1` (zero point) describe."""
+    scale = node.weights(index).astype(np.float32)
+    zero = node.constant(index + 1) if node.has(index + 1) else np.zeros(scale.shape, np.uint8)
+    if scale.size == 1:
+        scale, zero = scale.reshape(()), zero.reshape(())
+    if (scale <= 0).any():
+        node.invalid("a scale is not positive")
+    if scale.ndim > 1 or zero.shape not in (scale.shape, (), (1,)):
+        node.refuse(f"scale {list(scale.shape)} and zero point {list(zero.shape)} do not fit")
+    axis = 0
+    if scale.size > 1:
+        axis = node.axis(node.attr("axis", 1), len(x.shape) + 1)
+        if x.shape[axis] != scale.size:
+            node.refuse(f"{scale.size} scales do not fit axis {axis + 1} of {list(x.shape)}")
+    count = max(scale.size, zero.size)
+    scales = tuple(float(s) for s in np.broadcast_to(scale.reshape(-1), (count,)))
+    zeros = tuple(int(z) for z in np.broadcast_to(zero.reshape(-1), (count,)))
+    return Grid(scales, zeros, axis)
+
+
+def bounds_of(node: OnnxNode, dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Smallest and largest integer of an element type."""
+    name = dtype.name
+    if not name.lstrip("u").startswith("int"):
+        node.refuse(f"quantisation to {name} is not supported")
+    bits = int(name.lstrip("u").removeprefix("int"))
+    if name.startswith("u"):
+        return 0, (1 << bits) - 1
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def requantised(node: OnnxNode, x: Tensor, index: int) -> Tensor:
+    """`x` on the grid of inputs `index` and `index + 1`, which the node yields."""
+    zero = node.constant(index + 1) if node.has(index + 1) else np.zeros((), np.uint8)
+    return quantised(node, x, grid_of(node, x, index), bounds_of(node, zero.dtype))
+
+
+@lowers("QuantizeLinear")
+@lowers("QuantizeLinear", domain="com.microsoft")
+def quantize_linear(node: OnnxNode) -> Tensor:
+    """To the nearest integer of a grid, half to even."""
+    x = node.tensor()
+    kind = node.attr("output_dtype", 0)
+    if node.has(2) or not kind:
+        return requantised(node, x, 1)
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+    return quantised(node, x, grid_of(node, x, 1), bounds_of(node, dtype))
+
+
+@lowers("DequantizeLinear", integers="read")
+@lowers("DequantizeLinear", domain="com.microsoft", integers="read")
+def dequantize_linear(node: OnnxNode) -> Tensor:
+    """The reals that integers stand for."""
+    return real(node, 0)
+
+
+def real(node: OnnxNode, index: int) -> Tensor:
+    """Input `index` as reals, on the grid that the next two inputs describe."""
+    x = node.tensor(index)
+    grid = grid_of(node, x, index + 1)
+    if x.grid == grid or (x.grid is None and node.key[1] == "DequantizeLinear"):
+        return replace(x, grid=None)
+    scale, zero = spread_grid(grid, len(x.shape))
+    return scaled(node, off_grid(node, x), scale, -zero * scale)
+
+
+def real_weights(node: OnnxNode, index: int, axis: int) -> Constant:
+    """Constant input `index` as reals, by the scale and zero point that follow it."""
+    w, scale = node.weights(index), node.weights(index + 1)
+    zero = node.weights(index + 2) if node.has(index + 2) else np.zeros_like(scale)
+    return (w - _along(zero, axis, w.ndim)) * _along(scale, axis, w.ndim)
+
+
+def _along(array: Constant, axis: int, rank: int) -> Constant:
+    if array.size == 1:
+        return array.reshape(())
+    return array.reshape(tuple(-1 if a == axis % rank else 1 for a in range(rank)))
+
+
+def fold_dequantize(node: OnnxNode) -> Constant:
+    """DequantizeLinear of constants, per tensor, axis or block."""
+    x, scale = node.weights(0), node.weights(1)
+    zero = node.weights(2) if node.has(2) else np.zeros_like(scale)
+    axis, block = node.attr("axis", 1), node.attr("block_size", 0)
+    return (x - _over(x, zero, axis, block)) * _over(x, scale, axis, block)
+
+
+def fold_quantize(node: OnnxNode) -> Constant:
+    """QuantizeLinear of constants."""
+    x, scale = node.weights(0), node.weights(1)
+    zero = node.constant(2) if node.has(2) else np.zeros(scale.shape, np.uint8)
+    axis, block = node.attr("axis", 1), node.attr("block_size", 0)
+    offset = _over(x, zero.astype(np.float32), axis, block)
+    integers = np.rint(x / _over(x, scale, axis, block)) + offset
+    return integers.clip(*bounds_of(node, zero.dtype)).astype(zero.dtype)
+
+
+def _over(x: Constant, factors: Constant, axis: int, block: int) -> Constant:
+    """Scales or zero points so that they broadcast to x."""
+    if block and factors.ndim == x.ndim:
+        return factors.repeat(block, axis=axis)
+    return _along(factors, axis, x.ndim)
+
+
+for _domain in ("", "com.microsoft"):
+    FOLDS[_domain, "DequantizeLinear"] = fold_dequantize
+    FOLDS[_domain, "QuantizeLinear"] = fold_quantize
+
+
+def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
+    """A Clip of integers: the quantiser before it with tighter bounds."""
+    grid, source = x.grid, node.importer.made[x.name]
+    assert grid is not None
+    if source.op not in ("qcfs", "quantize") or len(set(grid.zero)) > 1:
+        node.refuse("it clips integers that no quantiser before it made")
+    zero, rounding = grid.zero[0], str(source.attrs["rounding"])
+    low, high = _integer_bounds(source)
+    bounds = max(low + zero, lo), min(high + zero, hi)
+    base = Tensor(source.inputs[0], x.shape)
+    return quantised(node, base, grid, (int(bounds[0]), int(bounds[1])), rounding)
+
+
+def _integer_bounds(source: Node) -> tuple[int, int]:
+    attrs = cast("dict[str, int]", source.attrs)
+    return (0, attrs["levels"]) if source.op == "qcfs" else (attrs["lo"], attrs["hi"])
+
+
+@lowers("DynamicQuantizeLinear")
+def dynamic_quantize(node: OnnxNode) -> list[Value]:
+    """Imported without its rounding, whose scale depends on the data."""
+    node.importer.notes.append(
+        "activations are quantised dynamically in the model; imported without that rounding"
+    )
+    x = replace(node.tensor(), grid=Grid())
+    return [x, np.array(1.0, np.float32), np.array(0, np.uint8)]

@@ -1,0 +1,161 @@
+"""From float to integer spikes: weights, thresholds, potentials and biases on integer grids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.compiler.bounds import Interval, intervals, potential_reach
+from spikec.compiler.currents import channelwise, constant_currents
+from spikec.compiler.integer import Folded
+from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.ir import F64, Graph, Node, Param, PassError, RangeError, op_of, signed, spread
+from spikec.ir.types import DType
+
+Array = NDArray[Any]
+_MARGIN = 1 << 16
+"""Units of state kept free for the rounding of weights, biases and thresholds."""
+
+
+@dataclass(frozen=True)
+class Quantise(Pass):
+    """Fold spike amplitudes into the synapses and round everything to integers.
+
+    Integrate-and-fire does not change under a common positive scale per neuron, so each output
+    channel has its own q: `W_int = round(W * amplitude / q)`, and theta, v0 and bias are divided
+    by the same q. Currents that meet share q; so do the classes of a readout.
+
+    Options: bits of signed weights, 0 for the target's.
+    """
+
+    bits: int = 0
+    stages = ("snn",)
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        spec = context.spec
+        bits = self.bits or spec.weight_bits
+        if not 2 <= bits <= spec.weight_bits:
+            raise PassError(f"weights of {bits} bits: the target takes 2 to {spec.weight_bits}")
+        folded = Folded(graph, spec)
+        for node in graph.nodes:
+            folded.visit(node)
+        rounding = _Rounding(folded, bits, record)
+        nodes = [rounding.node(node) for node in folded.nodes]
+        record.note(f"weights in {bits} bits, currents and potentials in {spec.state_bits} bits")
+        return graph.with_nodes(nodes, rounding.params, stage="int")
+
+
+class _Rounding:
+    """Second half: scales are known, every number becomes an integer."""
+
+    def __init__(self, folded: Folded, bits: int, record: Record) -> None:
+        self.folded, self.record = folded, record
+        self.graph = folded.graph
+        self.weight_type = signed(bits)
+        self.state_type = signed(folded.spec.state_bits)
+        self.offsets = constant_currents(self.graph, offsets=True)
+        self.top = self.state_type.bounds[1]
+        bounds = intervals(folded.nodes, folded.weights)
+        current = {node.name: bounds[node.inputs[0]] for node in folded.nodes if node.inputs}
+        for name, chosen in folded.potential.items():
+            folded.groups.at_least(chosen, self._smallest(self.graph[name], current[name]))
+        self.scales = folded.groups.choose(self.weight_type.bounds[1])
+        self.params: dict[str, Param] = {}
+
+    def node(self, node: Node) -> Node:
+        """The node with its integer params."""
+        op = op_of(node)
+        if node.op == "input":
+            source = self.graph[node.name]
+            return replace(node, params=source.params)
+        if node.name in self.folded.weights:
+            return self._set(node, {"w": (self._weights(node), self.weight_type)})
+        if op.neuron:
+            return self._neuron(node)
+        if node.op == "accumulate":
+            return self._readout(node)
+        return node
+
+    def _set(self, node: Node, values: dict[str, tuple[Array, DType]]) -> Node:
+        for role, (array, dtype) in values.items():
+            if dtype.is_integer:
+                self._check(node, role, array, dtype)
+            self.params[f"{node.name}.{role}"] = Param.of(array, dtype)
+        return replace(node, params={role: f"{node.name}.{role}" for role in values})
+
+    def _check(self, node: Node, role: str, array: Array, dtype: DType) -> None:
+        low, high = dtype.bounds
+        if array.size and (array.min() < low or array.max() > high):
+            raise RangeError(
+                f"{role} of %{node.name} reaches {int(np.abs(array).max())}, {dtype} holds "
+                f"{low} to {high}",
+                loc=node.loc,
+                hint="its weights are very small beside its threshold: use fewer --weight-bits",
+            )
+
+    def _smallest(self, node: Node, current: Interval) -> Array:
+        """The finest scale (channels,) at which no input can overflow the state in T steps."""
+        zero = np.zeros(())
+        theta, v0 = (
+            self.graph.array(node, role) if role in node.params else zero
+            for role in ("theta", "v0")
+        )
+        reach = potential_reach(current, self._real_bias(node), theta, v0, self.graph.steps)
+        return np.asarray(reach.reshape(len(reach), -1).max(axis=1) / (self.top - _MARGIN))
+
+    def _weights(self, node: Node) -> Array:
+        w = self.folded.weights[node.name]
+        if node.name in self.folded.levelled:
+            return w
+        scale = self.scales[node.name]
+        if node.op == "affine":
+            exact = w / spread(scale, w.shape)
+        else:
+            exact = op_of(node).scale_outputs(w, 1 / scale, node.attrs)
+        rounded = np.rint(exact)
+        error = np.sqrt(((rounded - exact) ** 2).sum() / max((exact**2).sum(), 1e-300))
+        self.record.layer(node.name, weight_error=float(error))
+        return rounded
+
+    def _potential_scale(self, node: Node) -> Array:
+        """Real value of one unit of potential: (channels,), or () where channels were mixed."""
+        chosen = self.folded.potential[node.name]
+        scale, channels = self.scales[chosen.synapse], node.type.shape[:1]
+        if scale.shape != channels:
+            return np.asarray(scale.flat[0] * chosen.factor)
+        return np.broadcast_to(scale * chosen.factor, channels)
+
+    def _neuron(self, node: Node) -> Node:
+        source, scale = self.graph[node.name], self._potential_scale(node)
+        theta, v0 = (self._units(source, role, scale) for role in ("theta", "v0"))
+        theta = np.maximum(theta, 1)
+        values = {"theta": theta, "v0": v0, "bias": self._bias(source, scale)}
+        if "theta_neg" in source.params:
+            values["theta_neg"] = self._units(source, "theta_neg", scale)
+        self.record.layer(node.name, theta_min=int(theta.min()), theta_max=int(theta.max()))
+        typed = {role: (array, self.state_type) for role, array in values.items()}
+        return self._set(node, {**typed, "scale": (scale, F64)})
+
+    def _readout(self, node: Node) -> Node:
+        source, scale = self.graph[node.name], self._potential_scale(node)
+        bias = self._bias(source, scale)
+        return self._set(node, {"bias": (bias, self.state_type), "scale": (scale, F64)})
+
+    def _units(self, node: Node, role: str, scale: Array) -> Array:
+        values = self.graph.array(node, role).astype(np.float64)
+        if values.ndim > 1:
+            return np.rint(values / spread(scale, node.type.shape))
+        return np.rint(values / scale)
+
+    def _real_bias(self, node: Node) -> Array:
+        """Bias and the constant part of the input code, per neuron."""
+        bias = self.offsets[node.inputs[0]]
+        if "bias" not in node.params:
+            return bias
+        return bias + spread(self.graph.array(node, "bias").astype(np.float64), node.type.shape)
+
+    def _bias(self, node: Node, scale: Array) -> Array:
+        return channelwise(np.rint(self._real_bias(node) / spread(scale, node.type.shape)))

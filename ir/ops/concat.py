@@ -1,0 +1,34 @@
+"""Values side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+
+from spikec.ir.op import Attr, Attrs, Op, Params, Value, expect
+from spikec.ir.types import TensorType
+
+
+class Concat(Op):
+    """The inputs one after the other along one axis."""
+
+    arity = None
+    attrs = {"axis": Attr(int, "axis along which the inputs follow each other", 0)}
+    result = "same"
+    linear = True
+
+    def infer(
+        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+    ) -> tuple[int, ...]:
+        axis, first = cast(int, attrs["axis"]), inputs[0].shape
+        expect(0 <= axis < len(first), f"axis {axis} does not fit {list(first)}")
+        shapes = [x.shape for x in inputs]
+        rests = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
+        same = len(rests) == 1 and {len(shape) for shape in shapes} == {len(first)}
+        expect(same, f"cannot concatenate shapes {sorted(map(list, shapes))} along axis {axis}")
+        types = sorted({str(x.dtype) for x in inputs})
+        expect(len(types) == 1, f"cannot concatenate values of types {', '.join(types)}")
+        return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+
+    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+        return np.concatenate(inputs, axis=cast(int, attrs["axis"]) + 1)

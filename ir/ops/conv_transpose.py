@@ -1,0 +1,87 @@
+"""Transposed convolution."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from spikec.ir.op import Attr, Attrs, Op, Params, ParamSpec, Value, expect
+from spikec.ir.types import TensorType, spread
+from spikec.ir.windows import WINDOW, Window, exact_matmul
+
+
+class ConvTranspose(Op):
+    """`y[stride * i + dilation * k - pad] += w[k] x[i]`, plus b (ONNX ConvTranspose).
+
+    x: (channels, *spatial); w: (channels, out / groups, *kernel); b: (out,). Pads crop the result.
+    """
+
+    attrs = {
+        **WINDOW,
+        "groups": Attr(int, "channel groups", 1),
+        "extra": Attr(tuple, "elements added at the end of the result, per spatial axis"),
+    }
+    params = {"w": ParamSpec("weights"), "b": ParamSpec("bias", required=False)}
+    linear = True
+    weighted = True
+
+    def infer(
+        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+    ) -> tuple[int, ...]:
+        x, w, groups = inputs[0].shape, params["w"].shape, cast(int, attrs["groups"])
+        expect(len(w) >= 3 and len(x) == len(w) - 1, f"weights {list(w)} do not fit {list(x)}")
+        expect(groups > 0 and x[0] % groups == 0, f"{x[0]} channels in {groups} groups")
+        expect(x[0] == w[0], f"{x[0]} channels, but weights {list(w)}")
+        out = w[1] * groups
+        expect("b" not in params or params["b"].shape == (out,), "bias must be (out channels,)")
+        extra = cast("tuple[int, ...]", attrs["extra"])
+        expect(len(extra) == len(w) - 2 and min(extra) >= 0, "extra does not fit the window")
+        return (out, *_spread_out(Window.of(w[2:], attrs), x[1:], extra, cropped=True))
+
+    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+        x, w, groups = inputs[0], params["w"], cast(int, attrs["groups"])
+        window, extra = Window.of(w.shape[2:], attrs), cast("tuple[int, ...]", attrs["extra"])
+        whole = _spread_out(window, x.shape[2:], extra, cropped=False)
+        wide = np.dtype(np.int64) if x.dtype.kind != "f" else x.dtype
+        y = np.zeros((len(x), w.shape[1] * groups, *whole), wide)
+        columns = x.reshape(len(x), groups, -1, math.prod(x.shape[2:]))
+        weights = w.reshape(groups, w.shape[0] // groups, w.shape[1], -1)
+        for index, tap in enumerate(np.ndindex(*window.kernel)):
+            part = exact_matmul(weights[..., index].swapaxes(1, 2), columns)
+            target: tuple[Any, ...] = tuple(
+                slice(t * d, t * d + s * (n - 1) + 1, s)
+                for t, d, s, n in zip(
+                    tap, window.dilations, window.strides, x.shape[2:], strict=True
+                )
+            )
+            y[(..., *target)] += part.reshape(len(x), -1, *x.shape[2:])
+        rank = len(whole)
+        ends = (size - pad for size, pad in zip(whole, window.pads[rank:], strict=True))
+        kept: list[Any] = [slice(b, e) for b, e in zip(window.pads[:rank], ends, strict=True)]
+        y = y[(..., *kept)]
+        return y + spread(params["b"], y.shape[1:]) if "b" in params else y
+
+    def synaptic_operations(
+        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+    ) -> int:
+        return params["w"].size * math.prod(inputs[0].shape[1:])
+
+
+def _spread_out(
+    window: Window, spatial: Sequence[int], extra: Sequence[int], *, cropped: bool
+) -> tuple[int, ...]:
+    """Spatial shape of the result, before or after the pads crop it."""
+    rank = len(window.kernel)
+    crops = window.pads if cropped else (0,) * (2 * rank)
+    out = tuple(
+        window.strides[i] * (size - 1)
+        + window.dilations[i] * (window.kernel[i] - 1)
+        + 1
+        + extra[i]
+        - crops[i]
+        - crops[i + rank]
+        for i, size in enumerate(spatial)
+    )
+    expect(min(out, default=1) > 0, f"pads crop the whole result of {list(spatial)}")
+    return out

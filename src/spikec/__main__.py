@@ -1,0 +1,5 @@
+"""`python -m spikec`."""
+
+from spikec.cli import main
+
+main()

@@ -1,0 +1,31 @@
+"""Examples shown by `--help`."""
+
+
+def _examples(*lines: str) -> str:
+    return "\n\n".join(["[bold]Examples[/]", *(f"  [dim]$[/] {line}" for line in lines)])
+
+
+EPILOGS = {
+    "compile": _examples(
+        "spikec compile model.onnx --calib calib.npz -o out/",
+        "spikec compile model.onnx --calib calib.npz -o out/ --timesteps 4 --target lava",
+        "spikec compile model.onnx --calib calib.npz -o out/ --dni half --snm off --time-passes",
+    ),
+    "run": _examples(
+        "spikec run out/ --data test.npz -o predictions.npz",
+        "spikec run out/ --data test.npz --engine lava --limit 4 --trace -o traces.npz",
+    ),
+    "check": _examples(
+        "spikec check out/ --data test.npz --engines reference,fast,lava --limit 2",
+        "spikec check out/ --data test.npz --model model.onnx",
+    ),
+    "eval": _examples(
+        "spikec eval out/ --data test.npz --model model.onnx --timesteps 1,2,4,8",
+    ),
+    "inspect": _examples("spikec inspect model.onnx", "spikec inspect out/"),
+    "opt": _examples("spikec opt net.spk --pass-pipeline fold,relay --verify-roundtrip"),
+    "passes": _examples("spikec passes"),
+    "targets": _examples("spikec targets"),
+    "ops": _examples("spikec ops --json"),
+    "demo": _examples("spikec demo", "spikec demo --target numpy"),
+}
