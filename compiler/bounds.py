@@ -31,13 +31,12 @@ def intervals(nodes: Sequence[Node], weights: Mapping[str, Array]) -> dict[str, 
     for node in nodes:
         op = op_of(node)
         if node.op == "input":
-            low, high = node.type.dtype.bounds
-            found[node.name] = _full(node, low), _full(node, high)
+            lowest, highest = node.type.dtype.bounds
+            found[node.name] = _full(node, lowest), _full(node, highest)
         elif op.neuron:
             found[node.name] = _full(node, -1 if node.attrs.get("free") else 0), _full(node, 1)
         elif op.stateful:
-            low = found[node.inputs[0]][0].min()
-            found[node.name] = _full(node, float(low)), _full(node, 1)
+            found[node.name] = _full(node, found[node.inputs[0]][0].min()), _full(node, 1)
         elif op.weighted:
             low, high = found[node.inputs[0]]
             found[node.name] = _synapse(node, weights[node.name], low, high)

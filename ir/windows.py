@@ -91,7 +91,8 @@ class Window:
             slice(begin, begin + size)
             for begin, size in zip(self.pads[:rank], shape[1:], strict=True)
         )
-        return cast("NDArray[Any]", padded[(0, slice(None), *inside)])
+        inner: NDArray[Any] = padded[0][(slice(None), *inside)]
+        return inner
 
 
 def window_of(attrs: Attrs) -> Window:

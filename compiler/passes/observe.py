@@ -33,14 +33,14 @@ class Observe(Pass):
         acts = [node for node in graph.nodes if op_of(node).activation]
         low = {node.name: np.zeros(node.type.shape[0]) for node in acts}
         high = {node.name: np.zeros(node.type.shape[0]) for node in acts}
-        for done, node, value in _values(graph, calib, low):
+        for done, name, value in _values(graph, calib, low):
             axes = (0, *range(2, value.ndim))
-            np.minimum(low[node], value.min(axis=axes), out=low[node])
-            np.maximum(high[node], value.max(axis=axes), out=high[node])
+            np.minimum(low[name], value.min(axis=axes), out=low[name])
+            np.maximum(high[name], value.max(axis=axes), out=high[name])
             context.progress("observe", done, 2 * samples)
         hist = {node.name: np.zeros((node.type.shape[0], self.bins), np.int64) for node in acts}
-        for done, node, value in _values(graph, calib, low):
-            _count(hist[node], value, low[node], high[node])
+        for done, name, value in _values(graph, calib, low):
+            _count(hist[name], value, low[name], high[name])
             context.progress("observe", samples + done, 2 * samples)
         params: dict[str, Param] = {}
         nodes = []

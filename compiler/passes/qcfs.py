@@ -34,10 +34,9 @@ class Qcfs(Pass):
         for node in graph.nodes:
             op = op_of(node)
             if op.activation:
-                rewrite.neuron(node, self._theta(graph, node, context.steps), self.v0)
-                theta = rewrite.params[f"{node.name}.theta"].array
-                assert theta is not None
-                record.layer(node.name, theta=float(np.mean(theta)))
+                theta = self._theta(graph, node, context.steps)
+                rewrite.neuron(node, theta, self.v0)
+                record.layer(node.name, theta=float(theta.mean()))
             elif node.op == "max_pool":
                 rewrite.pool(node)
             elif op.linear or node.op == "input":
@@ -60,7 +59,8 @@ class Qcfs(Pass):
             theta = np.full_like(theta, theta.max()) if self.per == "layer" else theta
         else:
             theta = best_thresholds(low, high, hist, steps, self.per == "layer")
-        return np.minimum(theta, float(node.attrs["hi"])) if "hi" in node.attrs else theta
+        high = node.attrs.get("hi")
+        return np.minimum(theta, high) if isinstance(high, float) else theta
 
 
 @dataclass
