@@ -151,8 +151,9 @@ class _Rewrite:
             array = array.reshape(-1, *(1,) * (rank - 1)) if array.ndim < rank else array
             array = array.transpose(_inverse(view.perm))
             array = array.reshape(-1) if array.size == array.shape[0] else array
-        self.params[f"{name}.turned"] = Param.of(array, param.type.dtype)
-        return f"{name}.turned"
+        turned = f"{node.name}.{role}.turned"
+        self.params[turned] = Param.of(array, param.type.dtype)
+        return turned
 
     def _reshape(self, node: Node) -> None:
         view = self.views[node.inputs[0]]
@@ -189,11 +190,12 @@ class _Rewrite:
         """Weights take the order of the elements."""
         view = self.views[node.inputs[0]]
         param = self._param(node.params["w"])
-        if param.array is None:
+        if param.array is None or view.order is None:
             self._keep(node)
             return
-        role = f"{node.params['w']}.turned"
-        self.params[role] = Param.of(param.array[:, np.argsort(view.order)], param.type.dtype)
+        columns = np.argsort(view.order)
+        role = f"{node.name}.w.turned"
+        self.params[role] = Param.of(param.array.take(columns, axis=1), param.type.dtype)
         turned = replace(node, inputs=(view.name,), params={**node.params, "w": role})
         self.views[node.name] = _View(self.add(turned), (0,))
 

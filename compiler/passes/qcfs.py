@@ -59,8 +59,8 @@ class Qcfs(Pass):
             theta = np.full_like(theta, theta.max()) if self.per == "layer" else theta
         else:
             theta = best_thresholds(low, high, hist, steps, self.per == "layer")
-        high = node.attrs.get("hi")
-        return np.minimum(theta, high) if isinstance(high, float) else theta
+        cap = node.attrs.get("hi")
+        return np.minimum(theta, cap) if isinstance(cap, float) else theta
 
 
 @dataclass
