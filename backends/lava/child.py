@@ -1,0 +1,79 @@
+"""Runs a command that must not outlive its caller, nor leave processes behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+GRACE = 5.0
+"""Seconds that an interrupted run gets to end its own children."""
+
+
+def run_child(command: Sequence[str], folder: Path, timeout: float) -> tuple[int | None, str]:
+    """Run `command` in `folder`, in a session of its own.
+
+    On every way out, Ctrl-C included, all its processes are ended.
+
+    Returns:
+        Its exit code (None after the timeout) and what it wrote.
+    """
+    log = folder / "log.txt"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code: int | None = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            _end(child)
+    return code, log.read_text(encoding="utf-8", errors="replace")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child and whatever is left of its process group."""
+    if child.poll() is None:
+        child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE)
+    if child.poll() is None:
+        child.kill()
+        child.wait()
+    # Its children die with it; the last of them to go frees the shared memory.
+    until = time.monotonic() + GRACE
+    while _alive(child.pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _alive(group: int) -> bool:
+    """Whether a process group has members that still run."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    if sys.platform != "linux":
+        return True
+    return any(_runs_in(entry, group) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _runs_in(entry: Path, group: int) -> bool:
+    """Whether the process of a /proc entry is in a group and not merely waiting to be reaped."""
+    try:
+        state, _, found = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+    except OSError:
+        return False
+    return int(found) == group and state != "Z"

@@ -1,0 +1,131 @@
+"""Writes a planned network as the Python module that a person would have written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spikec.backends.lava.plan import Plan, Process, connections
+from spikec.ir import Graph
+
+_WIDTH = 100
+_HEADER = '''"""{title}
+
+Each synapse delivers one step late, so a layer with k synapses before it works k steps late
+(`offset`), and a path that is shorter than another to the same layer gets a delay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+{imports}
+
+STEPS = {steps}
+"""Time steps per sample that the network was compiled for."""
+DEPTH = {depth}
+"""Steps from the input to the last layer: N samples take N * STEPS + DEPTH steps."""
+INPUTS = {inputs}
+"""Shape per sample, smallest and largest value of each input."""
+LAYERS = {layers}
+"""Spiking layers, in order."""
+READOUTS = {readouts}
+"""Readouts, and where `weights.npz` has the real value of one unit."""
+
+
+def build(
+    w: dict[str, Any], inputs: dict[str, Any], steps: int = STEPS, tag: str = "fixed_pt"
+) -> dict[str, Layer]:
+    """Build the network; returns its layers.
+
+    Args:
+        w: The arrays of `weights.npz`.
+        inputs: For each input, integers (samples, *shape).
+        steps: Time steps per sample.
+        tag: Arithmetic of the process models: fixed_pt or floating_pt.
+    """
+    samples = len(inputs["{first}"])
+    window: dict[str, Any] = {{"steps": steps, "samples": samples}}
+'''
+
+
+def network_source(graph: Graph, plan: Plan) -> str:
+    """The text of `network.py`."""
+    blocks = [_process(process) for process in plan.processes.values()]
+    layers = [f'"{node}": {variable}' for node, variable in plan.layers.items()]
+    return (
+        _header(graph, plan)
+        + "\n"
+        + "\n".join(blocks)
+        + "\n"
+        + _wrapped("    return {", layers, "}")
+    )
+
+
+def _header(graph: Graph, plan: Plan) -> str:
+    source = f", from {graph.source}" if graph.source else ""
+    inputs = [f'"{node.name}": {(node.type.shape, *node.type.dtype.bounds)}'
+              for node in graph.inputs]  # fmt: skip
+    spiking = [name for name in plan.layers if graph[name].type.dtype.kind == "spike"]
+    readouts = [f'"{name}": "{name}.scale"' for name in graph.outputs]
+    readouts += [f'"{name}": "{name}.scale"' for name in plan.layers
+                 if name not in spiking and name not in graph.outputs]  # fmt: skip
+    return _HEADER.format(
+        title=_title(f"{graph.name} as a Lava network{source}. Generated; edit the model instead."),
+        imports="\n".join(_imports(plan)),
+        steps=graph.steps,
+        depth=plan.depth,
+        inputs=_wrapped("{", inputs, "}", indent="").strip(),
+        layers=_wrapped("[", [f'"{name}"' for name in spiking], "]", indent="").strip(),
+        readouts=_wrapped("{", readouts, "}", indent="").strip(),
+        first=graph.inputs[0].name,
+    )
+
+
+def _title(text: str) -> str:
+    """One docstring line, whatever the names in it hold."""
+    plain = text.replace("\\", "/").replace('"', "'")
+    return plain if len(plain) < _WIDTH - 3 else plain[: _WIDTH - 10] + " ..."
+
+
+def _imports(plan: Plan) -> Iterator[str]:
+    calls = {process.call for process in plan.processes.values()}
+    classes = sorted({name for name in calls if name[0].isupper()} | {"Layer"})
+    functions = sorted(calls - set(classes) - {"conv"})
+    if "conv" in calls:
+        yield _import("convolution", ["conv"])
+    yield _import("neurons", classes)
+    if functions:
+        yield _import("synapses", functions)
+
+
+def _import(module: str, names: list[str]) -> str:
+    line = f"from {module} import {', '.join(names)}"
+    if len(line) <= _WIDTH:
+        return line
+    return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+
+
+def _process(process: Process) -> str:
+    comment = " ".join(process.comment.split())
+    lines = [f"    # {comment}"[:_WIDTH]] if comment else []
+    arguments = [_argument(*argument) for argument in process.arguments]
+    lines.append(_wrapped(f"    {process.name} = {process.call}(", arguments, ")").rstrip())
+    lines += [f"    {line}" for line in connections(process)]
+    return "\n".join(lines) + "\n"
+
+
+def _argument(keyword: str, value: str) -> str:
+    if keyword == "**":
+        return f"**{value}"
+    return f"{keyword}={value}" if keyword else value
+
+
+def _wrapped(start: str, parts: list[str], end: str, indent: str = "    ") -> str:
+    """One line if it fits, else the parts on a line of their own, else one per line."""
+    joined = ", ".join(parts)
+    if len(start + joined + end) <= _WIDTH:
+        return f"{start}{joined}{end}\n"
+    inner = f"{indent}    "
+    if len(inner + joined) <= _WIDTH:
+        return f"{start}\n{inner}{joined}\n{indent}{end}\n"
+    return f"{start}\n" + "".join(f"{inner}{part},\n" for part in parts) + f"{indent}{end}\n"

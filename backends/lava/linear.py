@@ -1,0 +1,169 @@
+"""Which of Lava's synapses stands for which linear op."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.backends.lava import intervals
+from spikec.backends.lava.matrix import matrices
+from spikec.backends.lava.plan import Interval, Process, Wire
+from spikec.ir import BackendError, Node, spread
+from spikec.ir.windows import Window, window_of
+
+if TYPE_CHECKING:
+    from spikec.backends.lava.planner import Planner
+
+STATE = (-(1 << 23), (1 << 23) - 1)
+"""Lava's Conv wraps its sums at 24 bits."""
+SUM = (-(1 << 30), (1 << 30) - 1)
+"""Dense and Sparse wrap twice their sum at 32 bits."""
+UNROLLED = 1 << 24
+"""Synapses of a convolution up to which it is unrolled: 128 MB."""
+LARGEST_UNROLLED = 1 << 26
+"""The same where Lava's Conv cannot do it at all."""
+CONV_MICROSECONDS = 500
+"""Time per step up to which Lava's own Conv is preferred, being easier to read."""
+
+
+def dense(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
+    """Dense: a matrix."""
+    w = planner.weight(node, "w", planner.array(node, "w"))
+    wires, _, interval = planner.join(inputs[0], node)
+    bounds = intervals.through(planner.array(node, "w"), interval)
+    process = Process(node.name, "dense", (("", w),), wires, "s_in", wires[0].shape)
+    planner.plan.synapses += planner.array(node, "w").size
+    return [planner.synapse(node, process, bounds), *planner.bias(node)]
+
+
+def affine(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
+    """Element-wise factors: one synapse per neuron."""
+    full = np.broadcast_to(spread(planner.array(node, "w"), node.type.shape), node.type.shape)
+    wires, _, interval = planner.join(inputs[0], node)
+    bounds = intervals.through(full.reshape(-1, 1), interval)
+    w = planner.weight(node, "w", full)
+    process = Process(node.name, "one_to_one", (("", w),), wires, "s_in", (full.size,))
+    planner.plan.synapses += full.size
+    return [planner.synapse(node, process, bounds), *planner.bias(node)]
+
+
+def conv(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
+    """Convolution."""
+    w = planner.array(node, "w")
+    groups = cast(int, node.attrs["groups"])
+    window = Window.of(w.shape[2:], node.attrs)
+    return [_convolution(planner, node, inputs[0], w, window, groups), *planner.bias(node)]
+
+
+def sum_pool(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
+    """Sum over windows: a depthwise convolution of ones."""
+    window = window_of(node.attrs)
+    channels = node.type.shape[0]
+    w = np.ones((channels, 1, *window.kernel), np.int8)
+    return [_convolution(planner, node, inputs[0], w, window, channels)]
+
+
+def add(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
+    """Sum: several OutPorts into one InPort, wherever the value is read."""
+    return [wire for wires in inputs for wire in wires]
+
+
+def reshape(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
+    """Another shape: a virtual port, wherever the value is read."""
+    return [replace(wire, shape=node.type.shape) for wire in inputs[0]]
+
+
+def any_linear(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
+    """Every other linear op: for each input the matrix that it multiplies by."""
+    found, offset = matrices(planner.graph, node)
+    made = []
+    for k, matrix in enumerate(found):
+        key = f"{node.name}.{k}"
+        planner.weight(node, f"{k}.weight", matrix.weight)
+        for part in ("row", "column", "shape"):
+            planner.plan.weights[f"{key}.{part}"] = np.asarray(getattr(matrix, part), np.int32)
+        wires, _, interval = planner.join(inputs[k], node)
+        positive, negative = (
+            np.bincount(matrix.row, sign.astype(float), offset.size).astype(np.int64)
+            for sign in (matrix.weight.clip(min=0), -matrix.weight.clip(max=0))
+        )
+        bounds = intervals.through_sums(positive, negative, interval)
+        process = Process(key, "sparse", (("", "w"), ("", f'"{key}"')), wires, "s_in",
+                          matrix.shape[1:])  # fmt: skip
+        planner.plan.synapses += len(matrix.weight)
+        made.append(planner.synapse(node, process, bounds))
+    return made + (planner.constant(node, offset) if offset.any() else [])
+
+
+Lowering = Callable[["Planner", Node, Sequence[list[Wire]]], list[Wire]]
+LOWERINGS: dict[str, Lowering] = {
+    "add": add,
+    "affine": affine,
+    "conv": conv,
+    "dense": dense,
+    "reshape": reshape,
+    "sum_pool": sum_pool,
+}
+"""Linear ops with a process or port of their own; `any_linear` does the others."""
+
+
+def _convolution(
+    planner: Planner,
+    node: Node,
+    source: list[Wire],
+    w: NDArray[Any],
+    window: Window,
+    groups: int,
+) -> Wire:
+    wires, shape, interval = planner.join(source, node)
+    bounds = intervals.through(w.reshape(len(w), -1), interval)
+    synapses = w.size * math.prod(node.type.shape[1:])
+    stock = _lava_can(w, window, groups, bounds)
+    planner.plan.synapses += synapses
+    if not stock and synapses > LARGEST_UNROLLED:
+        raise BackendError(
+            f"%{node.name} needs {synapses} synapses unrolled, and Lava's Conv cannot do it",
+            loc=node.loc,
+            hint="Lava's Conv takes two axes, equal pads, fewer than 128 groups, 24-bit sums",
+        )
+    slow = _conv_microseconds(w, node) > CONV_MICROSECONDS
+    use_stock = stock and (not slow or synapses > UNROLLED)
+    arguments = [("", planner.weight(node, "w", w)), ("", str(shape))]
+    arguments += _geometry(window, groups, stock=use_stock)
+    call, port = ("conv", shape) if use_stock else ("unrolled_conv", (math.prod(shape),))
+    process = Process(node.name, call, tuple(arguments), wires, "s_in", port, transposed=use_stock)
+    return planner.synapse(node, process, bounds)
+
+
+def _lava_can(w: NDArray[Any], window: Window, groups: int, bounds: Interval) -> bool:
+    """Whether Lava's Conv computes this convolution exactly."""
+    rank = len(window.kernel)
+    sizes = (*window.kernel, *window.strides, *window.pads, *window.dilations, groups)
+    even = window.pads[:rank] == window.pads[rank:]
+    return rank == 2 and even and max(sizes) < 128 and intervals.within(bounds, STATE)
+
+
+def _conv_microseconds(w: NDArray[Any], node: Node) -> float:
+    """What Lava's Conv takes per step: measured, for each pair of maps that meet."""
+    return float(w.shape[0] * w.shape[1] * (6 + 0.04 * math.prod(node.type.shape[1:])))
+
+
+_DEFAULTS = [("strides", "(1, 1)"), ("pads", "(0, 0)"), ("dilations", "(1, 1)")]
+"""What the project's `conv` assumes."""
+
+
+def _geometry(window: Window, groups: int, *, stock: bool) -> list[tuple[str, str]]:
+    pads = window.pads[: len(window.kernel)] if stock else window.pads
+    parts = [
+        ("strides", str(window.strides)),
+        ("pads", str(pads)),
+        ("dilations", str(window.dilations)),
+    ]
+    if stock:
+        parts = [part for part in parts if part not in _DEFAULTS]
+    return parts + ([("groups", str(groups))] if groups != 1 else [])

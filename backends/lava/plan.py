@@ -1,0 +1,147 @@
+"""A planned Lava network: its processes and how their ports are wired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+Interval = tuple[int, int]
+"""Smallest and largest value possible, by worst case over the weights; always holds 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """An OutPort whose values make up (a term of) a graph value.
+
+    Attributes:
+        process: Name of the process.
+        port: Name of its OutPort.
+        port_shape: Shape of the port, channels first.
+        shape: Shape of the value in the graph; the same elements in the same order.
+        latency: Steps after which the first sample's first value arrives; None for a constant
+            that is there all the time.
+        interval: What the values can be.
+        transposed: Whether the port really is (width, height, channels), as Lava's Conv has it.
+    """
+
+    process: str
+    port: str
+    port_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+    latency: int | None
+    interval: Interval
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the emitted network.
+
+    Attributes:
+        name: The Python variable.
+        call: Class or function of the project that makes it.
+        arguments: Keyword (empty for a positional one) and Python source of its value, in order.
+        wires: What its InPort receives; several are summed.
+        in_port: Name of the InPort.
+        in_shape: Shape of the InPort, channels first.
+        comment: What a reader should know.
+        transposed: Whether the InPort really is (width, height, channels).
+    """
+
+    name: str
+    call: str
+    arguments: tuple[tuple[str, str], ...]
+    wires: tuple[Wire, ...] = ()
+    in_port: str = ""
+    in_shape: tuple[int, ...] = ()
+    comment: str = ""
+    transposed: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """All processes, in topological order.
+
+    Attributes:
+        processes: By name.
+        layers: Graph node (neuron layer, pooling or readout) to process name.
+        weights: What goes into `weights.npz`.
+        depth: Steps between the input and the last layer.
+        synapses: Weights that are applied in each step, an upper bound.
+        unproven: Graph values that could leave their width unseen by any layer's check.
+    """
+
+    processes: dict[str, Process] = field(default_factory=dict)
+    layers: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, NDArray[Any]] = field(default_factory=dict)
+    depth: int = 0
+    synapses: int = 0
+    unproven: list[str] = field(default_factory=list)
+
+    def add(self, process: Process) -> Process:
+        """Add a process."""
+        self.processes[process.name] = process
+        return process
+
+    def readers(self) -> dict[str, list[str]]:
+        """For each process, the processes that it sends to."""
+        found: dict[str, list[str]] = {name: [] for name in self.processes}
+        for process in self.processes.values():
+            for wire in process.wires:
+                found[wire.process].append(process.name)
+        return found
+
+
+def merge_delays(plan: Plan) -> None:
+    """Let one-to-one synapses that only feed a delay hold that delay themselves."""
+    readers = plan.readers()
+    for process in list(plan.processes.values()):
+        source = plan.processes[process.wires[0].process] if process.wires else None
+        if process.call != "delay" or source is None or source.call != "one_to_one":
+            continue
+        if len(readers[source.name]) == 1:
+            # A synapse takes one step, as the delay's own synapse does: the sum stays the same.
+            delay = process.arguments[1][1]
+            merged = replace(source, name=process.name, arguments=(*source.arguments,
+                                                                   ("delay", delay)),
+                             comment=f"{source.comment}, {delay} steps later")  # fmt: skip
+            plan.processes[process.name] = merged
+            del plan.processes[source.name]
+
+
+def connected(plan: Plan) -> bool:
+    """Whether all processes hang together: Lava runs one connected network."""
+    neighbours: dict[str, set[str]] = {name: set() for name in plan.processes}
+    for process in plan.processes.values():
+        for wire in process.wires:
+            neighbours[process.name].add(wire.process)
+            neighbours[wire.process].add(process.name)
+    seen: set[str] = set()
+    todo = list(neighbours)[:1]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo.extend(neighbours[name] - seen)
+    return len(seen) == len(neighbours)
+
+
+def connections(process: Process) -> Iterator[str]:
+    """The Python source that wires a process's InPort."""
+    for wire in process.wires:
+        source = f"{wire.process}.{wire.port}{_view(wire, process)}"
+        yield f"{source}.connect({process.name}.{process.in_port})"
+
+
+def _view(wire: Wire, process: Process) -> str:
+    """Virtual ports that bring a wire's elements into the order of the InPort."""
+    have, want = wire.port_shape, process.in_shape
+    if wire.transposed and process.transposed and have == want:
+        return ""
+    turn, view = ".transpose((2, 1, 0))", ""
+    if have != want:
+        view = ".flatten()" if len(want) == 1 else f".reshape({want})"
+    return turn * wire.transposed + view + turn * process.transposed

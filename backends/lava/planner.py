@@ -1,0 +1,296 @@
+"""Plans the Lava network of an integer graph.
+
+A synapse process delivers one step late, so each layer works in a window of time steps that
+starts as many steps late as there are synapses on the longest path to it; where paths of other
+lengths meet it, the shorter ones get a delay.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.backends.lava import intervals
+from spikec.backends.lava.linear import LOWERINGS, STATE, SUM, any_linear
+from spikec.backends.lava.plan import (
+    Interval,
+    Plan,
+    Process,
+    Wire,
+    connected,
+    merge_delays,
+)
+from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.runtime.interpreter import state_type
+
+LONGEST_DELAY = 62
+"""Steps that one synapse can wait, on Loihi 2 as in Lava."""
+RESERVED = {"w", "inputs", "steps", "tag", "samples", "window", "conv", "dense", "delay", "sparse",
+            "one_to_one", "unrolled_conv", "build", "layers"}  # fmt: skip
+CLASSES = {
+    "integrate": "Integrate",
+    "integrate_signed": "IntegrateSigned",
+    "accumulate": "Accumulate",
+    "max_pool_count": "MaxPoolCount",
+}
+"""Layer ops and the project's processes for them."""
+KNOWN = {"theta", "theta_neg", "v0", "bias", "scale", "core", "free", "kernel", "strides", "pads",
+         "dilations"}  # fmt: skip
+"""Attributes and params of layer ops that those processes implement."""
+FOREVER = 1 << 62
+
+
+def plan_network(graph: Graph) -> Plan:
+    """Plan the processes of `graph`.
+
+    Raises:
+        BackendError: naming the node that Lava cannot hold.
+    """
+    if graph.stage != "int":
+        raise BackendError(f"only graphs of stage int can be emitted, not {graph.stage}")
+    planner = Planner(graph)
+    for node in graph.nodes:
+        planner.lower(node)
+    merge_delays(planner.plan)
+    if not connected(planner.plan):
+        raise BackendError("the graph falls into parts that are not connected; Lava runs one")
+    return planner.plan
+
+
+class Planner:
+    """Lowers one node after the other.
+
+    Attributes:
+        graph: The graph.
+        plan: What is planned so far.
+        values: For each node the wires that make up its value.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.plan = Plan()
+        self.values: dict[str, list[Wire]] = {}
+        self.delays: dict[tuple[str, int], Wire] = {}
+
+    def lower(self, node: Node) -> None:
+        """Plan one node."""
+        op = op_of(node)
+        inputs = [self.values[name] for name in node.inputs]
+        if node.op == "input":
+            self.values[node.name] = [self.source(node)]
+        elif node.op in CLASSES:
+            self.values[node.name] = self.layer(node, inputs[0])
+        elif op.linear and not op.stateful:
+            self.values[node.name] = LOWERINGS.get(node.op, any_linear)(self, node, inputs)
+            self._prove(node)
+        else:
+            raise BackendError(f"%{node.name} = {node.op} has no Lava process", loc=node.loc)
+
+    def array(self, node: Node, role: str) -> NDArray[Any]:
+        """A param's array."""
+        return self.graph.array(node, role)
+
+    def weight(self, node: Node, role: str, array: NDArray[Any]) -> str:
+        """Store synaptic weights; returns the source code that reads them."""
+        low, high = intervals.of_values(array)
+        if low < -128 or high > 127:
+            raise BackendError(
+                f"%{node.name} = {node.op} has weights from {low} to {high}; a synapse holds "
+                "-128 to 127",
+                loc=node.loc,
+            )
+        return self._store(f"{node.name}.{role}", array.astype(np.int8))
+
+    def source(self, node: Node) -> Wire:
+        """A graded input."""
+        bounds = node.type.dtype.bounds
+        if not intervals.within(bounds, STATE):
+            raise BackendError(f"input %{node.name} is wider than 24 bits", loc=node.loc)
+        data = f'inputs["{node.name}"]'
+        arguments = (("data", data), ("steps", "steps"), ("name", f'"{node.name}"'))
+        process = self.plan.add(Process(self._variable(node.name), "Source", arguments,
+                                        comment=_comment(node)))  # fmt: skip
+        return Wire(process.name, "s_out", node.type.shape, node.type.shape, 0, bounds)
+
+    def constant(self, node: Node, array: NDArray[Any]) -> list[Wire]:
+        """A current that flows all the time."""
+        full = np.broadcast_to(array, node.type.shape)
+        data = self._store(f"{node.name}.b", full[None].astype(np.int32))
+        arguments = (("data", data), ("steps", str(FOREVER)))
+        process = self.plan.add(Process(self._variable(f"{node.name}_b"), "Source", arguments,
+                                        comment=f"constant part of {node.name}"))  # fmt: skip
+        bounds = intervals.of_values(full)
+        return [Wire(process.name, "s_out", full.shape, full.shape, None, bounds)]
+
+    def bias(self, node: Node) -> list[Wire]:
+        """The constant that a weighted op adds, if it has one."""
+        if "b" not in node.params:
+            return []
+        return self.constant(node, spread(self.array(node, "b"), node.type.shape))
+
+    def synapse(self, node: Node, process: Process, bounds: Interval) -> Wire:
+        """Add a synapse process for `node`; it delivers one step late."""
+        if not intervals.within(bounds, SUM):
+            raise BackendError(
+                f"%{node.name} = {node.op} can sum up to {bounds}; Lava's sums wrap at 31 bits",
+                loc=node.loc,
+            )
+        name = self._variable(process.name)
+        arguments = (*process.arguments, ("", "tag"), ("", f'"{process.name}"'))
+        arguments = tuple(sorted(arguments, key=lambda argument: bool(argument[0])))
+        made = replace(process, name=name, arguments=arguments, comment=_comment(node))
+        self.plan.add(made)
+        arrivals = [wire.latency for wire in process.wires if wire.latency is not None]
+        latency = max(arrivals) + 1
+        shape = node.type.shape
+        port_shape = shape if made.transposed else (math.prod(shape),)
+        return Wire(name, "a_out", port_shape, shape, latency, bounds, made.transposed)
+
+    def layer(self, node: Node, source: list[Wire]) -> list[Wire]:
+        """A layer of neurons, pooling or readout."""
+        self._refuse_unknown(node)
+        wires, in_shape, _ = self.join(source, node)
+        offset = max(wire.latency or 0 for wire in wires)
+        arguments = [("shape", str(node.type.shape))]
+        if node.op == "max_pool_count":
+            arguments.append(("in_shape", str(in_shape)))
+        arguments += [(role, self._state(node, role)) for role in _roles(node)]
+        arguments += [(name, repr(value)) for name, value in node.attrs.items() if name != "core"]
+        arguments += [("offset", str(offset)), ("name", f'"{node.name}"')]
+        limits = self._limits(node)
+        if limits != STATE:
+            arguments.append(("limits", str(limits)))
+        arguments.append(("**", "window"))
+        name = self._variable(node.name)
+        self.plan.add(Process(name, CLASSES[node.op], tuple(arguments), wires, "a_in",
+                              in_shape, _comment(node)))  # fmt: skip
+        self.plan.layers[node.name] = name
+        self.plan.depth = max(self.plan.depth, offset)
+        if node.op == "accumulate":
+            self._store_scale(node)
+            return []
+        interval = (0, 1) if node.op == "integrate" else (-1, 1)
+        return [Wire(name, "s_out", node.type.shape, node.type.shape, offset, interval)]
+
+    def join(
+        self, source: list[Wire], node: Node
+    ) -> tuple[tuple[Wire, ...], tuple[int, ...], Interval]:
+        """Wires that may enter one InPort together: all in step, none twice.
+
+        Returns:
+            The wires, the shape of the value, and the range of its elements.
+        """
+        if not source:
+            raise BackendError(f"%{node.name} reads a readout; it may only be returned",
+                               loc=node.loc)  # fmt: skip
+        repeats = Counter(wire.process for wire in source)
+        firsts = {wire.process: wire for wire in source}
+        wires = [self._repeated(firsts[name], count, node) for name, count in repeats.items()]
+        last = max((wire.latency for wire in wires if wire.latency is not None), default=0)
+        wires = [self._delayed(wire, last) for wire in wires]
+        interval = intervals.total(*(wire.interval for wire in wires))
+        if not intervals.within(interval, (-(1 << 31), (1 << 31) - 1)):
+            raise BackendError(f"%{node.name}: what meets here can wrap at 32 bits", loc=node.loc)
+        return tuple(wires), wires[0].shape, interval
+
+    def _repeated(self, wire: Wire, count: int, node: Node) -> Wire:
+        """A wire that is summed with itself; Lava cannot connect two ports twice."""
+        if count == 1:
+            return wire
+        flat = (math.prod(wire.shape),)
+        w = self.weight(node, f"{wire.process}.times", np.full(flat, count))
+        bounds = intervals.through(np.full((1, 1), count), wire.interval)
+        process = Process(f"{wire.process}_times_{count}", "one_to_one", (("", w),), (wire,),
+                          "s_in", flat)  # fmt: skip
+        made = self.synapse(node, process, bounds)
+        return replace(made, port_shape=flat, shape=wire.shape, transposed=False)
+
+    def _delayed(self, wire: Wire, latency: int) -> Wire:
+        """The same values, arriving at step `latency`."""
+        while wire.latency is not None and wire.latency < latency:
+            steps = min(latency - wire.latency, LONGEST_DELAY)
+            key = (wire.process, steps)
+            if key not in self.delays:
+                self.delays[key] = self._delay(wire, steps, wire.latency + steps)
+            wire = replace(self.delays[key], shape=wire.shape)
+        return wire
+
+    def _delay(self, wire: Wire, steps: int, latency: int) -> Wire:
+        """Add a process that passes a value on, `steps` steps later."""
+        name, flat = self._variable(f"{wire.process}_later_{steps}"), (math.prod(wire.shape),)
+        arguments = (("", str(flat[0])), ("", str(steps)), ("", "tag"), ("", f'"{name}"'))
+        comment = f"{wire.process}, in step with a longer path"
+        self.plan.add(Process(name, "delay", arguments, (wire,), "s_in", flat, comment))
+        return Wire(name, "a_out", flat, wire.shape, latency, wire.interval)
+
+    def _limits(self, node: Node) -> Interval:
+        """The range that a layer checks: that of its declared width."""
+        dtype = state_type(self.graph, node)
+        if node.op != "max_pool_count" and not intervals.within(dtype.bounds, STATE):
+            raise BackendError(f"%{node.name} needs {dtype}; the state of a neuron has 24 bits",
+                               loc=node.loc)  # fmt: skip
+        return STATE if node.op == "max_pool_count" else dtype.bounds
+
+    def _prove(self, node: Node) -> None:
+        """Note a value that could leave its width where no layer's check would see it."""
+        bounds = node.type.dtype.bounds
+        worst = intervals.total(*(wire.interval for wire in self.values[node.name]))
+        readers = self.graph.consumers()[node.name]
+        checked = readers and all(
+            reader.op in CLASSES and reader.op != "max_pool_count"
+            and state_type(self.graph, reader).bounds == bounds
+            for reader in readers
+        )  # fmt: skip
+        if not checked and not intervals.within(worst, bounds):
+            self.plan.unproven.append(node.name)
+
+    def _refuse_unknown(self, node: Node) -> None:
+        unknown = {*node.attrs, *node.params} - KNOWN
+        if unknown:
+            raise BackendError(
+                f"%{node.name} = {node.op}: Lava's process does not know {sorted(unknown)}",
+                loc=node.loc,
+            )
+        dtype = self.graph[node.inputs[0]].type.dtype
+        if node.op == "max_pool_count" and dtype.kind != "spike":
+            raise BackendError(f"%{node.name} pools {dtype}; it needs spikes", loc=node.loc)
+
+    def _state(self, node: Node, role: str) -> str:
+        """Store a neuron's param, shaped so that it broadcasts to the layer."""
+        array = spread(self.array(node, role), node.type.shape)
+        if not intervals.within(intervals.of_values(array), STATE):
+            raise BackendError(f"%{node.name}: {role} leaves 24 bits", loc=node.loc)
+        return self._store(f"{node.name}.{role}", array.astype(np.int32))
+
+    def _store_scale(self, node: Node) -> None:
+        if "scale" in node.params:
+            array = spread(self.array(node, "scale"), node.type.shape)
+            self._store(f"{node.name}.scale", array.astype(np.float64))
+
+    def _store(self, key: str, array: NDArray[Any]) -> str:
+        self.plan.weights[key] = np.ascontiguousarray(array)
+        return f'w["{key}"]'
+
+    def _variable(self, name: str) -> str:
+        """A Python variable for a process, not used yet."""
+        variable = name.replace(".", "_")
+        taken = {*self.plan.processes, *RESERVED, *CLASSES.values(), "Source"}
+        while variable in taken or keyword.iskeyword(variable):
+            variable += "_"
+        return variable
+
+
+def _roles(node: Node) -> Sequence[str]:
+    return [role for role in node.params if role != "scale"]
+
+
+def _comment(node: Node) -> str:
+    source = f" ({node.loc})" if node.loc else ""
+    return f"{node.name}: {node.op}, {node.type}{source}"

@@ -1,0 +1,144 @@
+"""Runs an integer graph in Lava: emits the project, runs it in a child process, reads it back."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.backends.lava.child import run_child
+from spikec.backends.lava.emit import save_arrays, write
+from spikec.backends.lava.plan import Plan
+from spikec.backends.lava.planner import plan_network
+from spikec.ir import BackendError, Graph, RangeError, op_of
+from spikec.ir.op import Value, steps_of
+from spikec.runtime.interpreter import (
+    Feeds,
+    LayerTrace,
+    Simulation,
+    check_feeds,
+    check_width,
+    synapse_inputs,
+)
+
+Results = dict[str, NDArray[Any]]
+OVERFLOW = 3
+"""Exit code of the project's runner when a value left its range."""
+
+
+def simulate(
+    graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+) -> Simulation:
+    """Run an integer graph in Lava; see `spikec.runtime.interpreter.simulate`.
+
+    Raises:
+        RangeError: when a current or potential leaves its width.
+        BackendError: when Lava cannot hold the graph or fails.
+    """
+    samples = check_feeds(graph, feeds)
+    steps = steps or graph.steps
+    plan = plan_network(graph)
+    for node in graph.inputs:
+        check_width(graph, node, np.asarray(feeds[node.name])[None], None)
+    coded = {node.name: feeds[node.name].astype(node.type.dtype.storage) for node in graph.inputs}
+    traced = [name for name in plan.layers if name in trace]
+    with tempfile.TemporaryDirectory(prefix="spikec-lava-") as folder:
+        results = _run(graph, plan, coded, steps, samples, traced, Path(folder))
+    return _collect(graph, plan, coded, steps, traced, results)
+
+
+def _run(
+    graph: Graph,
+    plan: Plan,
+    coded: Results,
+    steps: int,
+    samples: int,
+    traced: list[str],
+    folder: Path,
+) -> Results:
+    """Emit and run the project; returns the arrays that it wrote."""
+    write(graph, plan, folder)
+    save_arrays(folder / "inputs.npz", coded)
+    total = samples * steps + plan.depth
+    timeout = 120 + total * (1 + plan.synapses / 1e7)
+    command = [sys.executable, "run.py", "--input", "inputs.npz", "--output", "results.npz",
+               "--steps", str(steps), "--timeout", f"{timeout:.0f}", "--fault", "fault.json",
+               "--spikes", "--end-with-parent"]  # fmt: skip
+    command += ["--trace", *traced] if traced else []
+    code, log = run_child(command, folder, timeout + 60)
+    if code != 0:
+        raise _error(graph, code, log, folder / "fault.json")
+    with np.load(folder / "results.npz") as results:
+        return dict(results)
+
+
+def _error(graph: Graph, code: int | None, log: str, fault: Path) -> Exception:
+    """The error that a failed run stands for."""
+    found = json.loads(fault.read_text(encoding="utf-8")) if fault.exists() else {}
+    overflow = found.get("overflow")
+    if code == OVERFLOW and overflow:
+        node = graph[overflow["layer"]]
+        return RangeError(
+            f"%{node.name}: its {overflow['what']} reaches {overflow['value']} at neuron "
+            f"{overflow['neuron']}, step {overflow['step']}, sample {overflow['sample']}; it "
+            f"holds {overflow['limits'][0]} to {overflow['limits'][1]}",
+            loc=node.loc,
+            hint="compile with fewer --weight-bits or a target with wider state",
+        )
+    lines = str(found.get("message", log)).strip().splitlines()[-6:]
+    ended = "did not end in time" if code is None else f"failed (exit code {code})"
+    return BackendError("\n".join([f"Lava {ended}", *lines]))
+
+
+def _collect(
+    graph: Graph, plan: Plan, coded: Results, steps: int, traced: list[str], results: Results
+) -> Simulation:
+    """Build the result, with the linear values that it needs computed from the spikes."""
+    counted = synapse_inputs(graph)
+    wanted = _needed(graph, {*counted, *plan.unproven})
+    simulation = Simulation({}, {}, {})
+    values: dict[str, Value] = {}
+    for node in graph.nodes:
+        name = node.name
+        if node.op == "input":
+            values[name] = coded[name].astype(np.int64)[None]
+        elif name in plan.layers:
+            spiking = node.type.dtype.kind == "spike"
+            values[name] = results[f"{'spikes' if spiking else 'potentials'}/{name}"]
+        elif name in wanted:
+            values[name] = _linear(graph, name, values)
+            check_width(graph, node, values[name], None)
+        if name in counted:
+            simulation.events[name] = steps_of((values[name] != 0).sum(axis=1), steps)
+        if name in graph.outputs:
+            simulation.readout[name] = values[name].astype(np.int64)
+        if name in traced:
+            spikes = results.get(f"spikes/{name}")
+            potentials = results[f"potentials/{name}"].astype(np.int64)
+            simulation.traces[name] = LayerTrace(spikes, potentials)
+    return simulation
+
+
+def _needed(graph: Graph, wanted: set[str]) -> set[str]:
+    """The linear nodes to compute: the wanted ones and those before them, up to the layers."""
+    needed = set(wanted)
+    for node in reversed(graph.nodes):
+        if node.name in needed and node.op != "input" and not op_of(node).stateful:
+            needed.update(node.inputs)
+    return needed
+
+
+def _linear(graph: Graph, name: str, values: dict[str, Value]) -> Value:
+    """A linear value of every step, by its op's meaning: (steps or 1, batch, *shape)."""
+    node = graph[name]
+    inputs = [values[source] for source in node.inputs]
+    length = max(map(len, inputs))
+    flat = [steps_of(x, length).reshape(-1, *x.shape[2:]).astype(np.int64) for x in inputs]
+    value = op_of(node).run(flat, node.attrs, graph.arrays(node))
+    return value.reshape(length, -1, *value.shape[1:])

@@ -1,0 +1,478 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spikec.backends.lava import BACKEND, child
+from spikec.backends.lava.emit import emit
+from spikec.backends.lava.planner import plan_network
+from spikec.backends.lava.simulate import simulate
+from spikec.ir import (
+    SPIKE,
+    BackendError,
+    DType,
+    Graph,
+    Node,
+    Param,
+    RangeError,
+    TensorType,
+    parse,
+    signed,
+    unsigned,
+    verify,
+)
+from spikec.runtime.interpreter import Simulation
+from spikec.runtime.interpreter import simulate as reference
+
+REASON = BACKEND.unavailable()
+runs_lava = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+I8, I24 = signed(8), signed(24)
+GEOMETRY = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
+
+
+class Net:
+    """Builds an integer graph node by node, with random weights."""
+
+    def __init__(self, seed: int = 0, steps: int = 5) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.steps = steps
+        self.nodes: dict[str, Node] = {}
+        self.params: dict[str, Param] = {}
+
+    def add(self, op: str, inputs: str, shape: tuple[int, ...], dtype: DType = I24,
+            attrs: dict[str, Any] | None = None, name: str = "",
+            **params: Param) -> str:  # fmt: skip
+        name = name or f"{op[:4]}{len(self.nodes)}"
+        roles = {role: f"{name}.{role}" for role in params}
+        self.params.update({roles[role]: param for role, param in params.items()})
+        type_ = TensorType(dtype, shape)
+        node = Node(name, op, tuple(inputs.split()), type_, attrs or {}, roles, f"onnx/{name}")
+        self.nodes[name] = node
+        return name
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.nodes[name].type.shape
+
+    def weights(self, *shape: int) -> Param:
+        return Param.of(self.rng.integers(-128, 128, shape), I8)
+
+    def values(self, low: int, high: int, *shape: int) -> Param:
+        return Param.of(self.rng.integers(low, high, shape), I24)
+
+    def input(self, *shape: int, name: str = "x") -> str:
+        return self.add("input", "", shape, unsigned(8), name=name)
+
+    def conv(self, x: str, out: int, kernel: tuple[int, ...], groups: int = 1,
+             **geometry: tuple[int, ...]) -> str:  # fmt: skip
+        rank = len(kernel)
+        plain = {"strides": (1,) * rank, "pads": (0,) * 2 * rank, "dilations": (1,) * rank}
+        attrs: dict[str, Any] = {**plain, **geometry, "groups": groups}
+        w = self.weights(out, self.shape(x)[0] // groups, *kernel)
+        place = zip(self.shape(x)[1:], kernel, attrs["strides"], attrs["pads"],
+                    attrs["pads"][rank:], attrs["dilations"], strict=False)  # fmt: skip
+        spatial = tuple((n + a + b - d * (k - 1) - 1) // s + 1 for n, k, s, a, b, d in place)
+        return self.add("conv", x, (out, *spatial), attrs=attrs, w=w)
+
+    def dense(self, x: str, out: int) -> str:
+        return self.add("dense", x, (out,), w=self.weights(out, *self.shape(x)))
+
+    def flatten(self, x: str) -> str:
+        size = int(np.prod(self.shape(x)))
+        dtype = self.nodes[x].type.dtype
+        return self.add("reshape", x, (size,), dtype, attrs={"shape": (size,)})
+
+    def integrate(self, x: str, theta: int = 150, *per: int) -> str:
+        state = {"theta": self.values(theta, 2 * theta, *per), "v0": self.values(0, theta, *per),
+                 "bias": self.values(-theta // 8, theta // 4, *per)}  # fmt: skip
+        return self.add("integrate", x, self.shape(x), SPIKE, **state)
+
+    def signed(self, x: str, theta: int = 150, *, free: bool = False) -> str:
+        shape = self.shape(x)
+        state = {"theta": self.values(theta, 2 * theta, shape[0]),
+                 "v0": self.values(0, theta, shape[0]),
+                 "theta_neg": self.values(-theta // 4, 1)}  # fmt: skip
+        return self.add("integrate_signed", x, shape, SPIKE, {"free": free}, **state)
+
+    def readout(self, x: str, name: str = "out") -> str:
+        return self.add("accumulate", x, self.shape(x), name=name, bias=self.values(-9, 9))
+
+    def graph(self, *outputs: str) -> Graph:
+        nodes = tuple(self.nodes.values())
+        return verify(Graph("net", "int", self.steps, nodes, outputs or ("out",), self.params))
+
+    def feeds(self, samples: int = 2) -> dict[str, Any]:
+        return {
+            node.name: self.rng.integers(0, 256, (samples, *node.type.shape), np.uint8)
+            for node in self.nodes.values()
+            if node.op == "input"
+        }
+
+
+def assert_equal(graph: Graph, feeds: dict[str, Any], steps: int | None = None) -> Simulation:
+    names = [node.name for node in graph.nodes]
+    want = reference(graph, feeds, steps, names)
+    got = simulate(graph, feeds, steps, names)
+    for kind in ("readout", "events"):
+        left, right = getattr(want, kind), getattr(got, kind)
+        assert left.keys() == right.keys()
+        for name in left:
+            np.testing.assert_array_equal(right[name], left[name], f"{kind} of {name}", strict=True)
+    assert want.traces.keys() == got.traces.keys()
+    for name, trace in want.traces.items():
+        np.testing.assert_array_equal(got.traces[name].potentials, trace.potentials, name)
+        if trace.spikes is None:
+            assert got.traces[name].spikes is None
+        else:
+            np.testing.assert_array_equal(got.traces[name].spikes, trace.spikes, name)
+    return got
+
+
+def session_of(pid: int) -> set[int]:
+    """Living processes of a session, zombies left out."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == pid and fields[0] != "Z":
+                    found.add(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Ids of the children that a test starts; none may leave anything behind."""
+    ids: list[int] = []
+    original = subprocess.Popen
+
+    def popen(*args: Any, **options: Any) -> Any:
+        process = original(*args, **options)
+        ids.append(process.pid)
+        return process
+
+    monkeypatch.setattr(child.subprocess, "Popen", popen)
+    before = set(os.listdir("/dev/shm"))
+    yield ids
+    until = time.monotonic() + 5
+    left: set[Any] = {1}
+    while left and time.monotonic() < until:
+        memory = {name for name in os.listdir("/dev/shm") if name.startswith("psm_")}
+        left = memory - before | {pid for session in ids for pid in session_of(session)}
+        time.sleep(0.05)
+    assert not left
+
+
+pytestmark = pytest.mark.lava
+
+
+@runs_lava
+def test_convolutions_and_pooling() -> None:
+    net = Net(1)
+    x = net.input(3, 9, 7)
+    a = net.integrate(net.conv(x, 4, (3, 2), strides=(2, 1), pads=(1, 0, 1, 1)), 9000, 4)
+    b = net.integrate(net.conv(x, 6, (3, 3), 3, pads=(1, 1, 1, 1), dilations=(2, 1)), 9000)
+    c = net.signed(net.conv(b, 6, (3, 3), groups=6), 60)
+    window = {"kernel": (2, 2), "strides": (2, 1), "pads": (0, 1, 0, 0), "dilations": (1, 1)}
+    d = net.add("sum_pool", c, (6, 2, 5), attrs=window)
+    net.readout(net.dense(net.flatten(a), 3))
+    net.readout(net.dense(net.flatten(d), 3), "out2")
+    graph = net.graph("out", "out2")
+    calls = {name: process.call for name, process in plan_network(graph).processes.items()}
+    assert sorted(calls.values()).count("conv") == 2  # the others have unequal pads
+    assert_equal(graph, net.feeds(3))
+
+
+@runs_lava
+def test_unrolled_convolutions() -> None:
+    net = Net(2)
+    x = net.input(8, 10, 12)
+    a = net.integrate(net.conv(x, 32, (3, 3), **GEOMETRY), 20000, 32)
+    b = net.integrate(net.conv(a, 32, (3, 3), 4, strides=(2, 2), pads=(1, 0, 0, 1)), 400)
+    net.readout(net.conv(b, 2, (5, 6)))
+    graph = net.graph()
+    assert "unrolled_conv" in {p.call for p in plan_network(graph).processes.values()}
+    assert_equal(graph, net.feeds())
+
+
+@runs_lava
+def test_one_axis_and_many_groups() -> None:
+    net = Net(3)
+    x = net.input(130, 6)
+    a = net.integrate(net.conv(x, 130, (3,), 130, pads=(1, 1)), 5000)
+    net.readout(net.dense(net.flatten(a), 4))
+    assert_equal(net.graph(), net.feeds())
+
+
+@runs_lava
+def test_residual_paths_of_unequal_length() -> None:
+    net = Net(4)
+    first = net.integrate(net.conv(net.input(2, 6, 6), 3, (3, 3), **GEOMETRY), 9000, 3)
+    second = net.signed(net.conv(first, 3, (3, 3), **GEOMETRY))
+    third = net.conv(second, 3, (3, 3), **GEOMETRY)
+    skip = net.add("affine", first, (3, 6, 6), w=net.weights(3))
+    joined = net.add("add", f"{third} {skip} {first}", (3, 6, 6))
+    fourth = net.signed(joined)
+    again = net.add("add", f"{fourth} {fourth} {first}", (3, 6, 6))
+    net.readout(net.dense(net.flatten(net.integrate(again, 3)), 5))
+    graph = net.graph()
+    plan = plan_network(graph)
+    delayed = [p for p in plan.processes.values() if ("delay", "1") in p.arguments]
+    assert [p.call for p in delayed] == ["one_to_one"]
+    assert plan.depth == 5
+    assert_equal(graph, net.feeds(3), steps=7)
+
+
+@runs_lava
+def test_neurons() -> None:
+    net = Net(5, steps=8)
+    x = net.input(2, 4, 4)
+    a = net.signed(net.conv(x, 3, (3, 3), **GEOMETRY), 9000, free=True)
+    b = net.integrate(net.conv(a, 4, (3, 3), **GEOMETRY), 90, 4, 4, 4)
+    c = net.signed(net.conv(b, 4, (3, 3), **GEOMETRY))
+    window = {"kernel": (3, 2), "strides": (1, 2), "pads": (1, 0, 1, 0), "dilations": (1, 1)}
+    d = net.add("max_pool_count", c, (4, 4, 2), SPIKE, window)
+    net.readout(net.dense(net.flatten(d), 6))
+    got = assert_equal(net.graph(), net.feeds(4))
+    assert all((got.traces[name].spikes == -1).any() for name in (a, c, d))
+
+
+@runs_lava
+def test_two_inputs_constants_and_extreme_weights() -> None:
+    net = Net(6)
+    x, y = net.input(7), net.input(7, name="in.y")
+    low = Param.of(np.full((4, 7), -128), I8)
+    a = net.add("dense", x, (4,), w=low, b=net.values(-50, 50, 4))
+    b = net.add("dense", y, (4,), w=Param.of(np.zeros((4, 7)), I8))
+    c = net.add("affine", b, (4,), w=net.weights(4), b=net.values(0, 90, 4))
+    d = net.integrate(net.add("add", f"{a} {c}", (4,)))
+    net.readout(net.dense(d, 2))
+    assert_equal(net.graph(), net.feeds())
+
+
+@runs_lava
+def test_any_linear_op_by_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    from spikec.backends.lava import linear
+
+    for op in ("dense", "sum_pool", "add"):
+        monkeypatch.delitem(linear.LOWERINGS, op)
+    net = Net(7)
+    a = net.integrate(net.conv(net.input(2, 4, 4), 3, (3, 3), **GEOMETRY), 9000)
+    window = {"kernel": (2, 2), "strides": (2, 2), "pads": (0,) * 4, "dilations": (1, 1)}
+    b = net.add("sum_pool", net.add("add", f"{a} {a}", (3, 4, 4)), (3, 2, 2), attrs=window)
+    c = net.add("dense", net.flatten(b), (4,), w=net.weights(4, 12), b=net.values(-9, 9, 4))
+    net.readout(c)
+    graph = net.graph()
+    calls = [process.call for process in plan_network(graph).processes.values()]
+    assert calls.count("sparse") == 4
+    assert_equal(graph, net.feeds())
+
+
+@runs_lava
+def test_routing() -> None:
+    net = Net(9)
+    a = net.integrate(net.conv(net.input(2, 4, 5), 3, (3, 3), **GEOMETRY), 9000)
+    b = net.add("concat", f"{a} {a}", (6, 4, 5), SPIKE, {"axis": 0})
+    c = net.add("transpose", b, (4, 6, 5), SPIKE, {"perm": (1, 0, 2)})
+    d = net.add("pad", c, (5, 6, 6), SPIKE, {"pads": (1, 0, 0, 0, 0, 1)})
+    e = net.add("gather", d, (3, 6, 6), SPIKE, {"axis": 0, "indices": (4, 0, 4)})
+    f = net.add("reduce_sum", e, (3, 1, 6), attrs={"axes": (1,)})
+    net.readout(net.dense(net.flatten(f), 4))
+    graph = net.graph()
+    calls = [process.call for process in plan_network(graph).processes.values()]
+    assert calls.count("sparse") == 6
+    assert_equal(graph, net.feeds())
+
+
+@runs_lava
+@pytest.mark.parametrize("seed", [11, 12])
+def test_random_networks(seed: int) -> None:
+    net = Net(seed)
+    values = [net.integrate(net.conv(net.input(2, 5, 5), 3, (3, 3), **GEOMETRY), 9000, 3)]
+    for _ in range(7):
+        x = str(net.rng.choice(values))
+        grown = net.conv(x, 3, (3, 3), **GEOMETRY) if net.rng.random() < 0.6 else net.add(
+            "affine", x, (3, 5, 5), w=net.weights(3))  # fmt: skip
+        if net.rng.random() < 0.5:
+            grown = net.add("add", f"{grown} {net.rng.choice(values)}", (3, 5, 5))
+        values.append(net.signed(grown) if net.rng.random() < 0.5 else net.integrate(grown))
+    net.readout(net.dense(net.flatten(net.add("add", " ".join(values), (3, 5, 5))), 4))
+    assert_equal(net.graph(), net.feeds(3))
+
+
+def small() -> Net:
+    net = Net(8, steps=4)
+    a = net.integrate(net.dense(net.input(6), 5), 9000)
+    net.readout(net.dense(a, 3))
+    return net
+
+
+@runs_lava
+@pytest.mark.parametrize("what", ["current", "potential"])
+def test_overflow_names_layer_neuron_and_step(what: str, started: list[int]) -> None:
+    weights = [[0, 0], [100, 100]] if what == "current" else [[0, 0], [50, 50]]
+    graph = parse(f"""graph @wide <stage=int, steps=4> {{
+      param @d.w : i8[2,2] = {weights}
+      param @n.th : i16[] = 32767
+      %x : u8[2] = input()
+      %d : i16[2] = dense(%x) <w=@d.w> from "Gemm_0"
+      %n : spike[2] = integrate(%d) <theta=@n.th, v0=@n.th> from "Relu_1"
+      %r : i24[2] = accumulate(%n)
+      return %r
+    }}""")
+    feeds = {"x": np.array([[0, 0], [200, 200]], np.uint8)}
+    with pytest.raises(RangeError, match=r"neuron \[1\], step 1, sample 1; .*-32768 to 32767") as e:
+        simulate(graph, feeds)
+    assert f"%n: its {what} reaches" in e.value.message
+    assert e.value.loc == "Relu_1"
+    with pytest.raises(RangeError):
+        reference(graph, feeds)
+
+
+@runs_lava
+def test_overflow_of_a_value_that_no_layer_sees() -> None:
+    graph = parse("""graph @narrow <stage=int, steps=2> {
+      param @d.w : i8[1,2] = [[100, 100]]
+      param @m.w : i8[1,2] = [[-100, -100]]
+      %x : u8[2] = input()
+      %d : i8[1] = dense(%x) <w=@d.w> from "Gemm_0"
+      %m : i24[1] = dense(%x) <w=@m.w>
+      %j : i24[1] = add(%d, %m)
+      %r : i24[1] = accumulate(%j)
+      return %r
+    }""")
+    feeds = {"x": np.array([[1, 1]], np.uint8)}
+    with pytest.raises(RangeError) as want:
+        reference(graph, feeds)
+    with pytest.raises(RangeError) as got:
+        simulate(graph, feeds)
+    assert str(got.value) == str(want.value)
+
+
+def wait_for(condition: Any) -> Any:
+    until = time.monotonic() + 30
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
+
+
+def actors(session: int) -> list[int]:
+    """Lava's own processes, oldest first, once the network runs."""
+    found = sorted(session_of(session) - {session})
+    return found[2:] if len(found) >= 8 else []
+
+
+@runs_lava
+@pytest.mark.parametrize("victim", ["layer", "runner"])
+def test_killed_child_is_reported(victim: str, started: list[int]) -> None:
+    net = small()
+
+    def kill() -> None:
+        session = wait_for(lambda: started and started[0])
+        layer = wait_for(lambda: actors(session))[1]
+        os.kill(layer if victim == "layer" else session, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(BackendError, match="Lava failed"):
+        simulate(net.graph(), net.feeds(1), steps=30000)
+    thread.join()
+
+
+@runs_lava
+def test_interrupt_leaves_nothing(started: list[int]) -> None:
+    net = small()
+
+    def interrupt() -> None:
+        session = wait_for(lambda: started and started[0])
+        wait_for(lambda: actors(session))
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        simulate(net.graph(), net.feeds(1), steps=30000)
+    thread.join()
+
+
+@runs_lava
+def test_failing_model_shows_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, started: list[int]
+) -> None:
+    from spikec.backends.lava import simulate as module
+
+    def broken(graph: Graph, plan: Any, folder: Path) -> None:
+        original(graph, plan, folder)
+        path = folder / "neurons" / "integrate.py"
+        path.write_text(path.read_text().replace("self.theta * spikes", "1 / 0"))
+
+    original = sys.modules[module.__module__].write  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys.modules[module.__module__], "write", broken)
+    net = small()
+    with pytest.raises(BackendError, match="ZeroDivisionError"):
+        simulate(net.graph(), net.feeds())
+
+
+@runs_lava
+def test_project_runs_alone(tmp_path: Path) -> None:
+    net = small()
+    graph, feeds = net.graph(), net.feeds(3)
+    project = tmp_path / "project"
+    emit(graph, project)
+    np.save(tmp_path / "x.npy", feeds["x"])
+    (tmp_path / "spikec.py").write_text("raise ImportError('not here')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, str(project / "run.py"), "--input", str(tmp_path / "x.npy")]
+    want = reference(graph, feeds)
+    for tag in ("fixed_pt", "floating_pt"):
+        output = tmp_path / f"{tag}.npz"
+        run = [*command, "--output", str(output), "--tag", tag, "--spikes"]
+        subprocess.run(run, env=environment, check=True, timeout=120, cwd=tmp_path)
+        with np.load(output) as found:
+            np.testing.assert_array_equal(found["potentials/out"], want.readout["out"])
+            assert found["logits"].shape == (3, 3)
+    bad = subprocess.run([*command, "--steps", "0"], env=environment, capture_output=True)
+    assert bad.returncode == 2
+    ruff = [sys.executable, "-m", "ruff", "check", str(project)]
+    assert subprocess.run(ruff, capture_output=True).returncode == 0
+
+
+def test_same_graph_same_bytes(tmp_path: Path) -> None:
+    graph = small().graph()
+    emit(graph, tmp_path / "a")
+    emit(graph, tmp_path / "b")
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
+    assert {"network.py", "weights.npz", "README.md", "pyproject.toml"} <= set(map(str, files))
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_what_lava_cannot_hold_is_refused() -> None:
+    net = Net()
+    x = net.input(4)
+    net.readout(net.add("affine", x, (4,), w=Param.of(np.full(4, 300), signed(16))))
+    with pytest.raises(BackendError, match="weights from 0 to 300") as error:
+        plan_network(net.graph())
+    assert "onnx/affi1" in str(error.value)
+
+    net = Net()
+    net.add("accumulate", net.input(4), (4,), signed(32), name="out")
+    with pytest.raises(BackendError, match="24 bits"):
+        plan_network(net.graph())
+
+    net = Net()
+    net.readout(net.input(4))
+    net.readout(net.input(4, name="y"), "out2")
+    with pytest.raises(BackendError, match="not connected"):
+        plan_network(net.graph("out", "out2"))
