@@ -58,7 +58,7 @@ class Op:
     attrs: ClassVar[Mapping[str, Attr]] = {}
     params: ClassVar[Mapping[str, ParamSpec]] = {}
     result: ClassVar[str] = "current"
-    """`current` (any numeric type), `spike`, or `same` (the first input's element type)."""
+    """`current` (a float, at stage int an integer), `spike`, or `same` (the first input's type)."""
     linear: ClassVar[bool] = False
     """Affine in its inputs, so that currents and spikes may pass through it."""
     weighted: ClassVar[bool] = False

@@ -18,6 +18,9 @@ from spikec.ir.op import AttrValue
 from spikec.ir.types import DType, Param, TensorType
 from spikec.ir.verify import verify
 
+_DIGITS = 1000
+"""Longest integer that is read."""
+
 
 def to_text(graph: Graph, *, values: bool = False) -> str:
     """Print a graph; with `values`, params are followed by their arrays."""
@@ -59,6 +62,8 @@ def _value(value: AttrValue) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(repr, value))}]"
+    if isinstance(value, float):
+        return repr(float(value))
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
@@ -84,7 +89,7 @@ def parse(text: str, *, file: str = "<text>") -> Graph:
             raise
         meta = getattr(error.obj, "meta", None)
         line, column = getattr(meta, "line", 1), getattr(meta, "column", 1)
-        raise _at(text, file, line, column, error.orig_exc.message) from None
+        raise _at(text, file, line, column, error.orig_exc.message, error.orig_exc.hint) from None
     assert isinstance(graph, Graph)
     return verify(graph)
 
@@ -106,7 +111,9 @@ def _spelling(terminal: str) -> str:
     return terminal.lower()
 
 
-def _at(text: str, file: str, line: int, column: int, message: str) -> ParseError:
+def _at(
+    text: str, file: str, line: int, column: int, message: str, hint: str | None = None
+) -> ParseError:
     lines = text.splitlines() or [""]
     if line < 1:
         line, column = len(lines), len(lines[-1]) + 1
@@ -114,11 +121,15 @@ def _at(text: str, file: str, line: int, column: int, message: str) -> ParseErro
     start = max(0, column - 60)
     caret = " " * (column - 1 - start) + "^"
     return ParseError(f"{message}\n  {shown[start : start + 100]}\n  {caret}",
-                      loc=f"{file}:{line}:{column}")  # fmt: skip
+                      loc=f"{file}:{line}:{column}", hint=hint)  # fmt: skip
 
 
 def _number(token: Token) -> int | float:
-    return float(token) if any(c in token for c in ".eEin") else int(token)
+    if any(c in token for c in ".eEin"):
+        return float(token)
+    if len(token) > _DIGITS:
+        raise ParseError(f"a number of {len(token)} digits is too long")
+    return int(token)
 
 
 @v_args(inline=True)
@@ -156,9 +167,11 @@ class _Builder(Transformer[Token, Any]):
         if literal is None:
             return str(name), Param(type_)
         try:
-            array = np.array(literal, dtype=np.float64 if type_.dtype.kind == "f" else np.int64)
+            array = np.array(literal, dtype=object if type_.dtype.is_integer else np.float64)
         except (ValueError, OverflowError):
             raise ParseError(f"the values of @{name} do not form an array of {type_}") from None
+        if array.dtype == object and not all(isinstance(value, int) for value in array.flat):
+            raise ParseError(f"the values of @{name} do not form an array of {type_}")
         if array.size == 0 or array.shape != type_.shape:
             raise ParseError(f"the values of @{name} have shape {list(array.shape)}, not {type_}")
         low, high = type_.dtype.bounds if type_.dtype.is_integer else (-math.inf, math.inf)
@@ -208,7 +221,7 @@ class _Builder(Transformer[Token, Any]):
         unknown = set(header) - {"stage", "steps", "source"}
         if unknown or not {"stage", "steps"} <= set(header) or len(header) != len(headers):
             raise ParseError("the header must set stage and steps, and may set source, each once")
-        if not isinstance(header["steps"], int) or not isinstance(header["stage"], str):
+        if type(header["steps"]) is not int or not isinstance(header["stage"], str):
             raise ParseError("stage is a word and steps an integer")
         source = header.get("source")
         return Graph(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from spikec.ir.errors import InvalidGraph
@@ -11,6 +12,7 @@ from spikec.ir.types import TensorType
 
 _KINDS: dict[type, tuple[type, ...]] = {int: (int,), float: (float, int), bool: (bool,),
                                         str: (str,), tuple: (tuple,)}  # fmt: skip
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
 def verify(graph: Graph) -> Graph:
@@ -23,6 +25,12 @@ def verify(graph: Graph) -> Graph:
         raise InvalidGraph(f"unknown stage '{graph.stage}'", hint=f"one of {', '.join(STAGES)}")
     if graph.stage != "ann" and graph.steps < 1:
         raise InvalidGraph("a spiking graph needs steps >= 1")
+    for name in (graph.name, *graph.params):
+        _verify_name(name)
+    for name, param in graph.params.items():
+        array, type_ = param.array, param.type
+        if array is not None and (array.shape, array.dtype) != (type_.shape, type_.dtype.storage):
+            raise InvalidGraph(f"param @{name} holds {array.shape} {array.dtype}, not {type_}")
     seen: dict[str, Node] = {}
     for node in graph.nodes:
         try:
@@ -44,6 +52,7 @@ def verify(graph: Graph) -> Graph:
 
 def _verify_node(graph: Graph, node: Node, seen: Mapping[str, Node]) -> None:
     op = op_of(node)
+    _verify_name(node.name)
     if node.name in seen:
         raise InvalidGraph("the name is used twice")
     if graph.stage not in op.stages:
@@ -58,14 +67,18 @@ def _verify_node(graph: Graph, node: Node, seen: Mapping[str, Node]) -> None:
     _verify_attrs(op.attrs, node.attrs)
     params = _verify_params(graph, node, op)
     inputs = [seen[name].type for name in node.inputs]
-    if not inputs:
-        return
-    shape = op.infer(inputs, node.attrs, params)
-    if shape != node.type.shape:
-        raise InvalidGraph(f"declared {list(node.type.shape)}, inferred {list(shape)}")
+    if inputs:
+        shape = op.infer(inputs, node.attrs, params)
+        if shape != node.type.shape:
+            raise InvalidGraph(f"declared {list(node.type.shape)}, inferred {list(shape)}")
     problem = check_dtype(op, graph.stage, inputs, node.type.dtype)
     if problem is not None:
         raise InvalidGraph(problem)
+
+
+def _verify_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidGraph(f"{name!r} is not a name: letters, digits, '_' and '.'")
 
 
 def _verify_attrs(schema: Mapping[str, Attr], attrs: Mapping[str, AttrValue]) -> None:
@@ -76,6 +89,8 @@ def _verify_attrs(schema: Mapping[str, Attr], attrs: Mapping[str, AttrValue]) ->
         is_bool = isinstance(value, bool)
         if not isinstance(value, _KINDS[kind]) or is_bool != (kind is bool):
             raise InvalidGraph(f"attribute '{name}' must be {kind.__name__}, not {value!r}")
+        if isinstance(value, tuple) and not all(type(item) is int for item in value):
+            raise InvalidGraph(f"attribute '{name}' must hold integers, not {value!r}")
     for name, attr in schema.items():
         if name not in attrs and not attr.optional:
             raise InvalidGraph(f"attribute '{name}' is missing")

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +144,7 @@ def load(folder: str | Path) -> Stored:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         files = dict(manifest["files"])
         version = manifest["format"]
+        _ = manifest["target"], manifest["steps"], manifest["passes"], manifest["model"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         raise InvalidArtifact("manifest.json is missing or damaged", loc=str(folder)) from None
     if version != FORMAT:
@@ -164,13 +166,13 @@ def load(folder: str | Path) -> Stored:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         graph = _read_graph(folder, "graph.spk", "weights.npz")
         return Stored(graph, _read_graph(folder, "float.spk", "float.npz"), manifest, report)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidArtifact(f"cannot be read: {error}", loc=str(folder)) from None
 
 
 def _read_graph(folder: Path, text: str, arrays: str) -> Graph:
     graph = parse((folder / text).read_text(encoding="utf-8"), file=text)
-    with np.load(folder / arrays, allow_pickle=False) as stored:
+    with np.load(io.BytesIO((folder / arrays).read_bytes()), allow_pickle=False) as stored:
         params = {}
         for name, param in graph.params.items():
             array = stored[name]

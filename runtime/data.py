@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from spikec.ir import Graph, InvalidData
 
 Array = NDArray[Any]
 Source = Array | Mapping[str, Array] | Iterable[Any]
+_SOURCES = "give an array, a dict of arrays by ONNX input name, or an iterable of batches of either"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +62,36 @@ def read_dataset(path: str | Path, graph: Graph, *, labels: bool = True) -> Data
         InvalidData: when the file or its arrays do not fit the graph's inputs.
     """
     path = Path(path)
+    inputs = {node.loc or node.name for node in graph.inputs}
     try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
-        if isinstance(loaded, np.ndarray):
-            return make_dataset(loaded, graph, file=path.name)
-        with loaded as archive:
-            inputs = {node.loc or node.name for node in graph.inputs}
-            wanted = {"x"} | inputs | ({"y"} if labels else set())
-            arrays = {name: archive[name] for name in archive.files if name in wanted}
+        loaded = _arrays(path, {"x"} | inputs | ({"y"} if labels else set()))
     except FileNotFoundError:
         raise InvalidData("no such file", loc=str(path)) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise InvalidData(f"cannot be read as .npz or .npy: {first}", loc=str(path)) from None
+    if isinstance(loaded, np.ndarray):
+        return make_dataset(loaded, graph, file=path.name)
+    arrays = loaded
     found = arrays.pop("y", None) if "y" not in inputs else None
     source: Source = arrays["x"] if "x" in arrays and len(graph.inputs) == 1 else arrays
     return make_dataset(source, graph, labels=found, file=path.name)
+
+
+def _arrays(path: Path, wanted: set[str]) -> Array | dict[str, Array]:
+    """The one array of an .npy, mapped, or the wanted arrays of an .npz."""
+    if path.suffix == ".npy":
+        mapped: Array = np.load(path, allow_pickle=False, mmap_mode="r")
+        return mapped
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        arrays = {name: loaded[name] for name in loaded.files if name in wanted}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name} is not an array")
+    return arrays
 
 
 def make_dataset(
@@ -119,12 +135,20 @@ def _label(graph: Graph) -> str:
 
 
 def _joined(batches: Iterable[Any], file: str | None) -> Array | dict[str, Array]:
+    if isinstance(batches, str | bytes | Path) or not isinstance(batches, Iterable):
+        raise InvalidData(
+            f"data of type {type(batches).__name__} are no arrays", loc=file, hint=_SOURCES
+        )
     parts = list(batches)
     if not parts:
         raise InvalidData("no batches were given", loc=file)
-    if isinstance(parts[0], Mapping):
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return np.concatenate([np.asarray(part) for part in parts])
+    try:
+        if isinstance(parts[0], Mapping):
+            return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        return np.concatenate([np.asarray(part) for part in parts])
+    except (ValueError, TypeError, LookupError) as error:
+        first = str(error).splitlines()[0]
+        raise InvalidData(f"the batches do not fit together: {first}", loc=file) from None
 
 
 def _checked(x: Any, label: str, shape: tuple[int, ...], file: str | None) -> Array:

@@ -113,6 +113,8 @@ def swish(node: OnnxNode) -> Tensor:
 @lowers("Pow")
 def power(node: OnnxNode) -> Tensor:
     """`x` to a constant power."""
+    if node.constant(1).size != 1:
+        node.refuse("its exponents differ between elements")
     exponent = node.scalar(1)
     if exponent == 1:
         return node.tensor()

@@ -28,6 +28,7 @@ from spikec.compiler.onnx.node import (
     Tensor,
     Value,
 )
+from spikec.compiler.rewrite import remove_dead
 from spikec.ir import (
     F32,
     Graph,
@@ -258,7 +259,7 @@ def constant_of(tensor: onnx.TensorProto) -> Constant:
         raise InvalidModel(f"tensor '{tensor.name}' has the impossible shape {list(tensor.dims)}")
     try:
         return np.asarray(numpy_helper.to_array(tensor))
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise InvalidModel(f"tensor '{tensor.name}' is damaged: {error}") from None
 
 
@@ -395,10 +396,10 @@ def _finish(importer: Importer, imported: Imported, outputs: Sequence[str]) -> N
             raise InvalidModel(f"output '{name}' is not computed by any node")
         if isinstance(value, np.ndarray):
             raise InvalidModel(f"output '{name}' does not depend on the input")
+        if value.batch != 0:
+            raise UnsupportedOperator(f"the batch is axis {value.batch} of output '{name}'")
         if value.grid is not None:
-            raise InvalidModel(
-                f"output '{name}' holds integers", hint="choose an output of real numbers"
-            )
+            value = _as_reals(importer, name, value)
         logits.setdefault(value.name, value.tail.value if value.tail else name)
         if value.tail is not None:
             note = f"{value.tail.operator} at the end is left out: outputs are its input"
@@ -417,10 +418,9 @@ def _finish(importer: Importer, imported: Imported, outputs: Sequence[str]) -> N
     imported.graph = verify(remove_dead(graph))
 
 
-def remove_dead(graph: Graph) -> Graph:
-    """The graph without nodes that no output depends on (inputs stay)."""
-    live = set(graph.outputs)
-    for node in reversed(graph.nodes):
-        if node.name in live:
-            live.update(node.inputs)
-    return graph.with_nodes(n for n in graph.nodes if n.name in live or n.op == "input")
+def _as_reals(importer: Importer, name: str, value: Tensor) -> Tensor:
+    """An output of integers as a value of their own."""
+    from spikec.compiler.onnx.shape import off_grid
+
+    made = (proto for proto in importer.model.graph.node if name in proto.output)
+    return off_grid(OnnxNode(importer, next(made, NodeProto()), name), value)

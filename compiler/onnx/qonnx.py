@@ -48,6 +48,8 @@ def fold_quant(node: OnnxNode) -> Constant:
     if mode not in _ROUND:
         node.refuse(f"rounding_mode '{mode}' is unknown")
     x, scale, zero = (node.weights(index).astype(np.float64) for index in range(3))
+    if (scale <= 0).any():
+        node.invalid("a scale is not positive")
     integers = np.clip(_ROUND[mode](x / scale + zero), *_bounds(node))
     return ((integers - zero) * scale).astype(np.float32)
 

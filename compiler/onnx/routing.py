@@ -9,7 +9,7 @@ import numpy as np
 
 from spikec.compiler.onnx.elementwise import add_all, expanded, scaled
 from spikec.compiler.onnx.linear import turned
-from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor, Value, lowers
 from spikec.compiler.onnx.shape import reshaped
 
 
@@ -69,7 +69,7 @@ def padded(node: OnnxNode, x: Tensor, axis: int, begin: int, end: int) -> Tensor
 
 
 @lowers("Split", integers="kept")
-def split(node: OnnxNode) -> list[Tensor]:
+def split(node: OnnxNode) -> list[Value]:
     """Parts along an axis."""
     x, count = node.tensor(), len(node.proto.output)
     axis = node.axis(node.attr("axis", 0), len(x.shape) + 1)
@@ -77,10 +77,13 @@ def split(node: OnnxNode) -> list[Tensor]:
     if not sizes:
         each = -(-x.shape[axis] // node.attr("num_outputs", count))
         sizes = (each,) * (count - 1) + (x.shape[axis] - each * (count - 1),)
-    if sum(sizes) != x.shape[axis] or len(sizes) != count or min(sizes) < 1:
+    if sum(sizes) != x.shape[axis] or len(sizes) != count or min(sizes) < 0:
         node.invalid(f"parts {list(sizes)} do not make up {x.shape[axis]}")
     starts = np.cumsum([0, *sizes[:-1]]).tolist()
-    return [part(node, x, axis, start, n) for start, n in zip(starts, sizes, strict=True)]
+    return [
+        part(node, x, axis, start, size) if size else np.zeros(0, np.float32)
+        for start, size in zip(starts, sizes, strict=True)
+    ]
 
 
 def part(node: OnnxNode, x: Tensor, axis: int, start: int, size: int, step: int = 1) -> Tensor:
@@ -253,7 +256,8 @@ def space_to_depth(node: OnnxNode) -> Tensor:
         node.invalid(f"blocksize {block} does not fit an input of shape {list(x.shape)}")
     channels, height, width = x.shape[0], x.shape[1] // block, x.shape[2] // block
     blocks = reshaped(node, x, (channels, height, block, width, block))
-    moved = turned(node, blocks, (2, 4, 0, 1, 3))
+    channels_last = node.attr("mode", "DCR") == "DCR"
+    moved = turned(node, blocks, (2, 4, 0, 1, 3) if channels_last else (0, 2, 4, 1, 3))
     return reshaped(node, moved, (channels * block**2, height, width))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx
@@ -146,30 +147,30 @@ def transpose(node: OnnxNode) -> Tensor:
 @lowers("Cast", "CastLike", integers="read", tail=True)
 def cast(node: OnnxNode) -> Value:
     """Between real types nothing changes here; integers may become reals."""
-    kind = _target_kind(node)
+    dtype = _target(node)
     value = node.value(0)
     if isinstance(value, np.ndarray):
-        return value.astype({"f": np.float32, "i": np.int64, "b": np.bool_}[kind])
+        return value.astype(dtype)
     x = node.tensor()
-    if kind == "i" and x.grid is None:
-        node.refuse("it rounds values that depend on the data to integers")
-    if kind == "b":
-        node.refuse("it compares values that depend on the data with 0")
-    if kind == "f" and x.grid is not None:
-        return off_grid(node, x)
-    return x
+    if dtype in _WIDE_INTEGERS and x.grid is not None:
+        return x
+    if dtype not in _REALS and dtype.name != "bfloat16":
+        node.refuse(f"it rounds values that depend on the data to {dtype.name}")
+    return x if x.grid is None else off_grid(node, x)
 
 
-def _target_kind(node: OnnxNode) -> str:
-    """f, i or b: the kind of element type that a Cast yields."""
+_REALS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+_WIDE_INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
+
+
+def _target(node: OnnxNode) -> np.dtype[Any]:
+    """The element type that a Cast yields."""
     if node.key[1] == "CastLike":
         other = node.value(1)
         if isinstance(other, Tensor):
-            return "f" if other.grid is None else "i"
-        kind = other.dtype.kind
-    else:
-        kind = onnx.helper.tensor_dtype_to_np_dtype(node.attr("to", 0)).kind
-    return {"u": "i", "i": "i", "b": "b", "f": "f", "V": "f"}.get(kind, "b")
+            return np.dtype(np.float32 if other.grid is None else np.int64)
+        return other.dtype
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(node.attr("to", 0)))
 
 
 def off_grid(node: OnnxNode, x: Tensor) -> Tensor:

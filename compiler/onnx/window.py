@@ -88,10 +88,8 @@ def transposed_attrs(
         whole = strides[axis] * (spatial[axis] - 1) + dilations[axis] * (kernel[axis] - 1) + 1
         total = whole + extra[axis] - target
         extra[axis] += max(-total, 0)
-        upper = "SAME_LOWER" if auto == "SAME_UPPER" else "SAME_UPPER"
-        pads[axis], pads[axis + rank] = _halves(max(total, 0), upper)
-        if auto == "SAME_UPPER":
-            pads[axis], pads[axis + rank] = _halves(max(total, 0), "SAME_UPPER")
+        side = "SAME_UPPER" if auto == "SAME_UPPER" else "SAME_LOWER"
+        pads[axis], pads[axis + rank] = _halves(max(total, 0), side)
     if min((*pads, *extra)) < 0:
         node.refuse("negative pads are not supported", "crop with a Slice after the node")
     return {

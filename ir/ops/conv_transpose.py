@@ -62,6 +62,33 @@ class ConvTranspose(Op):
         y = y[(..., *kept)]
         return y + spread(params["b"], y.shape[1:]) if "b" in params else y
 
+    def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+        return w * factor.reshape(-1, *(1,) * (w.ndim - 1))
+
+    def scale_outputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+        groups = cast(int, attrs["groups"])
+        side = np.repeat(factor.reshape(groups, -1), len(w) // groups, axis=0)
+        return w * side.reshape(*w.shape[:2], *(1,) * (w.ndim - 2))
+
+    def output_magnitudes(self, w: Value, attrs: Attrs) -> Value:
+        groups = cast(int, attrs["groups"])
+        by_group = np.abs(w).reshape(groups, len(w) // groups, w.shape[1], -1)
+        return by_group.max(axis=(1, 3)).reshape(-1)
+
+    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
+        window, extra = Window.of(w.shape[2:], attrs), cast("tuple[int, ...]", attrs["extra"])
+        out = _spread_out(window, shape[1:], extra, cropped=True)
+        nonzero = (w != 0).reshape(len(w), w.shape[1], -1).sum(axis=1)
+        total = np.zeros(shape, np.int64)
+        for tap, column in zip(np.ndindex(*window.kernel), nonzero.T, strict=True):
+            kept = np.ones((), bool)
+            for i, size in enumerate(shape[1:]):
+                at = window.strides[i] * np.arange(size) + window.dilations[i] * tap[i]
+                at = at - window.pads[i]
+                kept = kept[..., None] & (at >= 0) & (at < out[i])
+            total += column.reshape(-1, *(1,) * kept.ndim) * kept
+        return total
+
     def synaptic_operations(
         self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
     ) -> int:

@@ -10,7 +10,6 @@ class Input(Op):
     """
 
     arity = 0
-    result = "any"
     params = {
         "scale": ParamSpec("real value of one input unit, per channel", False, units_only=True),
         "offset": ParamSpec("real value of the integer 0, per channel", False, units_only=True),

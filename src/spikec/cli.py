@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 from spikec import driver
@@ -27,6 +26,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Compile ONNX models to spiking networks on neuromorphic hardware.",
 )
+
+_BadUsage: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
+"""Base of usage errors; newer versions of typer bring their own copy of click."""
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
@@ -334,13 +336,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(code if isinstance(code, int) else 0)
     except SpikecError as error:
         _fail(error, str(error), debug)
-    except click.exceptions.Abort:
-        _fail(None, "interrupted", debug)
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        command = f" {context.command_path}" if context is not None else ""
-        _fail(None, f"{error.format_message()}\n  hint: see `{command.strip() or 'spikec'} --help`",
-              debug)  # fmt: skip
+    except typer.Abort:
+        _fail(None, "interrupted; nothing half-written is left", debug)
+    except _BadUsage as error:
+        context, message = getattr(error, "ctx", None), error.format_message()
+        if not message:  # no arguments: the help was shown
+            sys.exit(2)
+        command = "spikec" if context is None else context.command_path
+        _fail(None, f"{message}\n  hint: see `{command} --help`", debug)
     except KeyboardInterrupt:
         _fail(None, "interrupted; nothing half-written is left", debug)
     except BrokenPipeError:

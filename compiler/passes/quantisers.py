@@ -1,0 +1,228 @@
+"""Recognises trained quantisers that a model spells out in arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.compiler.cancel import cancel_terms
+from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.compiler.rewrite import fresh, remove_dead
+from spikec.ir import F32, Graph, Node, Param, spread
+from spikec.ir.op import AttrValue
+
+Array = NDArray[Any]
+_CHAIN = ("affine", "relu", "clip")
+
+
+@dataclass(frozen=True)
+class Quantisers(Pass):
+    """Merge scaling, clipping and rounding into `qcfs`, or `quantize` where values are signed.
+
+    The order of the operations does not matter, nor do straight-through terms `y + (floor(y) - y)`.
+    What rounds and fits no uniform quantiser is left as it is.
+    """
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        found = recognise_quantisers(graph)
+        before, after = (_quantisers(g) for g in (graph, found))
+        for name in sorted(after - before):
+            node = found[name]
+            if node.op == "qcfs":
+                largest = float(np.mean(found.array(node, "lambda")))
+                record.layer(name, levels=node.attrs["levels"], theta=largest)
+        count = len(after - before)
+        record.note(f"recognised {count} quantisers" if count else "no quantisers spelled out")
+        return found
+
+
+def _quantisers(graph: Graph) -> set[str]:
+    return {node.name for node in graph.nodes if node.op in ("qcfs", "quantize")}
+
+
+def recognise_quantisers(graph: Graph) -> Graph:
+    """The graph with every spelled-out uniform quantiser as one node."""
+    if not any(_rounds(node) for node in graph.nodes):
+        return graph
+    graph = cancel_terms(graph)
+    skipped: set[str] = set()
+    while True:
+        names = (n.name for n in graph.nodes if _rounds(n) and n.name not in skipped)
+        name = next(names, None)
+        if name is None:
+            return graph
+        skipped.add(name)
+        merged = _merge(graph, graph[name])
+        graph = graph if merged is None else remove_dead(merged)
+
+
+def _rounds(node: Node) -> bool:
+    return node.op == "pointwise" and node.attrs["fn"] in ("floor", "round")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ramp:
+    """`clip(a x + b, lo, hi)`, each broadcast to x."""
+
+    a: Array
+    b: Array
+    lo: Array
+    hi: Array
+
+    @staticmethod
+    def start() -> _Ramp:
+        return _Ramp(np.ones(()), np.zeros(()), np.array(-np.inf), np.array(np.inf))
+
+    def then(self, graph: Graph, node: Node) -> _Ramp:
+        """This ramp followed by an affine, relu or clip node."""
+        if node.op == "affine":
+            return self._scaled(*_factors(graph, node))
+        top = float(np.float64(str(node.attrs["hi"]))) if node.op == "clip" else np.inf
+        return replace(self, lo=np.clip(self.lo, 0, top), hi=np.clip(self.hi, 0, top))
+
+    def _scaled(self, w: Array, b: Array) -> _Ramp:
+        with np.errstate(invalid="ignore"):
+            ends = w * self.lo + b, w * self.hi + b
+        return _Ramp(w * self.a, w * self.b + b, np.minimum(*ends), np.maximum(*ends))
+
+
+def _factors(graph: Graph, node: Node) -> tuple[Array, Array]:
+    w = graph.array(node, "w").astype(np.float64)
+    b = graph.array(node, "b").astype(np.float64) if "b" in node.params else np.zeros(())
+    return spread(w, node.type.shape), spread(b, node.type.shape)
+
+
+def _merge(graph: Graph, rounding: Node) -> Graph | None:
+    """The graph with the quantiser around a rounding node merged, or None if there is none."""
+    best, where = None, rounding
+    for base, inner in _before(graph, rounding):
+        for end, outer in _after(graph, rounding):
+            found = _quantiser(rounding, base, inner, outer)
+            if found is not None and (best is None or found.rank >= best.rank):
+                best, where = found, end
+    return None if best is None else _replace(graph, rounding, where, best)
+
+
+def _before(graph: Graph, rounding: Node) -> Iterator[tuple[str, _Ramp]]:
+    """Values above the rounding, nearest first, and the ramp from each to what is rounded."""
+    nodes, chain = graph.by_name, list[Node]()
+    name = rounding.inputs[0]
+    while True:
+        ramp = _Ramp.start()
+        for node in reversed(chain):
+            ramp = ramp.then(graph, node)
+        yield name, ramp
+        if nodes[name].op not in _CHAIN:
+            return
+        chain.append(nodes[name])
+        name = nodes[name].inputs[0]
+
+
+def _after(graph: Graph, rounding: Node) -> Iterator[tuple[Node, _Ramp]]:
+    """Values below the rounding that nothing else reads, and the ramp to each."""
+    readers, node, ramp = graph.consumers(), rounding, _Ramp.start()
+    while True:
+        yield node, ramp
+        if len(readers[node.name]) != 1 or node.name in graph.outputs:
+            return
+        node = readers[node.name][0]
+        if node.op not in _CHAIN:
+            return
+        ramp = ramp.then(graph, node)
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantiser:
+    """A recognised quantiser of the value `base`, and a factor after it if one is needed."""
+
+    base: str
+    op: str
+    attrs: Mapping[str, AttrValue]
+    params: dict[str, Array]
+    factor: Array | None
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """Better ones compare greater; of equals, the one that merges more nodes is better."""
+        return self.factor is None, self.attrs.get("shift", 0.5) == 0.5
+
+
+def _quantiser(rounding: Node, base: str, inner: _Ramp, outer: _Ramp) -> _Quantiser | None:
+    """`outer(round(inner(x)))` as a quantiser, if it is one."""
+    with np.errstate(all="ignore"):
+        if (inner.a <= 0).any() or (outer.a <= 0).any():
+            return None
+        integer = np.rint if rounding.attrs["fn"] == "round" else np.floor
+        lo = np.maximum(integer(inner.lo), (outer.lo - outer.b) / outer.a)
+        hi = np.minimum(integer(inner.hi), (outer.hi - outer.b) / outer.a)
+    low, high = _whole(lo), _whole(hi)
+    if low is None or high is None or low >= high:
+        return None
+    even = integer is np.rint
+    shift = _uniform(inner.b - low + (0.5 if even else 0.0))
+    centred = _uniform(inner.b + (0.5 if even else 0.0))
+    factor = outer.a * inner.a
+    exact = np.allclose(factor, 1.0, rtol=1e-5, atol=0)
+    kind = "even" if even else "floor"
+    left = None if exact else factor
+    if np.allclose(outer.a * low + outer.b, 0, atol=1e-5 * float(outer.a.max())):
+        fits = shift is not None and 0 <= shift <= 1 and (not even or shift == 0.5)
+        if fits and shift is not None:
+            unsigned: dict[str, AttrValue] = {
+                "levels": high - low,
+                "shift": shift,
+                "rounding": kind,
+            }
+            return _Quantiser(base, "qcfs", unsigned, {"lambda": (high - low) / inner.a}, left)
+    elif low < 0 and not outer.b.any() and centred == 0.5:
+        signed: dict[str, AttrValue] = {"lo": low, "hi": high, "rounding": kind}
+        return _Quantiser(base, "quantize", signed, {"scale": 1 / inner.a}, left)
+    return None
+
+
+def _uniform(array: Array) -> float | None:
+    """The one value of an array, rounded where rounding errors suggest it, or None."""
+    value = float(array.flat[0])
+    if not np.allclose(array, value, rtol=0, atol=1e-5):
+        return None
+    near = round(value * 64) / 64
+    return near if abs(near - value) < 1e-5 else value
+
+
+def _whole(array: Array) -> int | None:
+    """The one integer that all elements are, or None."""
+    if not np.isfinite(array).all():
+        return None
+    value = round(float(array.flat[0]))
+    return value if np.allclose(array, value, rtol=1e-5, atol=1e-3) else None
+
+
+def _replace(graph: Graph, rounding: Node, end: Node, found: _Quantiser) -> Graph:
+    """The quantiser in place of the chain's last node."""
+    params: dict[str, Param] = {}
+    last = end.name
+    name = last if found.factor is None else fresh(f"{last}.quantised", graph.by_name)
+    roles = {}
+    for role, array in found.params.items():
+        roles[role] = fresh(f"{name}.{role}", graph.params)
+        params[roles[role]] = Param.of(compact(array), F32)
+    made = [Node(name, found.op, (found.base,), end.type, found.attrs, roles, rounding.loc)]
+    if found.factor is not None:
+        factor = fresh(f"{last}.factor", graph.params)
+        params[factor] = Param.of(compact(found.factor), F32)
+        made.append(Node(last, "affine", (name,), end.type, {}, {"w": factor}, end.loc))
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        nodes += made if node.name == last else [node]
+    return graph.with_nodes(nodes, params)
+
+
+def compact(array: Array) -> Array:
+    """A broadcast array as a param is shaped: () or (channels,) where that says it all."""
+    if array.size == 1:
+        return array.reshape(())
+    return array.reshape(-1) if array.size == array.shape[0] else array
