@@ -64,11 +64,14 @@ def _synapse(node: Node, w: Array, low: Array, high: Array) -> Interval:
 def potential_reach(current: Interval, bias: Array, theta: Array, v0: Array, steps: int) -> Array:
     """Largest absolute potential, before or after reset, in `steps` steps (*shape).
 
-    `|v| <= |v0| + theta + T * max(-(low + bias), high + bias, 0)`: firing only brings the
-    potential towards 0, and a negative spike lifts it to at most theta.
+    `|v| <= |v0| + theta + T * max(-(low + bias), high + bias, (high - low + |bias|) / 2, 0)`:
+    firing only brings the potential towards 0, and a negative spike lifts it to at most theta.
+    The third term is for signed spikes: after the layer fired, in the first half of the steps,
+    they may take back in the second half what they gave.
     """
     low, high = current
     shape = low.shape
     full = spread(bias, shape)
     drift = np.maximum(np.maximum(-(low + full), high + full), 0.0)
+    drift = np.maximum(drift, (high - low + np.abs(full)) / 2)
     return np.asarray(np.abs(spread(v0, shape)) + spread(theta, shape) + steps * drift)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,15 +70,12 @@ def fit_pointwise(fn: str, lo: float, hi: float, pieces: int = 8, alpha: float =
     if not np.isfinite(y).all():
         raise PassError(f"{fn} is not finite on its observed range {lo:g} to {hi:g}")
     knots = _refined(x, y, _by_curvature(x, y, pieces))
-    solution, error = _solve(x, y, knots)
-    deviation = np.abs(error)
-    return Fit(
-        tuple(map(float, knots)),
-        tuple(map(float, np.cumsum(solution[1:]))),
-        float(solution[0]),
-        float(deviation.max()),
-        float(deviation.mean()),
-    )
+    solution, _ = _solve(x, y, knots)
+    slopes = tuple(map(float, np.cumsum(solution[1:])))
+    fit = Fit(tuple(map(float, knots)), slopes, float(solution[0]), 0.0, 0.0)
+    fine = np.linspace(lo, hi, 10 * _SAMPLES)
+    deviation = np.abs(fit(fine) - evaluate(fn, alpha, fine))
+    return replace(fit, max_error=float(deviation.max()), mean_error=float(deviation.mean()))
 
 
 def _by_curvature(x: Array, y: Array, pieces: int) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -199,11 +200,11 @@ def parse_pipeline(text: str) -> list[Pass]:
 
     passes = []
     for part in _split(text):
-        name, _, rest = part.partition("{")
+        name, opened, rest = part.partition("{")
         name = name.strip()
         if name not in PASSES:
             raise ParseError(f"unknown pass '{name}'", hint=f"one of {', '.join(PASSES)}")
-        if rest and not rest.endswith("}"):
+        if opened and not rest.endswith("}"):
             raise ParseError(f"options of pass '{name}' are not closed with '}}'")
         passes.append(_build(PASSES[name], rest[:-1]))
     if not passes:
@@ -244,6 +245,13 @@ def _convert(kind: type[Pass], key: str, value: str, default: Any) -> Any:
     except (KeyError, ValueError):
         want = type(default).__name__
         raise ParseError(f"option '{key}' of pass '{kind.name}' must be {want}") from None
+
+
+def within(kind: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raise PassError unless an option's value lies between `low` and `high`."""
+    if not low <= value <= high:
+        wanted = f"{low:g} to {high:g}" if high < math.inf else f"at least {low:g}"
+        raise PassError(f"option {kind} must be {wanted}, not {value:g}")
 
 
 def choice(kind: str, value: str, allowed: Sequence[str]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.sweep import Layer, Neurons
+from spikec.compiler.sweep import Layer
 from spikec.ir import spread
 from spikec.runtime import kernels
 
@@ -32,7 +32,7 @@ class Drawn:
     bias: Array
 
 
-def draw(layer: Layer, neurons: Neurons, samples: int) -> Drawn:
+def draw(layer: Layer, samples: int) -> Drawn:
     """Draw up to `samples` neurons per channel, the same positions for all channels."""
     shape = layer.node.type.shape
     channels, total = shape[0], len(layer.target) * layer.target[0, 0].size
@@ -42,7 +42,7 @@ def draw(layer: Layer, neurons: Neurons, samples: int) -> Drawn:
     batch, place = np.divmod(picked, layer.target[0, 0].size)
     current = layer.current.reshape(*layer.current.shape[:2], channels, -1)
     target = layer.target.reshape(len(layer.target), channels, -1)
-    bias = np.broadcast_to(spread(neurons.bias, shape), shape).reshape(channels, -1)
+    bias = np.broadcast_to(spread(layer.neurons.bias, shape), shape).reshape(channels, -1)
     return Drawn(
         np.ascontiguousarray(np.moveaxis(current[:, batch, :, place], 0, -1)),
         np.ascontiguousarray(target[batch, :, place].T),
@@ -50,20 +50,19 @@ def draw(layer: Layer, neurons: Neurons, samples: int) -> Drawn:
     )
 
 
-def search(layer: Layer, neurons: Neurons, *, joint: bool, shared: bool, samples: int) -> Neurons:
+def search(layer: Layer, *, joint: bool, shared: bool, samples: int) -> Layer:
     """Thresholds and initial potentials that minimise the error of the rate.
 
     Per channel `argmin mean((theta * count / T - target)^2)` over a grid, then over a finer grid
     around the best point; `count` is simulated on the layer's real input spikes.
 
     Args:
-        layer: The layer.
-        neurons: Where the search starts.
+        layer: The layer; its parameters are where the search starts.
         joint: Search theta too, not only v0.
         shared: One factor on theta and one v0 / theta for the whole layer.
         samples: Neurons drawn per channel.
     """
-    drawn = draw(layer, neurons, samples)
+    drawn, neurons = draw(layer, samples), layer.neurons
     base = np.broadcast_to(neurons.theta, layer.node.type.shape[:1]).astype(np.float64)
     scale, start = np.ones(len(base)), np.full(len(base), 0.5)
     factors, starts = (_THETAS if joint else np.ones(1)), _STARTS
@@ -94,4 +93,4 @@ def search(layer: Layer, neurons: Neurons, *, joint: bool, shared: bool, samples
         scale = np.take_along_axis(thetas, row[:, None], 1)[:, 0] / base
         start = np.take_along_axis(fractions, column[:, None], 1)[:, 0]
     theta = (scale * base).astype(np.float32)
-    return replace(neurons, theta=theta, v0=(start * theta).astype(np.float32))
+    return layer.with_neurons(theta=theta, v0=(start * theta).astype(np.float32))

@@ -14,9 +14,11 @@ from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.ir import F32, Graph, Node, Param, PassError, op_of, spread
 from spikec.ir.op import steps_of
 from spikec.runtime import fast, kernels
-from spikec.runtime.interpreter import evaluate, last_use
+from spikec.runtime.interpreter import evaluate
 
 Array = NDArray[Any]
+READOUT = -1
+"""Kind of a readout, which accumulates and never fires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Neurons:
     """The parameters of one layer's neurons, per channel, per tensor or per neuron.
 
     Attributes:
-        kind: UNSIGNED, SIGNED or FREE.
+        kind: UNSIGNED, SIGNED, FREE or READOUT.
         theta: Firing thresholds.
         v0: Initial potentials.
         bias: Current added in every step.
@@ -37,45 +39,107 @@ class Neurons:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """What a layer meets on the calibration data.
+class Synapse:
+    """A synapse whose current reaches the layer directly or through a join.
 
     Attributes:
-        node: The neuron node.
+        node: The synapse node.
+        rates: Its input averaged over the steps (samples, *input shape).
+        weights: Its weights.
+    """
+
+    node: Node
+    rates: Array
+    weights: Array
+
+    def change(self, weights: Array) -> Array:
+        """The change of the mean current (samples, *shape) if the weights were these."""
+        return op_of(self.node).run([self.rates], self.node.attrs, {"w": weights - self.weights})
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer on the calibration data, and the parameters found for it so far.
+
+    Attributes:
+        node: The neuron or readout node.
+        neurons: Its parameters.
         current: Its input without bias (steps or 1, samples, *shape), from real spikes.
         before: The ANN's activation input (samples, *shape).
         target: The ANN's activation (samples, *shape).
         steps: T.
         bounded: Whether thresholds must not rise (a clipped activation).
         rng: For every random choice.
+        synapses: Synapses whose weights may be changed.
+        inputs: Real input of each of them (steps or 1, samples, *input shape).
     """
 
     node: Node
+    neurons: Neurons
     current: Array
     before: Array
     target: Array
     steps: int
     bounded: bool
     rng: np.random.Generator
+    synapses: tuple[Synapse, ...] = ()
+    inputs: tuple[Array, ...] = ()
 
-    def spikes(self, neurons: Neurons) -> Array:
-        """The spikes that the layer would emit (steps, samples, *shape)."""
-        params = {"theta": neurons.theta, "v0": neurons.v0, "bias": neurons.bias}
-        return fast.scan(self.current, params, neurons.kind, self.steps, keep=False)[0]
+    @property
+    def spiking(self) -> bool:
+        """Whether the layer fires; a readout does not."""
+        return self.neurons.kind != READOUT
 
-    def error(self, neurons: Neurons) -> float:
+    def spikes(self) -> Array:
+        """The spikes that the layer emits (steps, samples, *shape)."""
+        found = self.neurons
+        params = {"theta": found.theta, "v0": found.v0, "bias": found.bias}
+        return fast.scan(self.current, params, found.kind, self.steps, keep=False)[0]
+
+    def rate(self) -> Array:
+        """What the layer tells the next one, on average over the steps (samples, *shape)."""
+        shape = self.node.type.shape
+        if not self.spiking:
+            return self.mean_current()
+        count = self.spikes().sum(axis=0, dtype=np.float32)
+        return count * (spread(self.neurons.theta, shape) / self.steps)
+
+    def mean_current(self) -> Array:
+        """The input current with bias, averaged over the steps (samples, *shape)."""
+        return self.current.mean(axis=0) + spread(self.neurons.bias, self.node.type.shape)
+
+    def error(self) -> float:
         """Relative squared error of the rates: `sum((rate - target)^2) / sum(target^2)`."""
-        rate = self.spikes(neurons).sum(axis=0, dtype=np.float32) / self.steps
-        off = rate * spread(neurons.theta, self.node.type.shape) - self.target
+        off = self.rate() - self.target
         return float((off**2).sum() / max(float((self.target**2).sum()), 1e-30))
 
+    def with_neurons(self, **changes: Any) -> Layer:
+        """The layer with other neuron parameters."""
+        return replace(self, neurons=replace(self.neurons, **changes))
+
+    def with_weights(self, index: int, weights: Array) -> Layer:
+        """The layer with other weights of one synapse, and the current that they give."""
+        synapse, x = self.synapses[index], self.inputs[index]
+        flat = x.reshape(-1, *x.shape[2:])
+        change = {"w": weights - synapse.weights}
+        more = op_of(synapse.node).run([flat], synapse.node.attrs, change)
+        synapses = list(self.synapses)
+        synapses[index] = replace(synapse, weights=weights)
+        return replace(
+            self,
+            current=self.current + more.reshape(len(x), -1, *more.shape[1:]),
+            synapses=tuple(synapses),
+        )
+
     def part(self, samples: slice) -> Layer:
-        """The layer on some of the samples."""
+        """The layer on some of the samples, without its synapses."""
         return replace(
             self,
             current=self.current[:, samples],
             before=self.before[samples],
             target=self.target[samples],
+            synapses=(),
+            inputs=(),
         )
 
 
@@ -89,8 +153,8 @@ class LayerPass(Pass):
 
     stages = ("snn",)
 
-    def fit(self, layer: Layer, neurons: Neurons, record: Record) -> Neurons:
-        """New parameters for one layer."""
+    def fit(self, layer: Layer, record: Record) -> Layer:
+        """The layer with new parameters."""
         raise NotImplementedError(self.name)
 
 
@@ -104,92 +168,147 @@ def sweep(
     calib = context.data(passes[0].name)
     if "ann" not in context.last:
         raise PassError(f"pass {passes[0].name} needs the ANN that the graph came from")
-    ann = context.last["ann"].by_name
-    reference = _reference(context.last["ann"], graph, calib)
-    values: dict[str, Array] = {}
-    last = last_use(graph)
-    total = sum(op_of(node).neuron for node in graph.nodes)
-    done = 0
+    ann = context.last["ann"]
+    reference = _reference(ann, graph, calib)
     rng = np.random.default_rng(context.seed)
+    layers = [node.name for node in graph.nodes if _is_layer(node)]
+    values: dict[str, Array] = {}
+    released = _released(graph)
     for index, node in enumerate(graph.nodes):
         if node.op == "input":
             values[node.name] = np.asarray(calib[node.name], np.float32)[None]
-        elif op_of(node).neuron:
+        elif _is_layer(node):
             before, target = next(reference)
+            synapses, inputs = _synapses(graph, node, values)
             layer = Layer(
                 node=node,
+                neurons=_read(graph, node),
                 current=values[node.inputs[0]],
                 before=before,
                 target=target,
                 steps=context.steps,
-                bounded=ann[node.name].op == "clip",
+                bounded=ann.by_name.get(node.name, node).op == "clip",
                 rng=rng,
+                synapses=synapses,
+                inputs=inputs,
             )
-            neurons = _fit(passes, layer, _read(graph, node), records)
-            values[node.name] = layer.spikes(neurons)
-            graph = _write(graph, index, neurons)
-            done += 1
-            context.progress("calibrate", done, total)
-        elif node.op != "accumulate":
+            layer = _fit(passes, layer, records)
+            if layer.spiking:
+                values[node.name] = layer.spikes()
+            graph = _write(graph, index, layer)
+            context.progress("calibrate", layers.index(node.name) + 1, len(layers))
+        else:
             values[node.name] = _propagate(graph, node, values, context.steps)
-        for name in last.get(node.name, ()):
+        for name in released.get(node.name, ()):
             values.pop(name, None)
     return graph
 
 
+def _is_layer(node: Node) -> bool:
+    return op_of(node).neuron or node.op == "accumulate"
+
+
+def _released(graph: Graph) -> dict[str, list[str]]:
+    """For each node, the values that are not needed after it.
+
+    The input of a synapse is kept until the layer behind it is fitted.
+    """
+    final = {name: node.name for node in graph.nodes for name in (*node.inputs, node.name)}
+    order = {node.name: index for index, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        if _is_layer(node):
+            for synapse in _direct_synapses(graph, node):
+                source = synapse.inputs[0]
+                final[source] = max(final[source], node.name, key=order.__getitem__)
+    released: dict[str, list[str]] = {}
+    for name, reader in final.items():
+        released.setdefault(reader, []).append(name)
+    return released
+
+
+def _direct_synapses(graph: Graph, layer: Node) -> list[Node]:
+    """Synapses that feed a layer alone, directly or through one join."""
+    nodes, readers = graph.by_name, graph.consumers()
+    source = nodes[layer.inputs[0]]
+    joined = [nodes[name] for name in source.inputs] if source.op == "add" else [source]
+    if source.op == "add" and len(readers[source.name]) > 1:
+        return []
+    return [
+        node
+        for node in joined
+        if op_of(node).weighted and node.op != "affine" and len(readers[node.name]) == 1
+    ]
+
+
+def _synapses(
+    graph: Graph, layer: Node, values: dict[str, Array]
+) -> tuple[tuple[Synapse, ...], tuple[Array, ...]]:
+    found = _direct_synapses(graph, layer)
+    inputs = tuple(values[node.inputs[0]].astype(np.float32, copy=False) for node in found)
+    synapses = (
+        Synapse(node, x.mean(axis=0), graph.array(node, "w"))
+        for node, x in zip(found, inputs, strict=True)
+    )
+    return tuple(synapses), inputs
+
+
 def _reference(ann: Graph, snn: Graph, calib: Any) -> Iterator[tuple[Array, Array]]:
-    """Each activation's input and value in the ANN, in the order of the spiking graph's neurons."""
-    order = [node.name for node in snn.nodes if op_of(node).neuron]
-    inputs = {ann[name].inputs[0] for name in order}
+    """Each layer's input and value in the ANN, in the order of the spiking graph's layers."""
+    order = [node.name for node in snn.nodes if _is_layer(node)]
+    outputs = dict(zip(snn.outputs, ann.outputs, strict=True))
+    sources = {name: (ann[name].inputs[0], name) for name in order if name not in outputs}
+    sources |= {name: (outputs[name], outputs[name]) for name in outputs}
+    last = {value: name for name in order for value in sources[name]}
     held: dict[str, Array] = {}
-    wanted = iter(order)
-    expected = next(wanted, None)
-    for node, value in evaluate(ann, calib):
-        if node.name in inputs:
-            held[node.name] = value
-        if node.name == expected:
-            yield held[node.inputs[0]], value
-            expected = next(wanted, None)
+    evaluated = evaluate(ann, calib)
+    for name in order:
+        before, target = sources[name]
+        while target not in held:
+            node, value = next(evaluated)
+            if node.name in last:
+                held[node.name] = value
+        yield held[before], held[target]
+        for value in {before, target}:
+            if last[value] == name:
+                del held[value]
 
 
-def _fit(
-    passes: Sequence[LayerPass], layer: Layer, neurons: Neurons, records: Sequence[Record]
-) -> Neurons:
-    error = layer.error(neurons)
+def _fit(passes: Sequence[LayerPass], layer: Layer, records: Sequence[Record]) -> Layer:
+    error = layer.error()
     for each, record in zip(passes, records, strict=True):
         start = time.perf_counter()
-        neurons = each.fit(layer, neurons, record)
-        after = layer.error(neurons)
+        layer = each.fit(layer, record)
+        after = layer.error()
         record.layer(layer.node.name, error_before=error, error_after=after)
         record.seconds += time.perf_counter() - start
         error = after
-    return neurons
+    return layer
 
 
 def _read(graph: Graph, node: Node) -> Neurons:
     bias = graph.array(node, "bias") if "bias" in node.params else np.zeros((), np.float32)
+    if node.op == "accumulate":
+        return Neurons(READOUT, np.ones(()), np.zeros(()), bias)
     theta, v0 = graph.array(node, "theta"), graph.array(node, "v0")
     return Neurons(fast.neuron_kind(node), theta, v0, bias)
 
 
-def _write(graph: Graph, index: int, neurons: Neurons) -> Graph:
+def _write(graph: Graph, index: int, layer: Layer) -> Graph:
     """The graph with a layer's parameters replaced."""
-    node = graph.nodes[index]
-    values = {"theta": neurons.theta, "v0": neurons.v0, "bias": neurons.bias}
-    if neurons.kind != kernels.UNSIGNED:
+    node, neurons = graph.nodes[index], layer.neurons
+    values = {"bias": neurons.bias}
+    if layer.spiking:
+        values |= {"theta": neurons.theta, "v0": neurons.v0}
+    if layer.spiking and neurons.kind != kernels.UNSIGNED:
         values["theta_neg"] = np.zeros_like(neurons.theta)
+        free = {"free": neurons.kind == kernels.FREE}
+        kept = {key: value for key, value in node.attrs.items() if key != "free"}
+        node = replace(node, op="integrate_signed", attrs={**kept, **free})
     params = {f"{node.name}.{role}": Param.of(value, F32) for role, value in values.items()}
-    changed = replace(
-        node,
-        op="integrate" if neurons.kind == kernels.UNSIGNED else "integrate_signed",
-        attrs={
-            **{k: v for k, v in node.attrs.items() if k != "free"},
-            **({} if neurons.kind == kernels.UNSIGNED else {"free": neurons.kind == kernels.FREE}),
-        },
-        params={role: f"{node.name}.{role}" for role in values},
-    )
-    nodes = [*graph.nodes[:index], changed, *graph.nodes[index + 1 :]]
-    return graph.with_nodes(nodes, params)
+    for synapse in layer.synapses:
+        params[synapse.node.params["w"]] = Param.of(synapse.weights, F32)
+    node = replace(node, params={role: f"{node.name}.{role}" for role in values})
+    return graph.with_nodes([*graph.nodes[:index], node, *graph.nodes[index + 1 :]], params)
 
 
 def _propagate(graph: Graph, node: Node, values: dict[str, Array], steps: int) -> Array:

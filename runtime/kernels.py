@@ -13,6 +13,40 @@ UNSIGNED, SIGNED, FREE = 0, 1, 2
 """Neuron kinds: integrate, integrate_signed, integrate_signed with `free`."""
 
 
+@njit(cache=True, nogil=True)
+def _scan_sample(
+    current: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    theta_neg: Array,
+    kind: int,
+    spikes: Array,
+    potentials: Array,
+    n: int,
+) -> None:
+    """Run the neurons of sample `n` over time."""
+    steps, _, neurons = spikes.shape
+    keep, last = len(potentials) > 0, len(current) - 1
+    v = v0.copy()
+    count = np.zeros(neurons, np.int32)
+    for t in range(steps):
+        row = current[min(t, last), n]
+        for i in range(neurons):
+            x = v[i] + row[i] + bias[i]
+            fire = np.int32(x >= theta[i])
+            if kind == 1:
+                fire -= np.int32((x < theta_neg[i]) & (count[i] > 0))
+            elif kind == 2:
+                fire -= np.int32(x < theta_neg[i])
+            count[i] += fire
+            v[i] = x - theta[i] * fire
+            spikes[t, n, i] = fire
+        if keep:
+            for i in range(neurons):
+                potentials[t, n, i] = v[i]
+
+
 @njit(parallel=True, cache=True, nogil=True)
 def scan(
     current: Array,
@@ -36,26 +70,24 @@ def scan(
         spikes: Result (steps, batch, neurons), int8.
         potentials: Result after reset (steps, batch, neurons), or of length 0 to skip.
     """
-    steps, batch, neurons = spikes.shape
-    keep, last = len(potentials) > 0, len(current) - 1
-    for n in prange(batch):
-        v = v0.copy()
-        count = np.zeros(neurons, np.int32)
-        for t in range(steps):
-            row = current[min(t, last), n]
-            for i in range(neurons):
-                x = v[i] + row[i] + bias[i]
-                fire = np.int32(x >= theta[i])
-                if kind == 1:
-                    fire -= np.int32((x < theta_neg[i]) & (count[i] > 0))
-                elif kind == 2:
-                    fire -= np.int32(x < theta_neg[i])
-                count[i] += fire
-                v[i] = x - theta[i] * fire
-                spikes[t, n, i] = fire
-            if keep:
-                for i in range(neurons):
-                    potentials[t, n, i] = v[i]
+    for n in prange(spikes.shape[1]):
+        _scan_sample(current, theta, v0, bias, theta_neg, kind, spikes, potentials, n)
+
+
+@njit(cache=True, nogil=True)
+def scan_serial(
+    current: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    theta_neg: Array,
+    kind: int,
+    spikes: Array,
+    potentials: Array,
+) -> None:
+    """As `scan` in the calling thread alone, for callers that run in threads of their own."""
+    for n in range(spikes.shape[1]):
+        _scan_sample(current, theta, v0, bias, theta_neg, kind, spikes, potentials, n)
 
 
 @njit(parallel=True, cache=True, nogil=True)

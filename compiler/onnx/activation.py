@@ -34,7 +34,9 @@ def bound(node: OnnxNode, name: str, index: int) -> float:
         value = node.scalar(index) if node.has(index) else missing
     if math.isnan(value):
         node.refuse(f"bound '{name}' is NaN")
-    return missing if abs(value) >= float(np.finfo(np.float32).max) else value
+    limit = float(np.finfo(np.float32).max)
+    nothing = value <= -limit if name == "min" else value >= limit
+    return missing if nothing else value
 
 
 def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
@@ -50,9 +52,20 @@ def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     return y
 
 
+_FAR = 1e4
+"""Bounds beyond it are not shifted to 0, which would cost the precision of the values."""
+
+
 def _clamped(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     if math.isinf(lo) and math.isinf(hi):
         return x
+    if -math.inf < lo < -_FAR:
+        y = _clamped(node, x, -math.inf, hi)
+        return add_all(node, [y, node.emit("relu", [scaled(node, y, -1.0, lo)])])
+    if lo and _FAR < hi < math.inf:
+        y = _clamped(node, x, lo, math.inf)
+        over = node.emit("relu", [scaled(node, y, 1.0, -hi)])
+        return add_all(node, [y, scaled(node, over, -1.0, 0.0)])
     if math.isinf(lo):  # hi - relu(hi - x)
         return scaled(node, node.emit("relu", [scaled(node, x, -1.0, hi)]), -1.0, hi)
     shifted = scaled(node, x, 1.0, -lo) if lo else x

@@ -20,7 +20,7 @@ def align(node: OnnxNode, constant: Weights, shape: tuple[int, ...]) -> Weights:
     if constant.ndim > rank:
         node.refuse(f"constant of shape {list(constant.shape)} adds axes to the value")
     full = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
-    if full.shape[0] != 1 and (full != full[:1]).any():
+    if full.shape[0] not in (1, node.importer.batch) or (full != full[:1]).any():
         node.refuse("the constant differs between samples of a batch")
     per_sample: Weights = full[0]
     fits = all(have in (1, want) for have, want in zip(per_sample.shape, shape, strict=True))
@@ -150,8 +150,7 @@ def where(node: OnnxNode) -> Tensor:
     total = None
     for index, keep in ((1, mask), (2, 1 - mask)):
         if node.is_constant(index):
-            with np.errstate(all="ignore"):
-                constant = np.asarray(node.constant(index), np.float32)
+            constant = np.asarray(node.constant(index), np.float32)
             total = np.where(keep, align(node, constant, shape), 0)
         else:
             parts.append(scaled(node, next(found), keep, 0.0))

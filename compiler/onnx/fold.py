@@ -13,8 +13,8 @@ from onnx.reference import ReferenceEvaluator
 from spikec.compiler.onnx.node import FOLDS, Constant, OnnxNode
 from spikec.ir import SpikecError
 
-LIMIT = 1 << 26
-"""Most elements that a folded constant may have."""
+LIMIT = 1 << 28
+"""Most elements that a value may have, and all folded constants together."""
 
 _FOLDED = """
     Abs Add And ArgMax ArgMin BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr Cast
@@ -38,7 +38,7 @@ def fold(node: OnnxNode) -> list[Constant]:
         node.refuse(f"constant {node.proto.op_type} cannot be evaluated")
     try:
         _check_size(node)
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _run(node)
     except SpikecError:
@@ -75,7 +75,8 @@ def _array(value: object) -> Constant:
 def _check_size(node: OnnxNode) -> None:
     arrays = [_array(node.value(i)) for i in range(len(node.proto.input)) if node.has(i)]
     size = _SIZES.get(node.proto.op_type, _broadcast_size)(node, arrays)
-    if size > LIMIT:
+    node.importer.folded += size
+    if node.importer.folded > LIMIT:
         node.refuse(f"constant {node.proto.op_type} would have {size} elements")
 
 

@@ -106,6 +106,7 @@ class Importer:
         notes: For the report.
         refusals: Refused nodes.
         batch: Size of the batch axis; 1 where it is dynamic.
+        folded: Elements of all constants computed so far.
     """
 
     model: ModelProto
@@ -119,6 +120,7 @@ class Importer:
     notes: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     batch: int = 1
+    folded: int = 0
 
     def emit(
         self,
@@ -131,8 +133,7 @@ class Importer:
         """Add a node; raises InvalidModel when inputs, attributes and params do not fit."""
         name = self.fresh(origin.name)
         roles = {role: f"{name}.{role}" for role in params}
-        with np.errstate(all="ignore"):
-            arrays = {role: Param.of(array, F32) for role, array in params.items()}
+        arrays = {role: Param.of(array, F32) for role, array in params.items()}
         node = Node(
             name=name,
             op=op,
@@ -195,7 +196,8 @@ def import_model(
     chosen = [output] if isinstance(output, str) else output
     importer = Importer(model, source, opset_of(model))
     try:
-        return _import(importer, list(chosen or (info.name for info in model.graph.output)))
+        with np.errstate(all="ignore"):  # what overflows is found where params are made
+            return _import(importer, list(chosen or (info.name for info in model.graph.output)))
     except SpikecError as error:
         if source is not None:
             error.loc = f"{source}: {error.loc}" if error.loc else source
@@ -378,7 +380,7 @@ def _on_grid(node: OnnxNode, inputs: Sequence[Tensor], results: Sequence[Value])
 def _store(importer: Importer, node: OnnxNode, results: Sequence[Value]) -> None:
     for name, value in zip(node.proto.output, results, strict=False):
         if name:
-            importer.values[name] = value
+            importer.values[name] = value if isinstance(value, Tensor) else np.asarray(value)
 
 
 def _hint(op_type: str) -> str:

@@ -35,6 +35,7 @@ def load_model(model: str | Path | bytes | ModelProto) -> tuple[ModelProto, str 
         proto = _read(model)
         if not proto.graph.node:
             raise InvalidModel("the model holds no nodes: it is empty or truncated")
+        _check_text(proto.graph)
         onnx.checker.check_model(proto)
         proto = _modern(proto)
         if proto.functions:
@@ -101,6 +102,20 @@ def _load_external(tensor: TensorProto, folder: Path) -> None:
         tensor.raw_data = file.read(length)
     tensor.ClearField("data_location")
     tensor.ClearField("external_data")
+
+
+def _check_text(graph: GraphProto) -> None:
+    """Damaged names are bytes where text should be."""
+    names = [graph.name, *(info.name for info in (*graph.input, *graph.output))]
+    names += [tensor.name for tensor in graph.initializer]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _check_text(inner)
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidModel("a name in the model is not UTF-8 text")
 
 
 def _modern(proto: ModelProto) -> ModelProto:

@@ -185,8 +185,7 @@ class OnnxNode:
 
     def weights(self, index: int) -> NDArray[np.float32]:
         """A constant input as float32; raises InvalidModel for NaN or infinite values."""
-        with np.errstate(all="ignore"):
-            found = np.asarray(self.constant(index), dtype=np.float32)
+        found = np.asarray(self.constant(index), dtype=np.float32)
         if not np.isfinite(found).all():
             raise InvalidModel(
                 f"'{self.proto.input[index]}' holds NaN or infinite values", loc=self.name

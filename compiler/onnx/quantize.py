@@ -130,7 +130,9 @@ def real(node: OnnxNode, index: int) -> Tensor:
     """Input `index` as reals, on the grid that the next two inputs describe."""
     x = node.tensor(index)
     grid = grid_of(node, x, index + 1)
-    if x.grid == grid or (x.grid is None and node.key[1] == "DequantizeLinear"):
+    if x.grid is None:
+        node.refuse("it dequantises what is no integer")
+    if x.grid == grid:
         return replace(x, grid=None)
     scale, zero = spread_grid(grid, len(x.shape))
     return scaled(node, off_grid(node, x), scale, -zero * scale)
@@ -161,6 +163,8 @@ def fold_quantize(node: OnnxNode) -> Constant:
     """QuantizeLinear of constants."""
     x, scale = node.weights(0), node.weights(1)
     zero = node.constant(2) if node.has(2) else np.zeros(scale.shape, np.uint8)
+    if (scale <= 0).any():
+        node.invalid("a scale is not positive")
     axis, block = node.attr("axis", 1), node.attr("block_size", 0)
     offset = _over(x, zero.astype(np.float32), axis, block)
     integers = np.rint(x / _over(x, scale, axis, block)) + offset

@@ -176,7 +176,8 @@ def _target(node: OnnxNode) -> np.dtype[Any]:
 def off_grid(node: OnnxNode, x: Tensor) -> Tensor:
     """The integers of the model themselves as a value: `x / scale + zero`."""
     grid = x.grid
-    assert grid is not None
+    if grid is None:
+        node.invalid("its input holds no integers")
     real = Tensor(x.name, x.shape)
     if grid == Grid():
         return real

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.ir.op import AttrValue
+
+_LARGEST = 1 << 20
 
 
 def window_attrs(
@@ -36,6 +39,8 @@ def window_attrs(
             _pad_for_ceil(axis, pads, spatial[axis], extent[axis], strides[axis])
     if min(pads, default=0) < 0:
         node.refuse("negative pads are not supported", "crop with a Slice before the node")
+    padded = (n + b + e for n, b, e in zip(spatial, pads[:rank], pads[rank:], strict=True))
+    node.importer.check_size(node.name, math.prod(padded))
     return {"strides": strides, "pads": tuple(pads), "dilations": dilations}
 
 
@@ -50,6 +55,8 @@ def _declared(
         node.refuse(f"kernel, strides, dilations and pads do not fit {rank} spatial axes")
     if min((*strides, *dilations, *kernel)) < 1:
         node.refuse("kernel, strides and dilations must be positive")
+    if max((*strides, *dilations, *kernel, *pads)) > _LARGEST:
+        node.refuse(f"kernel, strides, dilations and pads must not exceed {_LARGEST}")
     return strides, dilations, pads
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikec.compiler.pipeline import Record, choice
+from spikec.compiler.pipeline import Record, choice, within
 from spikec.compiler.search import search
-from spikec.compiler.sweep import Layer, LayerPass, Neurons
+from spikec.compiler.sweep import Layer, LayerPass
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,15 @@ class Dni(LayerPass):
     per: str = "channel"
     samples: int = 4096
 
-    def fit(self, layer: Layer, neurons: Neurons, record: Record) -> Neurons:
+    def fit(self, layer: Layer, record: Record) -> Layer:
         choice("search", self.search, ("joint", "v0"))
         choice("per", self.per, ("channel", "layer"))
+        within("samples", self.samples, 1)
+        within("samples", self.samples, 1)
+        if not layer.spiking:
+            return layer
         return search(
             layer,
-            neurons,
             joint=self.search == "joint",
             shared=self.per == "layer",
             samples=self.samples,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, op_of
 from spikec.ir.types import DType
 from spikec.runtime.interpreter import Feeds, check_feeds, evaluate
@@ -28,6 +28,7 @@ class Observe(Pass):
     bins: int = 512
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        within("bins", self.bins, 1)
         calib = context.data("observe")
         samples = check_feeds(graph, calib)
         acts = [node for node in graph.nodes if op_of(node).activation]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from spikec.compiler.currents import channelwise, constant_currents
-from spikec.compiler.pipeline import Context, Pass, Record, choice
+from spikec.compiler.pipeline import Context, Pass, Record, choice, within
 from spikec.compiler.quantiser import Array, best_thresholds, percentile_thresholds
 from spikec.ir import F32, SPIKE, Graph, Node, Param, PassError, TensorType, op_of
 
@@ -30,6 +30,7 @@ class Qcfs(Pass):
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         choice("per", self.per, ("channel", "layer"))
         choice("v0", self.v0, ("half", "zero"))
+        within("percentile", self.percentile, 0, 100)
         rewrite = _Rewrite(graph, context.steps, constant_currents(graph))
         for node in graph.nodes:
             op = op_of(node)

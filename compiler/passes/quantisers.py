@@ -16,6 +16,7 @@ from spikec.ir import F32, Graph, Node, Param, spread
 from spikec.ir.op import AttrValue
 
 Array = NDArray[Any]
+_MOST_LEVELS = 1 << 24
 _CHAIN = ("affine", "relu", "clip")
 
 
@@ -154,13 +155,14 @@ class _Quantiser:
 def _quantiser(rounding: Node, base: str, inner: _Ramp, outer: _Ramp) -> _Quantiser | None:
     """`outer(round(inner(x)))` as a quantiser, if it is one."""
     with np.errstate(all="ignore"):
-        if (inner.a <= 0).any() or (outer.a <= 0).any():
+        usable = [((r.a > 1e-30) & (r.a < 1e30)).all() for r in (inner, outer)]
+        if not all(usable):
             return None
         integer = np.rint if rounding.attrs["fn"] == "round" else np.floor
         lo = np.maximum(integer(inner.lo), (outer.lo - outer.b) / outer.a)
         hi = np.minimum(integer(inner.hi), (outer.hi - outer.b) / outer.a)
     low, high = _whole(lo), _whole(hi)
-    if low is None or high is None or low >= high:
+    if low is None or high is None or low >= high or high - low > _MOST_LEVELS:
         return None
     even = integer is np.rint
     shift = _uniform(inner.b - low + (0.5 if even else 0.0))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from spikec.compiler.pipeline import Record, choice
+from spikec.compiler.pipeline import Record, choice, within
 from spikec.compiler.search import search
-from spikec.compiler.sweep import Layer, LayerPass, Neurons
+from spikec.compiler.sweep import Layer, LayerPass
 from spikec.runtime import kernels
 
 
@@ -24,28 +24,28 @@ class Snm(LayerPass):
     per: str = "channel"
     samples: int = 4096
 
-    def fit(self, layer: Layer, neurons: Neurons, record: Record) -> Neurons:
+    def fit(self, layer: Layer, record: Record) -> Layer:
         choice("gate", self.gate, ("auto", "on"))
         choice("search", self.search, ("joint", "v0", "none"))
         choice("per", self.per, ("channel", "layer"))
-        if neurons.kind != kernels.UNSIGNED:
-            return neurons
+        within("samples", self.samples, 1)
+        within("samples", self.samples, 1)
+        if layer.neurons.kind != kernels.UNSIGNED:
+            return layer
         held = max(1, len(layer.target) // 4)
-        fitted, judged = layer.part(slice(held, None)), layer.part(slice(0, held))
-        if len(fitted.target) == 0:
-            fitted = judged
-        signed = self._search(fitted, replace(neurons, kind=kernels.SIGNED))
-        before, after = judged.error(neurons), judged.error(signed)
+        fitted = layer.part(slice(held, None)) if len(layer.target) > held else layer
+        signed = self._search(fitted.with_neurons(kind=kernels.SIGNED)).neurons
+        judged = layer.part(slice(0, held))
+        before, after = judged.error(), replace(judged, neurons=signed).error()
         taken = self.gate == "on" or after < before
         record.layer(layer.node.name, signed=taken, held_out_before=before, held_out_after=after)
-        return signed if taken else neurons
+        return replace(layer, neurons=signed) if taken else layer
 
-    def _search(self, layer: Layer, neurons: Neurons) -> Neurons:
+    def _search(self, layer: Layer) -> Layer:
         if self.search == "none":
-            return neurons
+            return layer
         return search(
             layer,
-            neurons,
             joint=self.search == "joint",
             shared=self.per == "layer",
             samples=self.samples,

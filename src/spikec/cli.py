@@ -29,6 +29,8 @@ app = typer.Typer(
 
 _BadUsage: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """Base of usage errors; newer versions of typer bring their own copy of click."""
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as in a shell."""
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
@@ -62,6 +64,9 @@ def compile(
     dni: Annotated[str, typer.Option(help="on: v0 and theta from data; half; off: 0.")] = "on",
     snm: Annotated[str, typer.Option(help="Signed neurons: auto (gated), on or off.")] = "auto",
     bias_correction: Annotated[str, typer.Option(help="on or off.")] = "on",
+    reconstruct: Annotated[
+        str, typer.Option(help="Refit weights to real spikes: on or off.")
+    ] = "on",
     samples: Annotated[int, typer.Option(min=1, help="Calibration samples to use.")] = 256,
     seed: Annotated[int, typer.Option(help="Seeds every random choice.")] = 0,
     pass_pipeline: Annotated[str | None, typer.Option(help="Passes to run instead.")] = None,
@@ -75,7 +80,7 @@ def compile(
     """Compile an ONNX model into an integer spiking network."""
     ui, start = Ui(json, quiet), time.perf_counter()
     options = driver.Options(
-        timesteps, target, weight_bits, threshold, dni, snm, bias_correction, samples, seed,
+        timesteps, target, weight_bits, threshold, dni, snm, bias_correction, reconstruct, samples, seed,
         pass_pipeline, dump_ir, verify_each,
     )  # fmt: skip
     with ui.progress() as progress:
@@ -326,26 +331,33 @@ def _stop(signum: int, frame: Any) -> NoReturn:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line; exits 0, 1 (a check found a difference) or 2 (one clear error)."""
+    """Run the command line.
+
+    Exits 0, 1 (a check found a difference), 2 (one clear error) or 130 (interrupted).
+    """
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     signal.signal(signal.SIGTERM, _stop)
     try:
-        code = app(args=given, standalone_mode=False)
+        code = app(args=given, standalone_mode=False, prog_name="spikec")
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
+    except SystemExit as error:
+        closed_pipe = isinstance(error.__context__, BrokenPipeError)  # typer makes it exit 1
+        sys.exit(0 if closed_pipe else error.code)
     except SpikecError as error:
         _fail(error, str(error), debug)
-    except typer.Abort:
-        _fail(None, "interrupted; nothing half-written is left", debug)
+    except (KeyboardInterrupt, typer.Abort):
+        print_error("interrupted; nothing half-written is left")
+        sys.exit(_INTERRUPTED)
     except _BadUsage as error:
         context, message = getattr(error, "ctx", None), error.format_message()
         if not message:  # no arguments: the help was shown
             sys.exit(2)
         command = "spikec" if context is None else context.command_path
         _fail(None, f"{message}\n  hint: see `{command} --help`", debug)
-    except KeyboardInterrupt:
-        _fail(None, "interrupted; nothing half-written is left", debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

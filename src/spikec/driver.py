@@ -48,6 +48,7 @@ class Options:
     dni: str = "on"
     snm: str = "auto"
     bias: str = "on"
+    reconstruct: str = "on"
     samples: int = 256
     seed: int = 0
     pass_pipeline: str | None = None
@@ -62,10 +63,12 @@ class Options:
         _one_of("dni", self.dni, ("on", "off", "half"))
         _one_of("snm", self.snm, ("auto", "on", "off"))
         _one_of("bias", self.bias, ("on", "off"))
+        _one_of("reconstruct", self.reconstruct, ("on", "off"))
         per = "layer" if self.threshold == "per-layer" else "channel"
         search = "joint" if self.dni == "on" else "none"
         names = ["fold", "relay", "observe"]
         names.append(f"qcfs{{per={per} v0={'zero' if self.dni == 'off' else 'half'}}}")
+        names += ["reconstruct"] if self.reconstruct == "on" else []
         names += ["bias"] if self.bias == "on" else []
         names += [f"dni{{per={per}}}"] if self.dni == "on" else []
         names += [f"snm{{gate={self.snm} search={search} per={per}}}"] if self.snm != "off" else []
@@ -131,7 +134,9 @@ class Artifact:
         """
         data = make_dataset(x, self.graph)
         graph = self.stage(stage)
-        steps = timesteps or graph.steps
+        steps = graph.steps if timesteps is None else timesteps
+        if steps < 1:
+            raise UsageError(f"timesteps must be at least 1, not {steps}")
         parts = [
             logits(graph, run.readout, steps) for run in self.blocks(data, engine, stage, steps)
         ]
@@ -311,8 +316,8 @@ def check(
     art: Artifact, data: Dataset, engines: Sequence[str], progress: Progress = quiet
 ) -> dict[str, Any]:
     """Run engines on the same coded inputs and compare every spike and potential."""
-    if len(engines) < 2:
-        raise UsageError("check needs at least two engines")
+    if len(set(engines)) < 2 or len(set(engines)) < len(engines):
+        raise UsageError("check needs at least two engines, each named once")
     runners = {name: engine(name) for name in engines}
     comparison, graph = Comparison(), art.graph
     layers = traced_layers(graph)

@@ -1,0 +1,185 @@
+"""What cannot be imported is refused with a sentence that helps."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from spikec.compiler.onnx import expose, import_model, load_model
+from spikec.ir import InvalidModel, UnsupportedOperator
+
+N = helper.make_node
+VECTOR = {"x": ["N", 12]}
+
+
+def f(*values):
+    return np.array(values, np.float32)
+
+
+def refusal(model, **options):
+    with pytest.raises(UnsupportedOperator) as caught:
+        import_model(load_model(model)[0], **options).require()
+    return caught.value
+
+
+def test_all_refusals_at_once(build):
+    nodes = [
+        N("LRN", ["x"], ["a"], name="norm", size=3),
+        N("Mul", ["x", "z"], ["b"], name="gate"),
+        N("Relu", ["b"], ["c"]),
+        N("Add", ["a", "c"], ["y"]),
+        N("Det", ["x"], ["unused"]),
+    ]
+    error = refusal(build(nodes, {"x": ["N", 3, 4, 4], "z": ["N", 3, 4, 4]}), source="net.onnx")
+    assert error.message == (
+        "2 nodes cannot be converted:\n"
+        "  norm (LRN): it divides by statistics of the data, which no sum of spikes gives\n"
+        "  gate (Mul): a product of two values that both depend on the data has no spiking form"
+    )
+    assert error.loc == "net.onnx"
+    assert error.hint == (
+        "train with BatchNormalization, whose statistics are constants; "
+        "gating and attention cannot be converted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "reason"),
+    [
+        ([N("Det", ["x"], ["y"], name="n")], {}, "n (Det): operator Det is not supported"),
+        ([N("Cast", ["x"], ["t"], to=7, name="n"), N("Cast", ["t"], ["y"], to=1)], {},
+         "n (Cast): it rounds values that depend on the data to int64"),
+        ([N("ReduceMean", ["x"], ["y"], name="n")], {},
+         "n (ReduceMean): it reduces all axes, the batch included"),
+        ([N("Div", ["x", "w"], ["y"], name="n")], {"w": f(0)}, "n (Div): division by zero"),
+        ([N("Clip", ["x", "a", "b"], ["y"], name="n")], {"a": f(2)[0], "b": f(1)[0]},
+         "n (Clip): bounds [2.0, 1.0] leave nothing"),
+        ([N("Softmax", ["x"], ["t"], name="s"), N("Relu", ["t"], ["y"], name="n")], {},
+         "n (Relu): it reads the result of Softmax 's', which is only supported at the end"),
+        ([N("Concat", ["x", "x"], ["y"], axis=0, name="n")], {},
+         "n (Concat): axis 0 mixes samples of a batch"),
+        ([N("Greater", ["x", "w"], ["t"], name="n"), N("Cast", ["t"], ["y"], to=1)], {"w": f(0)},
+         "n (Greater): it compares or rounds values that depend on the data"),
+    ],
+)  # fmt: skip
+def test_reasons(nodes, constants, reason, build):
+    assert reason in refusal(build(nodes, VECTOR, constants)).message
+
+
+def test_unknown_operator_has_a_suggestion(build):
+    model = build([N("Gelo", ["x"], ["y"], domain="my")], VECTOR, domains=["my"])
+    assert refusal(model).hint == "`spikec ops` lists what is supported (did you mean Gelu?)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.graph.input[0].type.tensor_type.shape.dim[1].Clear(),
+         "axis 1 of input 'x' has no fixed size"),
+        (lambda m: setattr(m.graph.initializer[0], "raw_data", f(*[np.nan] * 12).tobytes()),
+         "Add_0: 'w' holds NaN or infinite values"),
+        (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 9),
+         "input 'x' holds bool, not numbers"),
+        (lambda m: m.graph.initializer[0].dims.__setitem__(0, 1 << 40), "impossible shape"),
+    ],
+)  # fmt: skip
+def test_invalid_models(change, message, build):
+    model = build([N("Add", ["x", "w"], ["y"])], VECTOR, {"w": np.ones(12, np.float32)})
+    change(model)
+    with pytest.raises((InvalidModel, UnsupportedOperator)) as caught:
+        import_model(model)
+    assert message in str(caught.value)
+
+
+def test_unknown_output_has_a_suggestion(build):
+    model = build([N("Relu", ["x"], ["logits"])], VECTOR, outputs=("logits",))
+    with pytest.raises(InvalidModel) as caught:
+        import_model(model, output="logit")
+    assert caught.value.message == "output 'logit' is not computed by any node"
+    assert caught.value.hint == "did you mean 'logits'?"
+
+
+def test_unneeded_nodes_are_not_refused(build):
+    nodes = [N("Relu", ["x"], ["y"]), N("Det", ["x"], ["z"])]
+    model = build(nodes, {"x": ["N", 3, 3]}, outputs=("y", "z"))
+    assert import_model(model).refusals[0].op == "Det"
+    assert import_model(model, output="y").require().outputs == ("Relu_0",)
+
+
+@pytest.mark.parametrize("blob", [b"", b"\x00\x01", b"not a model", bytes(range(256))])
+def test_not_a_model(blob):
+    with pytest.raises(InvalidModel, match=r"not a valid ONNX model|holds no nodes"):
+        load_model(blob)
+
+
+def test_damaged_name(build):
+    blob = build([N("Relu", ["x"], ["y"], name="abcd")], VECTOR).SerializeToString()
+    with pytest.raises(InvalidModel, match=r"not UTF-8|not a valid ONNX model"):
+        load_model(blob.replace(b"abcd", b"a\xff\xfed"))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InvalidModel, match="no such file"):
+        load_model(tmp_path / "none.onnx")
+    with pytest.raises(InvalidModel, match="is a directory"):
+        load_model(tmp_path)
+
+
+def external(build, tmp_path, location, offset=0, length=48):
+    model = build([N("Add", ["x", "w"], ["y"])], VECTOR, {"w": np.ones(12, np.float32)})
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "w.data").write_bytes(np.arange(12, dtype=np.float32).tobytes())
+    (tmp_path / "secret").write_bytes(bytes(48))
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "net.onnx").write_bytes(model.SerializeToString())
+    return folder / "net.onnx", model
+
+
+def test_external_data_in_the_models_folder(build, tmp_path):
+    path, model = external(build, tmp_path, "w.data")
+    proto, name = load_model(path)
+    assert name == "net.onnx"
+    assert numpy_helper.to_array(proto.graph.initializer[0])[3] == 3
+    with pytest.raises(InvalidModel, match="the values of 'w' are in another file"):
+        load_model(model)
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "link", "none", "", "."])
+def test_external_data_elsewhere(location, build, tmp_path):
+    path, _ = external(build, tmp_path, location)
+    with pytest.raises(InvalidModel, match=r"which is not a file in the model's folder"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 52), (40, 48), (-4, 48), (1 << 70, 1)])
+def test_external_data_too_short(offset, length, build, tmp_path):
+    path, _ = external(build, tmp_path, "w.data", offset, length)
+    with pytest.raises(InvalidModel, match=r"'w.data' is too short for 'w'"):
+        load_model(path)
+
+
+def test_old_opset_is_converted(build, same):
+    nodes = [N("Dropout", ["x"], ["t"], is_test=1), N("Relu", ["t"], ["y"])]
+    model = build(nodes, VECTOR, opset=6)
+    assert [node.op for node in same(model)] == ["input", "relu"]
+
+
+def test_functions_are_inlined(build, same):
+    model = build([N("Twice", ["x"], ["y"], domain="my")], VECTOR, domains=["my"])
+    body = [N("Add", ["a", "a"], ["b"])]
+    opsets = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("my", "Twice", ["a"], ["b"], body, opsets))
+    assert [node.op for node in same(model)] == ["input", "affine"]
+
+
+def test_expose_returns_only_what_is_asked_for(build):
+    nodes = [N("Relu", ["x"], ["t"]), N("Softmax", ["t"], ["y"]), N("Neg", ["t"], ["z"])]
+    exposed = expose(build(nodes, VECTOR, outputs=("y", "z")), ["t"])
+    assert [node.op_type for node in exposed.graph.node] == ["Relu"]
+    assert [info.name for info in exposed.graph.output] == ["t"]
