@@ -7,8 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.ir import Node
+
 Array = NDArray[Any]
 _RATIOS = np.linspace(0.02, 1.0, 99)
+
+MOST_TRAINED_LEVELS = 32
+"""A quantiser with more levels (8-bit QDQ) bounds a layer but was not trained for few steps."""
+
+
+def trained(node: Node) -> bool:
+    """Whether an activation was trained with few QCFS levels and keeps its threshold."""
+    levels = node.attrs.get("levels", MOST_TRAINED_LEVELS + 1)
+    return node.op == "qcfs" and isinstance(levels, int) and levels <= MOST_TRAINED_LEVELS
 
 
 def qcfs(x: Array, theta: Array | float, levels: int, floor: float = 0.0) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.compiler.quantiser import trained
 from spikec.ir import F32, Graph, Node, Param, PassError, op_of, spread
 from spikec.ir.op import steps_of
 from spikec.runtime import fast, kernels
@@ -187,12 +188,13 @@ def sweep(
                 before=before,
                 target=target,
                 steps=context.steps,
-                bounded=ann.by_name.get(node.name, node).op == "clip",
+                bounded=ann.by_name.get(node.name, node).op in ("clip", "qcfs"),
                 rng=rng,
                 synapses=synapses,
                 inputs=inputs,
             )
-            layer = _fit(passes, layer, records)
+            if not _exact(ann.by_name.get(node.name, node), context.steps):
+                layer = _fit(passes, layer, records)
             if layer.spiking:
                 values[node.name] = layer.spikes()
             graph = _write(graph, index, layer)
@@ -202,6 +204,11 @@ def sweep(
         for name in released.get(node.name, ()):
             values.pop(name, None)
     return graph
+
+
+def _exact(activation: Node, steps: int) -> bool:
+    """Whether a layer was trained with QCFS for at most this many steps: nothing to calibrate."""
+    return trained(activation) and int(str(activation.attrs["levels"])) <= steps
 
 
 def _is_layer(node: Node) -> bool:
@@ -268,9 +275,9 @@ def _reference(ann: Graph, snn: Graph, calib: Any) -> Iterator[tuple[Array, Arra
             if node.name in last:
                 held[node.name] = value
         yield held[before], held[target]
-        for value in {before, target}:
-            if last[value] == name:
-                del held[value]
+        for done in {before, target}:
+            if last[done] == name:
+                del held[done]
 
 
 def _fit(passes: Sequence[LayerPass], layer: Layer, records: Sequence[Record]) -> Layer:

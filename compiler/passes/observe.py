@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record, within
-from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, op_of
+from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, PassError, op_of
 from spikec.ir.types import DType
 from spikec.runtime.interpreter import Feeds, check_feeds, evaluate
 
@@ -31,10 +31,15 @@ class Observe(Pass):
         within("bins", self.bins, 1)
         calib = context.data("observe")
         samples = check_feeds(graph, calib)
+        codes = {node.name: _input_code(node, calib, context, record) for node in graph.inputs}
         acts = [node for node in graph.nodes if op_of(node).activation]
         low = {node.name: np.zeros(node.type.shape[0]) for node in acts}
         high = {node.name: np.zeros(node.type.shape[0]) for node in acts}
         for done, name, value in _values(graph, calib, low):
+            if not np.isfinite(value).all():
+                raise PassError(
+                    f"%{name} becomes NaN or infinite on the calibration data", loc=graph[name].loc
+                )
             axes = (0, *range(2, value.ndim))
             np.minimum(low[name], value.min(axis=axes), out=low[name])
             np.maximum(high[name], value.max(axis=axes), out=high[name])
@@ -47,7 +52,7 @@ class Observe(Pass):
         nodes = []
         for node in graph.nodes:
             if node.op == "input":
-                found = _input_code(node, calib, context, record)
+                found = codes[node.name]
             elif node.name in hist:
                 found = {
                     "low": Param.of(low[node.name], F32),

@@ -8,7 +8,7 @@ import numpy as np
 
 from spikec.compiler.currents import channelwise, constant_currents
 from spikec.compiler.pipeline import Context, Pass, Record, choice, within
-from spikec.compiler.quantiser import Array, best_thresholds, percentile_thresholds
+from spikec.compiler.quantiser import Array, best_thresholds, percentile_thresholds, trained
 from spikec.ir import F32, SPIKE, Graph, Node, Param, PassError, TensorType, op_of
 
 
@@ -16,8 +16,9 @@ from spikec.ir import F32, SPIKE, Graph, Node, Param, PassError, TensorType, op_
 class Qcfs(Pass):
     """Replace each activation by neurons whose threshold loses least under QCFS with L = T.
 
-    The neuron fires unit spikes; an affine after it carries their amplitude theta. All biases
-    move into the neurons. Each output is read by an accumulator.
+    A layer that was trained with QCFS keeps its lambda as threshold. Neurons fire unit spikes; an
+    affine after them carries their amplitude theta. All biases move into the neurons. Each output
+    is read by an accumulator.
 
     Options: per=channel|layer; v0=half (theta / 2, the QCFS optimum) or zero; percentile above 0
     takes that percentile of the activations as threshold instead (the common baseline).
@@ -36,7 +37,8 @@ class Qcfs(Pass):
             op = op_of(node)
             if op.activation:
                 theta = self._theta(graph, node, context.steps)
-                rewrite.neuron(node, theta, self.v0)
+                start = float(str(node.attrs.get("shift", 0.5))) if self.v0 == "half" else 0.0
+                rewrite.neuron(node, theta, theta * start)
                 record.layer(node.name, theta=float(theta.mean()))
             elif node.op == "max_pool":
                 rewrite.pool(node)
@@ -50,6 +52,8 @@ class Qcfs(Pass):
         return rewrite.finish()
 
     def _theta(self, graph: Graph, node: Node, steps: int) -> Array:
+        if node.op == "qcfs" and trained(node):
+            return np.broadcast_to(graph.array(node, "lambda"), _channels(graph, node)).copy()
         if "hist" not in node.params:
             raise PassError(
                 f"%{node.name} has no statistics", loc=node.loc, hint="run observe before qcfs"
@@ -60,8 +64,15 @@ class Qcfs(Pass):
             theta = np.full_like(theta, theta.max()) if self.per == "layer" else theta
         else:
             theta = best_thresholds(low, high, hist, steps, self.per == "layer")
-        cap = node.attrs.get("hi")
+        cap = node.attrs.get("hi") if node.op == "clip" else None
+        if node.op == "qcfs" and graph.array(node, "lambda").ndim <= 1:
+            return np.minimum(theta, graph.array(node, "lambda"))
         return np.minimum(theta, cap) if isinstance(cap, float) else theta
+
+
+def _channels(graph: Graph, node: Node) -> tuple[int, ...]:
+    shape = graph.array(node, "lambda").shape
+    return node.type.shape if len(shape) > 1 else node.type.shape[:1]
 
 
 @dataclass
@@ -78,9 +89,9 @@ class _Rewrite:
     """Ann value to its spiking node and the name of its amplitude param."""
     amplitudes: dict[str, str] = field(default_factory=dict)
 
-    def neuron(self, node: Node, theta: Array, v0: str) -> None:
+    def neuron(self, node: Node, theta: Array, v0: Array) -> None:
         bias = channelwise(self.constant[node.inputs[0]])
-        values = {"theta": theta, "v0": theta / 2 if v0 == "half" else theta * 0, "bias": bias}
+        values = {"theta": theta, "v0": v0, "bias": bias}
         signed = getattr(op_of(node), "signed", False)
         if signed:
             values["theta_neg"] = theta * 0

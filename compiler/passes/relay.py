@@ -19,13 +19,13 @@ class Relay(Pass):
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         graph = _rectify_before_pooling(graph, record)
-        current = _currents(graph)
+        current, spiking = _currents(graph), _spiking(graph)
         wanted = {
             name
             for node in graph.nodes
-            if node.op == "max_pool" or (op_of(node).weighted and node.op != "affine")
             for name in node.inputs
-            if name in current
+            if (node.op == "max_pool" and name not in spiking)
+            or (op_of(node).weighted and node.op != "affine" and name in current)
         }
         nodes: list[Node] = []
         renamed: dict[str, str] = {}
@@ -37,9 +37,18 @@ class Relay(Pass):
                 nodes.append(relay)
                 renamed[node.name] = relay.name
         for name in sorted(wanted):
-            record.note(f"%{name} is linear and feeds a synapse: sent by signed relay neurons")
+            record.note(f"%{name} is no spike train yet feeds a synapse or pooling: relayed")
         outputs = tuple(renamed.get(name, name) for name in graph.outputs)
         return graph.with_nodes(nodes, outputs=outputs)
+
+
+def _spiking(graph: Graph) -> set[str]:
+    """Values that will be spike trains: activations, and their maxima."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if op_of(node).activation or (node.op == "max_pool" and node.inputs[0] in found):
+            found.add(node.name)
+    return found
 
 
 def _currents(graph: Graph) -> set[str]:

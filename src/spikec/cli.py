@@ -80,9 +80,20 @@ def compile(
     """Compile an ONNX model into an integer spiking network."""
     ui, start = Ui(json, quiet), time.perf_counter()
     options = driver.Options(
-        timesteps, target, weight_bits, threshold, dni, snm, bias_correction, reconstruct, samples, seed,
-        pass_pipeline, dump_ir, verify_each,
-    )  # fmt: skip
+        timesteps=timesteps,
+        target=target,
+        weight_bits=weight_bits,
+        threshold=threshold,
+        dni=dni,
+        snm=snm,
+        bias=bias_correction,
+        reconstruct=reconstruct,
+        samples=samples,
+        seed=seed,
+        pass_pipeline=pass_pipeline,
+        dump_ir=dump_ir,
+        verify_each=verify_each,
+    )
     with ui.progress() as progress:
         data = None if calib is None else driver.read_calibration(calib, model)
         art = driver.compile(model, data, options=options, progress=progress)
@@ -230,7 +241,7 @@ def eval(
     title = f"{len(dataset)} samples, compiled for T = {art.graph.steps}"
     if found["ann_accuracy"] is not None:
         title += f", ANN accuracy {percent(found['ann_accuracy'])}"
-    ui.table(title, ["T", "accuracy", "agrees", "rate", "ACs", "MACs", "dense", "s/sample"], rows)  # fmt: skip
+    ui.table(title, ["T", "accuracy", "agrees", "rate", "ACs", "MACs", "dense", "s/sample"], rows)
     ui.say("agrees: same class as the ANN; rate: spikes per neuron and step")
     ui.say("ACs, MACs: effective synaptic operations per sample (spike or graded input and weight "
            "not zero); dense: all")  # fmt: skip

@@ -40,13 +40,12 @@ def run_demo(ui: Ui, target: str, limit: int) -> dict[str, Any]:
     ui.say(f"{model.name}: a ResNet trained with plain ReLU on Fashion-MNIST; {len(data)} test "
            f"images, {len(calib)} unlabelled ones to calibrate")  # fmt: skip
     rows, arts = [], {}
-    with tempfile.TemporaryDirectory(prefix="spikec-demo-") as folder:
-        with ui.progress() as progress:
-            for steps in STEPS:
-                arts[steps] = _compile(model, calib, steps, target, progress)
-                rows.append(_row(arts[steps], data, model, steps, progress))
-            arts[STEPS[-1]].save(Path(folder) / "fashion")
-            exact = _check(arts[STEPS[-1]], data, target, progress)
+    with tempfile.TemporaryDirectory(prefix="spikec-demo-") as folder, ui.progress() as progress:
+        for steps in STEPS:
+            arts[steps] = _compile(model, calib, steps, target, progress)
+            rows.append(_row(arts[steps], data, model, steps, progress))
+        arts[STEPS[-1]].save(Path(folder) / "fashion")
+        exact = _check(arts[STEPS[-1]], data, target, progress)
     found = {
         "ann_accuracy": rows[0]["ann_accuracy"],
         "results": rows,

@@ -66,7 +66,7 @@ class Options:
         _one_of("reconstruct", self.reconstruct, ("on", "off"))
         per = "layer" if self.threshold == "per-layer" else "channel"
         search = "joint" if self.dni == "on" else "none"
-        names = ["fold", "relay", "observe"]
+        names = ["channels_first", "quantisers", "linearise", "fold", "relay", "observe"]
         names.append(f"qcfs{{per={per} v0={'zero' if self.dni == 'off' else 'half'}}}")
         names += ["reconstruct"] if self.reconstruct == "on" else []
         names += ["bias"] if self.bias == "on" else []
