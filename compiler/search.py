@@ -40,11 +40,15 @@ def draw(layer: Layer, samples: int) -> Drawn:
     if total > samples:
         picked = np.sort(layer.rng.choice(total, samples, replace=False))
     batch, place = np.divmod(picked, layer.target[0, 0].size)
-    current = layer.current.reshape(*layer.current.shape[:2], channels, -1)
     target = layer.target.reshape(len(layer.target), channels, -1)
     bias = np.broadcast_to(spread(layer.neurons.bias, shape), shape).reshape(channels, -1)
+    parts = []
+    for block, current in layer.current.blocks():
+        inside = (batch >= block.start) & (batch < block.stop)
+        rows = current.reshape(*current.shape[:2], channels, -1)
+        parts.append(rows[:, batch[inside] - block.start, :, place[inside]])
     return Drawn(
-        np.ascontiguousarray(np.moveaxis(current[:, batch, :, place], 0, -1)),
+        np.ascontiguousarray(np.moveaxis(np.concatenate(parts), 0, -1)),
         np.ascontiguousarray(target[batch, :, place].T),
         np.ascontiguousarray(bias[:, place]),
     )

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.compiler.cone import Cone, Currents, cone_nodes
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.quantiser import trained
 from spikec.ir import F32, Graph, Node, Param, PassError, op_of, spread
-from spikec.ir.op import steps_of
 from spikec.runtime import fast, kernels
 from spikec.runtime.interpreter import evaluate
 
 Array = NDArray[Any]
 READOUT = -1
 """Kind of a readout, which accumulates and never fires."""
+JUDGED = 64
+"""Samples on which errors are measured for the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,6 @@ class Synapse:
     rates: Array
     weights: Array
 
-    def change(self, weights: Array) -> Array:
-        """The change of the mean current (samples, *shape) if the weights were these."""
-        return op_of(self.node).run([self.rates], self.node.attrs, {"w": weights - self.weights})
-
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -65,26 +63,26 @@ class Layer:
     Attributes:
         node: The neuron or readout node.
         neurons: Its parameters.
-        current: Its input without bias (steps or 1, samples, *shape), from real spikes.
+        current: Its input without bias, from real spikes.
         before: The ANN's activation input (samples, *shape).
         target: The ANN's activation (samples, *shape).
         steps: T.
         bounded: Whether thresholds must not rise (a clipped activation).
         rng: For every random choice.
         synapses: Synapses whose weights may be changed.
-        inputs: Real input of each of them (steps or 1, samples, *input shape).
+        cone: How the current comes about.
     """
 
     node: Node
     neurons: Neurons
-    current: Array
+    current: Currents
     before: Array
     target: Array
     steps: int
     bounded: bool
     rng: np.random.Generator
     synapses: tuple[Synapse, ...] = ()
-    inputs: tuple[Array, ...] = ()
+    cone: Cone | None = None
 
     @property
     def spiking(self) -> bool:
@@ -92,22 +90,27 @@ class Layer:
         return self.neurons.kind != READOUT
 
     def spikes(self) -> Array:
-        """The spikes that the layer emits (steps, samples, *shape)."""
+        """The spikes that the layer emits (steps, samples, *shape), int8."""
         found = self.neurons
         params = {"theta": found.theta, "v0": found.v0, "bias": found.bias}
-        return fast.scan(self.current, params, found.kind, self.steps, keep=False)[0]
+        return np.concatenate(
+            [
+                fast.scan(block, params, found.kind, self.steps, keep=False)[0]
+                for _, block in self.current.blocks()
+            ],
+            axis=1,
+        )
 
     def rate(self) -> Array:
         """What the layer tells the next one, on average over the steps (samples, *shape)."""
-        shape = self.node.type.shape
         if not self.spiking:
             return self.mean_current()
         count = self.spikes().sum(axis=0, dtype=np.float32)
-        return count * (spread(self.neurons.theta, shape) / self.steps)
+        return count * (spread(self.neurons.theta, self.node.type.shape) / self.steps)
 
     def mean_current(self) -> Array:
         """The input current with bias, averaged over the steps (samples, *shape)."""
-        return self.current.mean(axis=0) + spread(self.neurons.bias, self.node.type.shape)
+        return self.current.mean() + spread(self.neurons.bias, self.node.type.shape)
 
     def error(self) -> float:
         """Relative squared error of the rates: `sum((rate - target)^2) / sum(target^2)`."""
@@ -120,27 +123,21 @@ class Layer:
 
     def with_weights(self, index: int, weights: Array) -> Layer:
         """The layer with other weights of one synapse, and the current that they give."""
-        synapse, x = self.synapses[index], self.inputs[index]
-        flat = x.reshape(-1, *x.shape[2:])
-        change = {"w": weights - synapse.weights}
-        more = op_of(synapse.node).run([flat], synapse.node.attrs, change)
+        assert self.cone is not None
         synapses = list(self.synapses)
-        synapses[index] = replace(synapse, weights=weights)
-        return replace(
-            self,
-            current=self.current + more.reshape(len(x), -1, *more.shape[1:]),
-            synapses=tuple(synapses),
-        )
+        synapses[index] = replace(synapses[index], weights=weights)
+        cone = self.cone.with_weights(synapses[index].node.name, weights)
+        return replace(self, cone=cone, current=cone.held(), synapses=tuple(synapses))
 
     def part(self, samples: slice) -> Layer:
-        """The layer on some of the samples, without its synapses."""
+        """The layer on some of the samples, its weights fixed."""
         return replace(
             self,
-            current=self.current[:, samples],
+            current=self.current.part(samples),
             before=self.before[samples],
             target=self.target[samples],
             synapses=(),
-            inputs=(),
+            cone=None,
         )
 
 
@@ -173,36 +170,38 @@ def sweep(
     reference = _reference(ann, graph, calib)
     rng = np.random.default_rng(context.seed)
     layers = [node.name for node in graph.nodes if _is_layer(node)]
-    values: dict[str, Array] = {}
+    stored: dict[str, Array] = {}
     released = _released(graph)
     for index, node in enumerate(graph.nodes):
         if node.op == "input":
-            values[node.name] = np.asarray(calib[node.name], np.float32)[None]
+            stored[node.name] = np.asarray(calib[node.name], np.float32)[None]
         elif _is_layer(node):
             before, target = next(reference)
-            synapses, inputs = _synapses(graph, node, values)
+            activation = ann.by_name.get(node.name, node)
+            cone = Cone.of(graph, node.inputs[0], stored)
             layer = Layer(
                 node=node,
                 neurons=_read(graph, node),
-                current=values[node.inputs[0]],
+                current=cone.held(),
                 before=before,
                 target=target,
                 steps=context.steps,
-                bounded=ann.by_name.get(node.name, node).op in ("clip", "qcfs"),
+                bounded=activation.op in ("clip", "qcfs"),
                 rng=rng,
-                synapses=synapses,
-                inputs=inputs,
+                synapses=_synapses(graph, node, stored),
+                cone=cone,
             )
-            if not _exact(ann.by_name.get(node.name, node), context.steps):
+            if not _exact(activation, context.steps):
                 layer = _fit(passes, layer, records)
             if layer.spiking:
-                values[node.name] = layer.spikes()
+                stored[node.name] = layer.spikes()
             graph = _write(graph, index, layer)
             context.progress("calibrate", layers.index(node.name) + 1, len(layers))
-        else:
-            values[node.name] = _propagate(graph, node, values, context.steps)
+        elif op_of(node).stateful:
+            inputs = [stored[name] for name in node.inputs]
+            stored[node.name] = op_of(node).scan(inputs, node.attrs, {}, context.steps)[0]
         for name in released.get(node.name, ()):
-            values.pop(name, None)
+            stored.pop(name, None)
     return graph
 
 
@@ -216,17 +215,12 @@ def _is_layer(node: Node) -> bool:
 
 
 def _released(graph: Graph) -> dict[str, list[str]]:
-    """For each node, the values that are not needed after it.
-
-    The input of a synapse is kept until the layer behind it is fitted.
-    """
-    final = {name: node.name for node in graph.nodes for name in (*node.inputs, node.name)}
-    order = {node.name: index for index, node in enumerate(graph.nodes)}
+    """For each layer, the stored values that no later layer starts from."""
+    final: dict[str, str] = {}
     for node in graph.nodes:
-        if _is_layer(node):
-            for synapse in _direct_synapses(graph, node):
-                source = synapse.inputs[0]
-                final[source] = max(final[source], node.name, key=order.__getitem__)
+        if op_of(node).stateful:
+            final[node.name] = node.name
+            final.update(dict.fromkeys(cone_nodes(graph, node.inputs[0])[1], node.name))
     released: dict[str, list[str]] = {}
     for name, reader in final.items():
         released.setdefault(reader, []).append(name)
@@ -247,16 +241,11 @@ def _direct_synapses(graph: Graph, layer: Node) -> list[Node]:
     ]
 
 
-def _synapses(
-    graph: Graph, layer: Node, values: dict[str, Array]
-) -> tuple[tuple[Synapse, ...], tuple[Array, ...]]:
-    found = _direct_synapses(graph, layer)
-    inputs = tuple(values[node.inputs[0]].astype(np.float32, copy=False) for node in found)
-    synapses = (
-        Synapse(node, x.mean(axis=0), graph.array(node, "w"))
-        for node, x in zip(found, inputs, strict=True)
+def _synapses(graph: Graph, layer: Node, stored: dict[str, Array]) -> tuple[Synapse, ...]:
+    return tuple(
+        Synapse(node, Cone.of(graph, node.inputs[0], stored).mean(), graph.array(node, "w"))
+        for node in _direct_synapses(graph, layer)
     )
-    return tuple(synapses), inputs
 
 
 def _reference(ann: Graph, snn: Graph, calib: Any) -> Iterator[tuple[Array, Array]]:
@@ -281,11 +270,13 @@ def _reference(ann: Graph, snn: Graph, calib: Any) -> Iterator[tuple[Array, Arra
 
 
 def _fit(passes: Sequence[LayerPass], layer: Layer, records: Sequence[Record]) -> Layer:
-    error = layer.error()
+    """Let all passes act on a layer; errors are measured on its first samples."""
+    judged = slice(0, JUDGED)
+    error = layer.part(judged).error()
     for each, record in zip(passes, records, strict=True):
         start = time.perf_counter()
         layer = each.fit(layer, record)
-        after = layer.error()
+        after = layer.part(judged).error()
         record.layer(layer.node.name, error_before=error, error_after=after)
         record.seconds += time.perf_counter() - start
         error = after
@@ -316,15 +307,3 @@ def _write(graph: Graph, index: int, layer: Layer) -> Graph:
         params[synapse.node.params["w"]] = Param.of(synapse.weights, F32)
     node = replace(node, params={role: f"{node.name}.{role}" for role in values})
     return graph.with_nodes([*graph.nodes[:index], node, *graph.nodes[index + 1 :]], params)
-
-
-def _propagate(graph: Graph, node: Node, values: dict[str, Array], steps: int) -> Array:
-    inputs = [values[name] for name in node.inputs]
-    if op_of(node).stateful:
-        return op_of(node).scan(inputs, node.attrs, {}, steps)[0]
-    length = max(len(value) for value in inputs)
-    flat = [
-        steps_of(x, length).reshape(-1, *x.shape[2:]).astype(np.float32, copy=False) for x in inputs
-    ]
-    value = op_of(node).run(flat, node.attrs, graph.arrays(node))
-    return value.reshape(length, -1, *value.shape[1:])

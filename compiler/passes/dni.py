@@ -27,7 +27,6 @@ class Dni(LayerPass):
         choice("search", self.search, ("joint", "v0"))
         choice("per", self.per, ("channel", "layer"))
         within("samples", self.samples, 1)
-        within("samples", self.samples, 1)
         if not layer.spiking:
             return layer
         return search(

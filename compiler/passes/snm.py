@@ -29,7 +29,6 @@ class Snm(LayerPass):
         choice("search", self.search, ("joint", "v0", "none"))
         choice("per", self.per, ("channel", "layer"))
         within("samples", self.samples, 1)
-        within("samples", self.samples, 1)
         if layer.neurons.kind != kernels.UNSIGNED:
             return layer
         held = max(1, len(layer.target) // 4)

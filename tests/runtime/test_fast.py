@@ -1,0 +1,430 @@
+"""The fast engine against the reference, bit for bit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikec.ir import (
+    Graph,
+    Node,
+    Param,
+    RangeError,
+    TensorType,
+    UsageError,
+    signed,
+    unsigned,
+    verify,
+)
+from spikec.ir.types import F32, SPIKE
+from spikec.runtime import interpreter
+from spikec.runtime.fast import simulate
+from spikec.runtime.fast.engine import plan_of, run_plan
+from spikec.runtime.fast.steps import Fire, Pool, Simple
+from spikec.runtime.fast.vector import FEATURES
+
+I24 = signed(24)
+
+
+class Build:
+    """Builds random integer graphs node by node."""
+
+    def __init__(self, seed: int, steps: int = 4, width: int = 24) -> None:
+        self.rng, self.steps = np.random.default_rng(seed), steps
+        self.nodes: list[Node] = []
+        self.params: dict[str, Param] = {}
+        self.current = signed(width)
+
+    def add(self, op, inputs, shape, dtype, attrs=None, **arrays) -> str:
+        name = f"n{len(self.nodes)}"
+        roles = {}
+        for role, (array, kind) in arrays.items():
+            self.params[f"{name}.{role}"] = Param.of(array, kind)
+            roles[role] = f"{name}.{role}"
+        node = Node(name, op, tuple(inputs), TensorType(dtype, tuple(shape)), attrs or {}, roles)
+        self.nodes.append(node)
+        return name
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return next(n.type.shape for n in self.nodes if n.name == name)
+
+    def input(self, *shape, bits: int = 8) -> str:
+        return self.add("input", [], shape, unsigned(bits))
+
+    def conv(self, x, out, kernel=(3, 3), strides=None, pads=None, dilations=None, groups=1, m=30):
+        rank, shape = len(kernel), self.shape(x)
+        attrs = {
+            "strides": strides or (1,) * rank,
+            "pads": pads if pads is not None else (kernel[0] // 2,) * (2 * rank),
+            "dilations": dilations or (1,) * rank,
+            "groups": groups,
+        }
+        w = self.rng.integers(-m, m + 1, (out, shape[0] // groups, *kernel))
+        size = [
+            (s + attrs["pads"][i] + attrs["pads"][i + rank] - attrs["dilations"][i] * (k - 1) - 1)
+            // attrs["strides"][i] + 1
+            for i, (s, k) in enumerate(zip(shape[1:], kernel, strict=True))
+        ]  # fmt: skip
+        return self.add("conv", [x], (out, *size), self.current, attrs, w=(w, signed(8)))
+
+    def dense(self, x, out, m=30):
+        w = self.rng.integers(-m, m + 1, (out, self.shape(x)[0]))
+        return self.add("dense", [x], (out,), self.current, w=(w, signed(8)))
+
+    def affine(self, x, shape=None, m=100):
+        w = self.rng.integers(-m, m + 1, self.shape(x)[:1] if shape is None else shape)
+        return self.add("affine", [x], self.shape(x), self.current, w=(w, signed(8)))
+
+    def join(self, *names):
+        return self.add("add", names, self.shape(names[0]), self.current)
+
+    def flat(self, x):
+        shape = (int(np.prod(self.shape(x))),)
+        dtype = next(n.type.dtype for n in self.nodes if n.name == x)
+        return self.add("reshape", [x], shape, dtype, {"shape": shape})
+
+    def pool(self, x, kernel=(2, 2), strides=None, pads=None, dilations=(1, 1), op="sum_pool"):
+        strides, pads = strides or kernel, pads or (0, 0, 0, 0)
+        attrs = {"kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations}
+        channels, *space = self.shape(x)
+        size = [
+            (s + pads[i] + pads[i + 2] - dilations[i] * (k - 1) - 1) // strides[i] + 1
+            for i, (s, k) in enumerate(zip(space, kernel, strict=True))
+        ]
+        dtype = SPIKE if op == "max_pool_count" else self.current
+        return self.add(op, [x], (channels, *size), dtype, attrs)
+
+    def fire(self, x, kind="integrate", scale=60, per="channel", free=False, bias=True):
+        shape = self.shape(x)
+        size = {"channel": shape[:1], "neuron": shape, "tensor": ()}
+        draw = self.rng.integers
+        where, theta_where = size[per], () if per == "tensor" else shape[:1]
+        arrays = {
+            "theta": (draw(scale // 2, 2 * scale, theta_where), self.current),
+            "v0": (draw(-scale, scale, where), self.current),
+        }
+        if bias:
+            arrays["bias"] = (draw(-scale // 3, scale // 2, where), self.current)
+        attrs = {}
+        if kind == "integrate_signed":
+            arrays["theta_neg"] = (draw(-scale, 1, theta_where), self.current)
+            attrs["free"] = free
+        return self.add(kind, [x], shape, SPIKE, attrs, **arrays)
+
+    def out(self, x) -> str:
+        bias = self.rng.integers(-50, 50, self.shape(x)[:1])
+        return self.add("accumulate", [x], self.shape(x), self.current, bias=(bias, self.current))
+
+    def graph(self, *outputs) -> Graph:
+        return verify(Graph("g", "int", self.steps, tuple(self.nodes), outputs, self.params))
+
+
+def feeds_of(graph: Graph, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        n.name: rng.integers(0, n.type.dtype.bounds[1] + 1, (batch, *n.type.shape)).astype(
+            n.type.dtype.storage
+        )
+        for n in graph.inputs
+    }
+
+
+def assert_same(got, want):
+    assert set(got.readout) == set(want.readout)
+    assert set(got.events) == set(want.events)
+    assert set(got.traces) == set(want.traces)
+    for name, value in want.readout.items():
+        np.testing.assert_array_equal(got.readout[name], value, err_msg=f"readout {name}")
+    for name, value in want.events.items():
+        np.testing.assert_array_equal(got.events[name], value, err_msg=f"events {name}")
+    for name, trace in want.traces.items():
+        np.testing.assert_array_equal(got.traces[name].potentials, trace.potentials, err_msg=name)
+        if trace.spikes is not None:
+            np.testing.assert_array_equal(got.traces[name].spikes, trace.spikes, err_msg=name)
+
+
+def check(graph: Graph, batch: int, steps: int | None = None) -> None:
+    """Fast with lookup words, fast with byte words and, traced, all potentials."""
+    feeds = feeds_of(graph, batch, batch)
+    layers = [n.name for n in graph.nodes]
+    want = interpreter.simulate(graph, feeds, steps, layers)
+    bare = interpreter.Simulation(want.readout, want.events)
+    for lut in {FEATURES.lut, False}:
+        plan = plan_of(graph, steps or graph.steps, lut)
+        for trace, expected in (([], bare), (layers, want)):
+            got = run_plan(plan, feeds, trace, True, 2)
+            assert got is not None
+            assert_same(got, expected)
+    assert_same(simulate(graph, feeds, steps), bare)
+
+
+def kinds(graph: Graph) -> list[type]:
+    return [type(step) for step in plan_of(graph, graph.steps).program]
+
+
+def residual(seed, steps, channels, kind, **how) -> Graph:
+    b = Build(seed, steps)
+    x = b.fire(b.conv(b.input(1, 9, 7), channels), kind, 3000, **how)
+    y = b.fire(b.conv(x, channels), kind, 100, **how)
+    y = b.fire(b.join(b.conv(y, channels), b.affine(x)), kind, 100, **how)
+    z = b.fire(b.conv(y, channels + 3, strides=(2, 2)), kind, 100, **how)
+    z = b.fire(b.join(b.conv(z, channels + 3), b.conv(y, channels + 3, (1, 1), (2, 2), (0,) * 4)),
+               kind, 100, **how)  # fmt: skip
+    p = b.pool(z, b.shape(z)[1:])
+    return b.graph(b.out(b.dense(b.flat(p), 10)))
+
+
+@pytest.mark.parametrize("steps", range(1, 10))
+def test_residual_networks_of_every_number_of_steps(steps):
+    kind = "integrate_signed" if steps % 2 else "integrate"
+    check(residual(steps, steps, 3 + 2 * steps, kind), 5 * steps)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 31, 32, 33, 64, 65, 70])
+def test_batches_of_every_size(batch):
+    check(residual(batch, 3, 6, "integrate_signed"), batch)
+
+
+@pytest.mark.parametrize("per", ["tensor", "channel", "neuron"])
+@pytest.mark.parametrize("free", [False, True])
+def test_neuron_params(per, free):
+    check(residual(7, 5, 5, "integrate_signed", per=per, free=free), 9)
+    check(residual(8, 5, 5, "integrate", per=per, bias=False), 9)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"kernel": (3, 2), "pads": (0, 1, 2, 0), "strides": (2, 1)},
+        {"kernel": (3, 3), "pads": (2, 2, 2, 2), "dilations": (2, 2)},
+        {"kernel": (2, 3), "pads": (1, 3, 0, 1), "dilations": (1, 3), "strides": (1, 2)},
+        {"kernel": (1, 1), "pads": (0, 0, 0, 0)},
+        {"kernel": (5, 5), "pads": (4, 4, 4, 4)},
+        {"groups": 2},
+        {"groups": 12},
+        {"groups": 4, "strides": (2, 2)},
+    ],
+)
+@pytest.mark.parametrize("kind", ["integrate", "integrate_signed"])
+def test_windows_and_groups(how, kind):
+    b = Build(len(str(how)))
+    x = b.fire(b.conv(b.input(2, 8, 9), 12), kind, 3000)
+    y = b.fire(b.conv(x, 12, **{"kernel": (3, 3), **how}), kind, 80)
+    graph = b.graph(b.out(b.dense(b.flat(y), 3)))
+    assert Simple not in kinds(graph)[1:-1]
+    check(graph, 34)
+
+
+def test_one_dimensional_convolution():
+    b = Build(3)
+    x = b.fire(b.conv(b.input(3, 17), 7, (4,), (2,), (1, 2)), "integrate_signed", 2000)
+    y = b.fire(b.conv(x, 8, (3,), (1,), (2, 0), (2,)), "integrate", 80)
+    check(b.graph(b.out(b.dense(b.flat(y), 4))), 6)
+
+
+@pytest.mark.parametrize("kind", ["integrate", "integrate_signed"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"kernel": (2, 2)},
+        {"kernel": (3, 2), "strides": (2, 1), "pads": (1, 0, 1, 1)},
+        {"kernel": (2, 2), "strides": (1, 1), "dilations": (2, 3)},
+        {"kernel": (6, 8)},
+    ],
+)
+def test_sum_pools(kind, how):
+    b = Build(11)
+    x = b.fire(b.conv(b.input(1, 6, 8), 5), kind, 2000)
+    p = b.pool(x, **how)
+    y = b.fire(b.join(b.conv(p, 6, (1, 1), pads=(0,) * 4), b.conv(p, 6)), kind, 100)
+    graph = b.graph(b.out(b.dense(b.flat(y), 4)), b.out(b.dense(b.flat(p), 2)))
+    assert Pool in kinds(graph)
+    check(graph, 37)
+
+
+@pytest.mark.parametrize("kind", ["integrate", "integrate_signed"])
+def test_max_pools_and_values_with_many_readers(kind):
+    b = Build(12)
+    x = b.fire(b.conv(b.input(1, 6, 6), 8), kind, 2000)
+    m = b.pool(x, op="max_pool_count")
+    s = b.pool(x)
+    y = b.fire(b.join(b.conv(m, 6), b.conv(s, 6)), kind, 100)
+    z = b.fire(b.conv(x, 6, strides=(2, 2)), kind, 100)
+    j = b.fire(b.join(b.conv(y, 4), b.affine(b.conv(z, 4), ())), kind, 5000)
+    check(b.graph(b.out(b.conv(j, 3)), b.out(b.dense(b.flat(m), 2))), 33)
+
+
+def test_ops_that_run_node_by_node():
+    b = Build(13)
+    image = b.input(2, 6, 6)
+    x = b.fire(b.affine(image, (2, 6, 6)), "integrate_signed", 3000)
+    turned = b.add("transpose", [x], (6, 2, 6), SPIKE, {"perm": (1, 0, 2)})
+    wide = b.add("upsample", [turned], (6, 4, 6), SPIKE, {"factors": (1, 2, 1)})
+    both = b.add("concat", [wide, wide], (12, 4, 6), SPIKE, {"axis": 0})
+    y = b.fire(b.conv(both, 5), "integrate", 100)
+    part = b.add("slice", [y], (5, 2, 3), SPIKE,
+                 {"starts": (0, 1, 5), "sizes": (5, 2, 3), "steps": (1, 1, -2)})  # fmt: skip
+    z = b.fire(b.conv(part, 4), "integrate_signed", 100, per="neuron")
+    total = b.add("reduce_sum", [z], (4, 1, 1), b.current, {"axes": (1, 2)})
+    check(b.graph(b.out(b.dense(b.flat(total), 3)), b.out(b.conv(y, 2))), 35)
+
+
+def test_thresholds_per_neuron():
+    b = Build(14)
+    c = b.conv(b.input(1, 4, 4), 3)
+    theta = b.rng.integers(500, 3000, (3, 4, 4))
+    x = b.add("integrate", [c], (3, 4, 4), SPIKE, theta=(theta, I24), v0=(theta // 2, I24))
+    check(b.graph(b.out(b.dense(b.flat(x), 3))), 5)
+
+
+def test_large_weights_take_wider_sums():
+    b = Build(15, steps=8)
+    x = b.fire(b.dense(b.input(300), 700, m=127), "integrate_signed", 200_000)
+    y = b.fire(b.dense(x, 40, m=127), "integrate", 4000)
+    z = b.fire(b.dense(y, 12, m=127), "integrate_signed", 30_000)
+    check(b.graph(b.out(b.dense(z, 5))), 40)
+    check(b.graph(b.out(b.dense(z, 5))), 40, steps=1)
+
+
+def test_weights_beyond_eight_bits():
+    b = Build(16)
+    x = b.fire(b.conv(b.input(1, 5, 5), 6), "integrate_signed", 2000)
+    w = b.rng.integers(-9000, 9000, 6)
+    scaled = b.add("affine", [x], b.shape(x), I24, w=(w, signed(16)))
+    y = b.fire(b.join(b.conv(x, 6), scaled), "integrate", 5000)
+    check(b.graph(b.out(b.dense(b.flat(y), 3))), 6)
+
+
+def test_potentials_that_exceed_sixteen_bits_are_exact():
+    b = Build(17, steps=9)
+    x = b.fire(b.conv(b.input(1, 6, 6), 16), "integrate", 1000)
+    y = b.fire(b.conv(x, 16, m=127), "integrate_signed", 20_000)
+    check(b.graph(b.out(b.dense(b.flat(y), 3))), 33)
+
+
+@pytest.mark.parametrize("width", [14, 16, 18])
+def test_overflow_is_the_references_error(width):
+    found = 0
+    for seed in range(6):
+        b = Build(seed, steps=8, width=width)
+        x = b.fire(b.conv(b.input(1, 4, 4, bits=5), 4, m=20), "integrate", 300)
+        y = b.fire(b.conv(x, 4, m=100), "integrate_signed", 200)
+        graph = b.graph(b.out(b.dense(b.flat(y), 3, m=127)))
+        feeds = feeds_of(graph, 40, seed)
+        want, got = outcome(interpreter.simulate, graph, feeds), outcome(simulate, graph, feeds)
+        found += isinstance(want, str)
+        if isinstance(want, str) or isinstance(got, str):
+            assert got == want
+        else:
+            assert_same(got, want)
+    assert found or width > 14
+
+
+def outcome(engine, graph, feeds):
+    """The simulation, or the text of its RangeError."""
+    try:
+        return engine(graph, feeds)
+    except RangeError as error:
+        return str(error)
+
+
+def test_inputs_outside_their_width_are_refused():
+    b = Build(0)
+    graph = b.graph(b.out(b.dense(b.input(4, bits=3), 2)))
+    feeds = {"n0": np.full((2, 4), 9, np.uint8)}
+    for engine in (interpreter.simulate, simulate):
+        with pytest.raises(RangeError, match="reaches 9"):
+            engine(graph, feeds)
+
+
+def test_threads_do_not_change_results(monkeypatch):
+    graph = residual(1, 4, 9, "integrate_signed")
+    feeds = feeds_of(graph, 200)
+    layers = [n.name for n in graph.nodes]
+    want = simulate(graph, feeds, None, layers, threads=1)
+    assert_same(simulate(graph, feeds, None, layers, threads=4), want)
+    monkeypatch.setenv("SPIKEC_THREADS", "3")
+    assert_same(simulate(graph, feeds, None, layers), want)
+    monkeypatch.setenv("SPIKEC_THREADS", "many")
+    with pytest.raises(UsageError, match="SPIKEC_THREADS"):
+        simulate(graph, feeds)
+
+
+def test_events_can_be_left_out():
+    graph = residual(2, 3, 4, "integrate")
+    feeds = feeds_of(graph, 3)
+    run = simulate(graph, feeds, events=False)
+    assert run.events == {}
+    want = interpreter.simulate(graph, feeds).readout
+    np.testing.assert_array_equal(run.readout[graph.outputs[0]], want[graph.outputs[0]])
+
+
+def test_a_plan_compiles_what_it_can():
+    graph = residual(3, 8, 16, "integrate_signed")
+    found = kinds(graph)
+    assert found.count(Simple) == 2
+    assert found.count(Fire) == 6
+    assert plan_of(graph, 8) is plan_of(graph, 8)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_networks(seed):
+    rng = np.random.default_rng(1000 + seed)
+    b = Build(seed, steps=int(rng.integers(1, 10)))
+    kind = lambda: ("integrate", "integrate_signed")[rng.integers(2)]  # noqa: E731
+    value = b.fire(
+        b.conv(b.input(int(rng.integers(1, 4)), 8, 10), int(rng.integers(1, 20))), kind(), 3000
+    )
+    for _ in range(int(rng.integers(1, 5))):
+        choice, channels = rng.integers(6), b.shape(value)[0]
+        if choice == 0 and min(b.shape(value)[1:]) > 3:
+            value = b.pool(value, op="max_pool_count")
+        elif choice == 1 and min(b.shape(value)[1:]) > 3:
+            value = b.fire(b.conv(b.pool(value), channels + 1), kind(), 200)
+        elif choice == 2:
+            joined = b.join(b.conv(value, channels), b.affine(value))
+            value = b.fire(joined, kind(), 150, free=bool(rng.integers(2)))
+        elif choice == 3:
+            value = b.fire(b.conv(value, channels, groups=channels), kind(), 60, per="neuron")
+        else:
+            out = int(rng.integers(1, 40))
+            strides = (int(rng.integers(1, 3)),) * 2
+            value = b.fire(b.conv(value, out, strides=strides), kind(), 100)
+    check(b.graph(b.out(b.dense(b.flat(value), 7))), int(rng.integers(1, 71)))
+
+
+def test_float_graphs():
+    b = Build(5)
+    w = b.rng.normal(0, 1, (4, 1, 3, 3))
+    attrs = {"strides": (1, 1), "pads": (1,) * 4, "dilations": (1, 1), "groups": 1}
+    x = b.add("input", [], (1, 5, 5), F32)
+    c = b.add("conv", [x], (4, 5, 5), F32, attrs, w=(w, F32))
+    ones = np.ones(4)
+    s = b.add("integrate", [c], (4, 5, 5), SPIKE, theta=(ones, F32), v0=(ones / 2, F32))
+    d = b.add("dense", [b.flat(s)], (2,), F32, w=(b.rng.normal(0, 1, (2, 100)), F32))
+    o = b.add("accumulate", [d], (2,), F32)
+    graph = verify(Graph("g", "snn", 4, tuple(b.nodes), (o,), b.params))
+    feeds = {x: b.rng.random((6, 1, 5, 5), np.float32)}
+    got, want = simulate(graph, feeds), interpreter.simulate(graph, feeds)
+    np.testing.assert_allclose(got.readout[o], want.readout[o], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64"])
+def test_without_avx512(cpu, tmp_path):
+    """The generic code path, in a process whose compiler may not use newer instructions."""
+    if os.uname().machine != "x86_64":
+        pytest.skip("names x86 processors")
+    features = "+avx2" if cpu == "x86-64-v3" else "+sse2"
+    env = {**os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
+    env["NUMBA_CACHE_DIR"] = str(tmp_path)
+    chosen = "test_windows_and_groups or test_sum_pools or test_neuron_params or wider"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", chosen]
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", "-m", "not slow"],
+        env=env, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
