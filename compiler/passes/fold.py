@@ -37,18 +37,26 @@ def _fold_one(graph: Graph) -> Graph | None:
         before = nodes[node.inputs[0]]
         alone = readers[before.name] == [node] and before.name not in graph.outputs
         if alone and (merged := _into_previous(graph, before, node)) is not None:
-            return _replace(graph, {before.name: None, node.name: merged[0]}, merged[1])
+            return _replace(graph, node, merged[0], merged[1])
         after = readers[node.name]
         if len(after) == 1 and node.name not in graph.outputs:
             following = _into_next(graph, node, after[0])
             if following is not None:
-                return _replace(graph, {node.name: None, after[0].name: following[0]}, following[1])
+                return _replace(graph, node, following[0], following[1])
     return None
 
 
-def _replace(graph: Graph, changes: dict[str, Node | None], params: dict[str, Param]) -> Graph:
-    kept = [changes.get(node.name, node) for node in graph.nodes]
-    return graph.with_nodes([node for node in kept if node is not None], params)
+def _replace(graph: Graph, gone: Node, merged: Node, params: dict[str, Param]) -> Graph:
+    """The graph without an affine, whose readers read the merged synapse."""
+    nodes = []
+    for node in graph.nodes:
+        if node.name == gone.name:
+            continue
+        node = merged if node.name == merged.name else node
+        inputs = tuple(merged.name if name == gone.name else name for name in node.inputs)
+        nodes.append(replace(node, inputs=inputs))
+    outputs = tuple(merged.name if name == gone.name else name for name in graph.outputs)
+    return graph.with_nodes(nodes, params, outputs=outputs)
 
 
 def _factors(graph: Graph, node: Node) -> tuple[Array, Array]:
@@ -72,7 +80,7 @@ def _into_previous(graph: Graph, before: Node, node: Node) -> tuple[Node, dict[s
         column = np.broadcast_to(w, before.type.shape[:1])
         new_w = op_of(before).scale_outputs(w0, column, before.attrs)
         new_b = np.broadcast_to(b, before.type.shape[:1]) + column * b0
-    return _merged(before, node.name, node, new_w, new_b)
+    return _merged(before, new_w, new_b)
 
 
 def _product(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
@@ -104,14 +112,11 @@ def _into_next(graph: Graph, node: Node, after: Node) -> tuple[Node, dict[str, P
         return None
     new_w = op.scale_inputs(w1, np.broadcast_to(w, shape[:1]), after.attrs)
     moved = replace(after, inputs=node.inputs)
-    return _merged(moved, after.name, after, new_w, b1 + shift.mean(axis=1))
+    return _merged(moved, new_w, b1 + shift.mean(axis=1))
 
 
-def _merged(
-    synapse: Node, name: str, located: Node, w: Array, b: Array
-) -> tuple[Node, dict[str, Param]]:
-    roles = {"w": f"{name}.w"} | ({"b": f"{name}.b"} if b.any() else {})
+def _merged(synapse: Node, w: Array, b: Array) -> tuple[Node, dict[str, Param]]:
+    roles = {"w": f"{synapse.name}.w"} | ({"b": f"{synapse.name}.b"} if b.any() else {})
     values = {"w": w, "b": b}
     params = {roles[role]: Param.of(values[role], F32) for role in roles}
-    node = replace(synapse, name=name, type=located.type, params=roles, loc=located.loc)
-    return node, params
+    return replace(synapse, params=roles), params

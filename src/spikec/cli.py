@@ -29,7 +29,7 @@ app = typer.Typer(
 
 _BadUsage: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """Base of usage errors; newer versions of typer bring their own copy of click."""
-_INTERRUPTED = 130
+_INTERRUPTED = 2
 """Exit code after Ctrl-C, as in a shell."""
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -344,7 +344,7 @@ def _stop(signum: int, frame: Any) -> NoReturn:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line.
 
-    Exits 0, 1 (a check found a difference), 2 (one clear error) or 130 (interrupted).
+    Exits 0, 1 (a check found a difference) or 2 (one clear error, or interrupted).
     """
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given

@@ -1,7 +1,8 @@
-"""The fast engine: exact integers carried by float kernels and compiled neuron scans.
+"""Any graph, node by node: exact integers carried by float kernels and compiled neuron scans.
 
-Equal to the reference bit for bit. Products of spikes with integer weights are summed by BLAS in
-float32 where the sums provably stay below 2^24, else in float64 (below 2^53).
+Equal to the reference bit for bit; the engine uses it for what its compiled layers do not cover.
+Products of spikes with integer weights are summed by BLAS in float32 where the sums provably stay
+below 2^24, else in float64 (below 2^53).
 """
 
 from __future__ import annotations
@@ -40,27 +41,48 @@ def simulate(
     result = Simulation({}, {}, {})
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
-        potentials: Array | None = None
-        if node.op == "input":
-            value = np.asarray(feeds[node.name])[None]
-            value = value.astype(np.float32) if graph.stage == "snn" else value
-        elif op_of(node).neuron:
-            value, potentials = run_neuron(graph, node, inputs[0], steps, node.name in trace)
-        elif op_of(node).stateful:
-            value, potentials = _stateful(graph, node, inputs, steps)
-        else:
-            value = _linear(graph, node, inputs, steps)
+        keep = node.name in trace
+        value, potentials = run_node(graph, node, inputs, feeds, steps, keep)
         values[node.name] = value
         if node.name in counted:
             result.events[node.name] = steps_of(np.count_nonzero(value, axis=1), steps)
         if node.name in graph.outputs:
             result.readout[node.name] = value
-        if node.name in trace and potentials is not None:
+        if keep and potentials is not None:
             spikes = value if node.type.dtype.kind == "spike" else None
             result.traces[node.name] = LayerTrace(spikes, potentials)
         for name in last.get(node.name, ()):
             del values[name]
     return result
+
+
+def run_node(
+    graph: Graph,
+    node: Node,
+    inputs: list[Array],
+    feeds: Feeds,
+    steps: int,
+    keep: bool,
+    parallel: bool = True,
+) -> tuple[Array, Array | None]:
+    """Value (steps or 1, batch, *shape) of a node, and potentials of a stateful one."""
+    if node.op == "input":
+        return _input(graph, node, feeds), None
+    if op_of(node).neuron:
+        return run_neuron(graph, node, inputs[0], steps, keep, parallel)
+    if op_of(node).stateful:
+        return _stateful(graph, node, inputs, steps)
+    return _linear(graph, node, inputs, steps), None
+
+
+def _input(graph: Graph, node: Node, feeds: Feeds) -> Array:
+    if graph.stage == "snn":
+        return np.asarray(feeds[node.name], dtype=np.float32)[None]
+    value = np.asarray(feeds[node.name])[None]
+    value = value.astype(np.int64) if value.dtype.kind == "f" else value
+    low, high = node.type.dtype.bounds
+    _check_bounds(node, value, low, high, node.type.dtype)
+    return value
 
 
 def neuron_kind(node: Node) -> int:
@@ -71,20 +93,25 @@ def neuron_kind(node: Node) -> int:
 
 
 def run_neuron(
-    graph: Graph, node: Node, current: Array, steps: int, keep: bool
+    graph: Graph, node: Node, current: Array, steps: int, keep: bool, parallel: bool = True
 ) -> tuple[Array, Array | None]:
     """Spikes (steps, batch, *shape) int8 of a neuron layer, and potentials if `keep`."""
     params = {role: graph.array(node, role) for role in node.params if role != "scale"}
     if graph.stage == "int":
         current = current.astype(np.int32)
-    spikes, potentials = scan(current, params, neuron_kind(node), steps, keep)
+    spikes, potentials = scan(current, params, neuron_kind(node), steps, keep, parallel)
     if graph.stage == "int" and _may_overflow(graph, node, current, params, steps):
         _check_potential(graph, node, current, params, steps)
     return spikes, potentials
 
 
 def scan(
-    current: Array, params: Mapping[str, Array], kind: int, steps: int, keep: bool
+    current: Array,
+    params: Mapping[str, Array],
+    kind: int,
+    steps: int,
+    keep: bool,
+    parallel: bool = True,
 ) -> tuple[Array, Array | None]:
     """Run the compiled neuron kernel.
 
@@ -94,6 +121,7 @@ def scan(
         kind: A kernel kind.
         steps: Time steps.
         keep: Whether to return potentials.
+        parallel: Whether to use all cores.
     """
     shape = current.shape[2:]
     wide = current.dtype
@@ -106,9 +134,8 @@ def scan(
     rows = np.ascontiguousarray(current).reshape(*current.shape[:2], -1)
     spikes = np.empty((steps, *rows.shape[1:]), np.int8)
     potentials = np.empty(spikes.shape if keep else (0, 0, 0), wide)
-    kernels.scan(
-        rows, flat["theta"], flat["v0"], flat["bias"], flat["theta_neg"], kind, spikes, potentials
-    )
+    run = kernels.scan if parallel else kernels.scan_serial
+    run(rows, flat["theta"], flat["v0"], flat["bias"], flat["theta_neg"], kind, spikes, potentials)
     full = (steps, current.shape[1], *shape)
     return spikes.reshape(full), potentials.reshape(full) if keep else None
 

@@ -1,0 +1,197 @@
+"""The compiled driver: sums a layer's links and scans its neurons, block by block.
+
+All state is passed as integers (addresses and sizes): arrays would cost reference counts per pixel.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from spikec.runtime.fast.neurons import COLUMNS, scan_pair
+from spikec.runtime.fast.state import (
+    FIRES,
+    KEEPS,
+    L_ADDR,
+    L_BLOCK,
+    L_COLUMNS,
+    L_DOWN,
+    L_HEIGHT,
+    L_PIXEL,
+    L_RIGHT,
+    L_ROW,
+    L_WIDTH,
+    P_CHUNK,
+    P_COLUMNS,
+    P_DX,
+    P_DY,
+    P_GROUPS,
+    P_LINK,
+    P_PAIR,
+    P_SHIFTS,
+    P_TABLE,
+    P_TAP_BYTES,
+    P_TAPS,
+    P_WORDS,
+    Fixed,
+    Work,
+)
+from spikec.runtime.fast.sums import sum_dot, sum_lut
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, SEGMENT
+from spikec.runtime.fast.vector import (
+    fill16,
+    fill32,
+    get32,
+    get64,
+    put64,
+    repeat32,
+    start16,
+    start32,
+    widen,
+)
+
+
+@njit(cache=True, nogil=True)
+def _find_segments(f: Fixed, w: Work, block: int, y: int, x: int) -> int:
+    """Segments of an output pixel (padding skipped), and where each chunk of them starts."""
+    seg, starts = w.segments, w.starts
+    count, chunk = 0, 0
+    put64(starts, 0)
+    for p in range(f.piece_count):
+        piece = f.pieces + 8 * P_COLUMNS * p
+        while chunk < get64(piece + 8 * P_CHUNK):
+            chunk += 1
+            put64(starts + 8 * chunk, count)
+        link = w.links + 8 * L_COLUMNS * get64(piece + 8 * P_LINK)
+        iy = y * get64(link + 8 * L_DOWN) + get64(piece + 8 * P_DY)
+        ix = x * get64(link + 8 * L_RIGHT) + get64(piece + 8 * P_DX)
+        lo = max(0, -ix)
+        hi = min(get64(piece + 8 * P_TAPS), get64(link + 8 * L_WIDTH) - ix)
+        if 0 <= iy < get64(link + 8 * L_HEIGHT) and lo < hi:
+            at = get64(link + 8 * L_ADDR) + block * get64(link + 8 * L_BLOCK)
+            at += iy * get64(link + 8 * L_ROW) + (ix + lo) * get64(link + 8 * L_PIXEL)
+            put64(seg, at + get64(piece + 8 * P_WORDS))
+            put64(seg + 8, get64(piece + 8 * P_TABLE) + lo * get64(piece + 8 * P_TAP_BYTES))
+            put64(seg + 16, get64(piece + 8 * P_PAIR))
+            put64(seg + 24, get64(piece + 8 * P_GROUPS) * (hi - lo))
+            put64(seg + 32, get64(piece + 8 * P_SHIFTS))
+            put64(seg + 40, p)
+            put64(seg + 48, lo)
+            put64(seg + 56, hi)
+            seg += 8 * SEGMENT
+            count += 1
+    while chunk < f.chunks:
+        chunk += 1
+        put64(starts + 8 * chunk, count)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _start_dot(f: Fixed, w: Work, count: int, bias: int) -> None:
+    """Set accumulators to the bias less the zero-point contribution of the segments."""
+    for c in range(f.padded):
+        value = get32(bias + 4 * c)
+        for s in range(count):
+            seg = w.segments + 8 * SEGMENT * s
+            sums = f.sums + 8 * (get64(seg + 40) * f.taps * f.padded + c)
+            for tap in range(get64(seg + 48), get64(seg + 56)):
+                value -= get64(sums + 8 * tap * f.padded)
+        fill32(w.acc32 + 128 * c * w.steps_in, w.steps_in, value)
+
+
+@njit(cache=True, nogil=True)
+def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
+    """Set the accumulators of a pixel to what its neurons receive without spikes."""
+    size = f.padded * w.steps_in
+    bias = f.bias + 4 * f.padded * (pixel % f.bias_rows)
+    if f.kind == DOT and f.sums != 0:
+        _start_dot(f, w, count, bias)
+    elif f.kind == DOT:
+        start32(w.acc32, bias, f.padded, w.steps_in)
+    elif f.wide != 0:
+        start32(w.acc32, bias, f.padded, w.steps_in)
+        fill16(w.acc16, size, 0)
+    else:
+        start16(w.acc16, bias, f.padded, w.steps_in)
+
+
+@njit(cache=True, nogil=True)
+def _sum_links(f: Fixed, w: Work) -> None:
+    """Add all segments into the accumulators."""
+    for chunk in range(f.chunks):
+        first = get64(w.starts + 8 * chunk)
+        count = get64(w.starts + 8 * (chunk + 1)) - first
+        own = w.segments + 8 * SEGMENT * first
+        if count > 0 and f.kind == LUT:
+            for pair in range(f.padded // PAIR):
+                sum_lut(w.acc16, w.steps_in * 64, own, count, pair, w.steps_in)
+        elif count > 0:
+            for pair in range(f.padded // PAIR):
+                sum_dot(w.acc32, w.steps_in * 128, own, count, pair, w.steps_in)
+        if f.wide != 0 and count > 0:
+            widen(w.acc16, w.acc32, f.padded * w.steps_in)
+
+
+@njit(cache=True, nogil=True)
+def _scan_pixel(f: Fixed, w: Work, bits: int, cur: int, to: int, block: int, pixel: int) -> int:
+    """Scan every channel of a pixel; 1 when a potential left its range."""
+    step = bits * 4 if w.steps_in == w.steps else 0
+    channel = bits * 4 * w.steps_in
+    v0 = f.v0 + 4 * f.padded * (pixel % f.v0_rows)
+    place = (block * w.height * w.width + pixel) * f.padded * w.steps
+    lanes = get64(w.lanes + 8 * block)
+    kept, kept_step = w.kept, 0
+    if w.flags & KEEPS != 0:
+        kept, kept_step = kept + 128 * place, 128
+    bad = 0
+    for c in range(0, f.padded, PAIR):
+        bad |= scan_pair(
+            bits, f.dot_out, f.signed,
+            (cur + c * channel, channel, step, to, w.steps, f.neurons + 8 * COLUMNS * c, v0 + 4 * c,
+             w.counts + place + c * w.steps, lanes, f.high, f.low,
+             kept + c * kept_step * w.steps, kept_step * w.steps, kept_step),
+        )  # fmt: skip
+    return bad
+
+
+@njit(cache=True, nogil=True)
+def _clear_words(f: Fixed, w: Work, to: int) -> None:
+    """Set all words of a pixel to the word that stands for no spikes."""
+    if f.dot_out != 0:
+        fill32(to, w.out_vectors, f.zero_word)
+    else:
+        fill16(to, w.out_vectors, 0)
+
+
+@njit(cache=True, nogil=True)
+def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
+    """Turn a pixel's currents into spikes, or copy them out; 1 when a width overflows."""
+    size = f.padded * w.steps_in
+    to = w.out + (block * w.height * w.width + pixel) * w.out_pixel
+    small = f.kind == LUT and f.wide == 0
+    if small and w.flags == FIRES:
+        _clear_words(f, w, to)
+        if _scan_pixel(f, w, 16, w.acc16, to, block, pixel) == 0:
+            return 0
+    if small:
+        fill32(w.acc32, size, 0)
+        widen(w.acc16, w.acc32, size)
+    if w.flags & FIRES == 0:
+        repeat32(w.acc32, to, f.padded, w.steps_in, w.steps)
+        return 0
+    _clear_words(f, w, to)
+    return _scan_pixel(f, w, 32, w.acc32, to, block, pixel)
+
+
+@njit(cache=True, nogil=True)
+def run_blocks(f: Fixed, w: Work, blocks: int) -> int:
+    """Run a layer on all blocks; 1 when a potential left its width."""
+    bad = 0
+    for block in range(blocks):
+        for y in range(w.height):
+            for x in range(w.width):
+                pixel = y * w.width + x
+                count = _find_segments(f, w, block, y, x)
+                _start_pixel(f, w, count, pixel)
+                _sum_links(f, w)
+                bad |= _finish_pixel(f, w, block, pixel)
+    return bad

@@ -1,0 +1,94 @@
+"""Executes plans: blocks of samples on a pool of threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from spikec.ir import Graph, RangeError, UsageError
+from spikec.runtime.fast.execute import Arena, Overflow, Run
+from spikec.runtime.fast.plan import make_plan
+from spikec.runtime.fast.steps import Plan
+from spikec.runtime.fast.vector import FEATURES, LANES
+from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
+
+SLICE = 2 * LANES
+"""Samples that one thread takes at a time."""
+
+
+_plans: OrderedDict[tuple[int, int, bool], tuple[Graph, Plan]] = OrderedDict()
+_lock = threading.Lock()
+_local = threading.local()
+
+
+def plan_of(graph: Graph, steps: int, lut: bool = FEATURES.lut) -> Plan:
+    """The plan of a graph, kept for the graphs that were last used."""
+    key = (id(graph), steps, lut)
+    with _lock:
+        if key not in _plans:
+            _plans[key] = (graph, make_plan(graph, steps, lut))
+        _plans.move_to_end(key)
+        while len(_plans) > 8:
+            _plans.popitem(last=False)
+        return _plans[key][1]
+
+
+def thread_count(threads: int | None = None) -> int:
+    """How many threads to use: as given, by SPIKEC_THREADS, or all cores of this process."""
+    text = os.environ.get("SPIKEC_THREADS")
+    if threads is None and text:
+        if not text.isdigit():
+            raise UsageError(f"SPIKEC_THREADS must be a number, not '{text}'")
+        threads = int(text)
+    if threads is None:
+        cores = getattr(os, "sched_getaffinity", None)
+        threads = len(cores(0)) if cores is not None else os.cpu_count() or 1
+    return max(1, threads)
+
+
+def run_plan(
+    plan: Plan, feeds: Feeds, trace: Collection[str], events: bool, threads: int | None
+) -> Simulation | None:
+    """Simulate; None when some value left its declared width."""
+    samples = len(next(iter(feeds.values())))
+    workers = 1 if plan.serial else thread_count(threads)
+    blocks = -(-samples // LANES)
+    size = LANES * max(1, min(SLICE // LANES, -(-blocks // workers)))
+    slices = [{k: x[i : i + size] for k, x in feeds.items()} for i in range(0, samples, size)]
+
+    def work(part: Feeds) -> Simulation:
+        arena = _local.__dict__.setdefault("arena", Arena())
+        try:
+            return Run(plan, part, trace, arena).execute(events)
+        finally:
+            arena.reset()
+
+    try:
+        if workers == 1 or len(slices) == 1:
+            return _joined([work(part) for part in slices])
+        with ThreadPoolExecutor(min(workers, len(slices))) as pool:
+            return _joined(list(pool.map(work, slices)))
+    except (Overflow, RangeError):
+        return None
+
+
+def _joined(parts: list[Simulation]) -> Simulation:
+    """The simulation of all samples from those of its slices."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    readout = {n: np.concatenate([p.readout[n] for p in parts], axis=1) for n in first.readout}
+    events = {n: np.sum([p.events[n] for p in parts], axis=0) for n in first.events}
+    traces = {}
+    for name, one in first.traces.items():
+        potentials = np.concatenate([p.traces[name].potentials for p in parts], axis=1)
+        spikes = [p.traces[name].spikes for p in parts]
+        known = [s for s in spikes if s is not None]
+        joined = np.concatenate(known, axis=1) if one.spikes is not None else None
+        traces[name] = LayerTrace(joined, potentials)
+    return Simulation(readout, events, traces)

@@ -1,0 +1,221 @@
+"""Executes the steps of a plan on one slice of samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from spikec.ir.op import steps_of
+from spikec.runtime.fast import pools, simple
+from spikec.runtime.fast.layer import run_layer
+from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View
+from spikec.runtime.fast.vector import LANES
+from spikec.runtime.fast.words import Coding, aligned, lane_masks, pack, unpack, words_shape
+from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
+
+Array = NDArray[Any]
+
+
+class Overflow(Exception):
+    """A potential left its declared width somewhere in a slice."""
+
+
+class Arena:
+    """Recycles large arrays of one thread, so that their pages stay mapped."""
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[Array]] = {}
+        self._lent: dict[int, Array] = {}
+
+    def take(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An uninitialised aligned array."""
+        size = -(-math.prod(shape) * np.dtype(dtype).itemsize // 4096) * 4096
+        spare = self._free.get(size)
+        raw = spare.pop() if spare else aligned((size,), np.uint8)
+        used = math.prod(shape) * np.dtype(dtype).itemsize
+        array: Array = raw[:used].view(dtype).reshape(shape)
+        self._lent[id(array)] = raw
+        return array
+
+    def give(self, array: Array) -> None:
+        """Return an array that came from `take`; others are ignored."""
+        raw = self._lent.pop(id(array), None)
+        if raw is not None:
+            self._free.setdefault(raw.nbytes, []).append(raw)
+
+    def reset(self) -> None:
+        """Forget lent arrays, after a failure."""
+        self._lent.clear()
+
+
+@dataclass(slots=True)
+class Value:
+    """A node's value in one slice: plain (steps or 1, samples, *shape), as words, or both."""
+
+    dense: Array | None = None
+    words: Array | None = None
+    counts: Array | None = None
+
+
+class Run:
+    """One slice of samples on its way through a plan."""
+
+    def __init__(self, plan: Plan, feeds: Feeds, trace: Collection[str], arena: Arena) -> None:
+        self.plan, self.trace, self.arena = plan, trace, arena
+        self.feeds = feeds
+        self.samples = len(next(iter(feeds.values())))
+        self.lanes = lane_masks(self.samples)
+        self.values: dict[str, Value] = {}
+        self.events: dict[str, Array] = {}
+        self.result = Simulation({}, {}, {})
+
+    def execute(self, events: bool) -> Simulation:
+        """Run all steps."""
+        for position, step in enumerate(self.plan.program):
+            self._execute(step)
+            name = step.node.name
+            if events and name in self.plan.counted:
+                self.result.events[name] = self._events(step)
+            if name in self.plan.graph.outputs:
+                self.result.readout[name] = self._dense(name)
+            for old in self.plan.last.get(position, ()):
+                self._release(old)
+        return self.result
+
+    def _release(self, name: str) -> None:
+        value = self.values.pop(name, None)
+        if value is not None and value.words is not None:
+            self.arena.give(value.words)
+
+    def _execute(self, step: Step) -> None:
+        if isinstance(step, Fire):
+            self._fire(step)
+        elif isinstance(step, Pool):
+            self._pool(step)
+        elif isinstance(step, Simple):
+            self._simple(step)
+
+    def _fire(self, step: Fire) -> None:
+        layer, node = step.layer, step.node
+        assert layer is not None
+        inputs = [self._words(s.source.name) for s in step.sum.synapses]
+        out = self.arena.take(layer.out_shape(self.samples), layer.out_dtype)
+        pixels = layer.space[0] * layer.space[1]
+        counts = np.empty((len(out), pixels, layer.padded, layer.steps), np.uint8)
+        kept = None
+        if step.spec is not None and node.name in self.trace:
+            kept = aligned((len(out), pixels, layer.padded, layer.steps, LANES), np.int32)
+        bad = run_layer(layer, inputs, self.lanes, out, counts, kept)
+        if bad:
+            raise Overflow(node.name)
+        if step.spec is None:
+            self.values[node.name] = Value(self._currents(step, out))
+            self.arena.give(out)
+            return
+        self.values[node.name] = Value(words=out, counts=counts)
+        if kept is not None:
+            self._trace(step, kept)
+
+    def _currents(self, step: Fire, out: Array) -> Array:
+        """Currents (steps, samples, *shape) from (block, y, x, channel, t, lane)."""
+        assert step.layer is not None
+        part = out.transpose(4, 0, 5, 3, 1, 2)[:, :, :, : step.layer.channels]
+        flat = part.reshape(step.layer.steps, -1, *step.node.type.shape)
+        return np.ascontiguousarray(flat[:, : self.samples])
+
+    def _trace(self, step: Fire, kept: Array) -> None:
+        assert step.layer is not None
+        name, shape = step.node.name, step.node.type.shape
+        part = kept.transpose(3, 0, 4, 2, 1)[:, :, :, : step.layer.channels]
+        flat = part.reshape(step.layer.steps, -1, *shape)[:, : self.samples]
+        spikes = self._dense(name).astype(np.int8, copy=False)
+        self.result.traces[name] = LayerTrace(spikes, np.ascontiguousarray(flat))
+
+    def _pool(self, step: Pool) -> None:
+        node, codings = step.node, self.plan.codings
+        words, coding = self._words(step.below), codings[node.name]
+        space = (1, 1, *node.type.shape[1:])[-2:]
+        shape = words_shape(coding, self.samples, (space[0], space[1]), words.shape[4])
+        out = self.arena.take(shape, np.uint32)
+        counts = np.empty((len(out), space[0] * space[1], coding.groups * 4, shape[4]), np.uint8)
+        zero = codings[step.below].zero_word
+        pools.sum_pool(words, zero, coding.zero_word, self.lanes, step.window, out, counts)
+        self.values[node.name] = Value(words=out, counts=counts)
+
+    def _simple(self, step: Simple) -> None:
+        node, graph = step.node, self.plan.graph
+        inputs = [self._dense(name) for name in node.inputs]
+        keep = node.name in self.trace
+        steps, parallel = self.plan.steps, self.plan.serial
+        value, potentials = simple.run_node(graph, node, inputs, self.feeds, steps, keep, parallel)
+        self.values[node.name] = Value(value)
+        if keep and potentials is not None:
+            spikes = value if node.type.dtype.kind == "spike" else None
+            self.result.traces[node.name] = LayerTrace(spikes, potentials)
+
+    def _dense(self, name: str) -> Array:
+        """A value as a plain array (steps or 1, samples, *shape)."""
+        value = self.values[name]
+        if value.dense is None:
+            assert value.words is not None
+            found = unpack(value.words, self._coding(name), self.samples)
+            shape = self.plan.graph[name].type.shape
+            value.dense = found.reshape(*found.shape[:2], *shape)
+        return value.dense
+
+    def _coding(self, name: str) -> Coding:
+        if name in self.plan.codings:
+            return self.plan.codings[name]
+        for step in self.plan.program:
+            if isinstance(step, Fire) and step.node.name == name and step.spec is not None:
+                return step.spec.coding
+        raise KeyError(name)
+
+    def _words(self, name: str) -> Array:
+        """A value as words in the coding that the plan gives it."""
+        value, coding = self.values[name], self.plan.codings[name]
+        if value.words is None:
+            assert value.dense is not None
+            shape = value.dense.shape
+            channels, space = coding.channels, (1, 1, *shape[3:])[-2:]
+            value.words = pack(value.dense.reshape(*shape[:2], channels, *space), coding)
+        return value.words
+
+    def _events(self, step: Step) -> NDArray[np.int64]:
+        """How many samples have a non-zero element, per step and element (steps, *shape)."""
+        node, steps = step.node, self.plan.steps
+        if isinstance(step, View):
+            inner = node.inputs[0]
+            found = self.events[inner] if inner in self.events else self._counted(inner)
+            return found.reshape(steps, *node.type.shape)
+        found = self._counted(node.name)
+        self.events[node.name] = found
+        return found
+
+    def _counted(self, name: str) -> NDArray[np.int64]:
+        value, shape = self.values[name], self.plan.graph[name].type.shape
+        if value.counts is None:
+            assert value.dense is not None
+            return steps_of(np.count_nonzero(value.dense, axis=1), self.plan.steps)
+        pixels = value.counts.shape[1]
+        sums = np.empty((self.plan.steps, shape[0], pixels), np.int64)
+        add_blocks(value.counts, sums)
+        return sums.reshape(self.plan.steps, *shape)
+
+
+@njit(cache=True, nogil=True)
+def add_blocks(counts: Array, sums: Array) -> None:
+    """Sum counts (block, pixel, channel, t) over blocks into (t, channel, pixel)."""
+    for t in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            for pixel in range(sums.shape[2]):
+                total = 0
+                for block in range(counts.shape[0]):
+                    total += counts[block, pixel, c, t]
+                sums[t, c, pixel] = total

@@ -1,0 +1,249 @@
+"""Compiled layers: synapses, joins and neurons planned for the block driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.runtime.fast import blocks, neurons, state
+from spikec.runtime.fast.links import Link, Piece, assign_chunks, pieces_of_link
+from spikec.runtime.fast.neurons import I16_MAX
+from spikec.runtime.fast.state import FIRES, KEEPS, Fixed, Work
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, SEGMENT, VECTOR_BYTES
+from spikec.runtime.fast.vector import LANES
+from spikec.runtime.fast.words import Coding, aligned, words_shape
+
+Array = NDArray[Any]
+FREE_NET = 1 << 14
+"""Net count at the start of neurons that may always fire negative spikes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronSpec:
+    """The neurons of a layer; arrays are (channels,) or, bias and v0, (channels, height, width).
+
+    Attributes:
+        coding: Of the spikes.
+        theta: Thresholds, above 0.
+        v0: Initial potentials.
+        theta_neg: Negative spikes fire below it; None for neurons that fire none.
+        free: Whether the net count may go below 0.
+        low: Smallest potential of the declared width.
+        high: Largest potential of the declared width.
+    """
+
+    coding: Coding
+    theta: Array
+    v0: Array
+    theta_neg: Array | None = None
+    free: bool = False
+    low: int = -(1 << 30)
+    high: int = (1 << 30) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A compiled layer for one number of steps; `run` may be called by many threads.
+
+    Attributes:
+        links: Its inputs.
+        space: Height and width of the result.
+        channels: Of the result.
+        steps: T.
+        steps_in: T, or 1 for constant inputs.
+        coding: Of the spikes; None when currents are the result.
+        fixed: Tables and parameters.
+        tables: Arrays that `fixed` refers to by address.
+    """
+
+    links: tuple[Link, ...]
+    space: tuple[int, int]
+    channels: int
+    steps: int
+    steps_in: int
+    coding: Coding | None
+    fixed: Fixed
+    tables: list[Array] = field(default_factory=list)
+
+    @property
+    def padded(self) -> int:
+        """Channels with padding to whole register tiles."""
+        return self.fixed.padded
+
+    def out_shape(self, samples: int) -> tuple[int, ...]:
+        """Shape of the resulting words or currents."""
+        if self.coding is not None:
+            return words_shape(self.coding, samples, self.space, self.steps)
+        return (-(-samples // LANES), *self.space, self.padded, self.steps, LANES)
+
+    @property
+    def out_dtype(self) -> type[np.integer[Any]]:
+        """Element type of the result."""
+        return np.int32 if self.coding is None else self.coding.dtype
+
+
+def compile_layer(
+    links: list[Link],
+    space: tuple[int, int],
+    channels: int,
+    steps: int,
+    bias: Array,
+    spec: NeuronSpec | None,
+    constant: bool = False,
+) -> Layer:
+    """Plan a layer fed by `links`, all of one coding kind.
+
+    Args:
+        links: Synapses that are summed.
+        space: Height and width of the result.
+        channels: Of the result.
+        steps: T.
+        bias: (channels,) or (channels, height, width), added in every step.
+        spec: The neurons, or None to return currents.
+        constant: Whether the inputs are constant over time.
+
+    Raises:
+        OverflowError: when a partial weight sum does not fit a lookup table.
+    """
+    steps_in = 1 if constant else steps
+    padded = -(-channels // PAIR) * PAIR
+    kind = links[0].coding.kind
+    step_bytes = steps_in * VECTOR_BYTES[kind]
+    pieces = [
+        p for i, link in enumerate(links) for p in pieces_of_link(i, link, padded, step_bytes)
+    ]
+    chunks = assign_chunks(pieces, step_bytes)
+    start = _per_pixel(bias, channels, padded)
+    rows, v0 = _neurons(spec, channels, padded, steps)
+    reach = [sum(p.bound for p in pieces) + np.abs(start.astype(np.int64)).max(axis=0), np.abs(v0)]
+    reach += [np.abs(rows[:, : neurons.NET])]
+    wide = kind == LUT and any(x.max(initial=0) > I16_MAX for x in reach)
+    piece_rows, tables = _piece_rows(pieces, step_bytes)
+    sums = _zero_sums(pieces, padded)
+    coding = None if spec is None else spec.coding
+    fixed = Fixed(
+        kind=kind,
+        wide=int(wide),
+        chunks=chunks,
+        signed=int(spec is not None and spec.theta_neg is not None),
+        dot_out=int(coding is not None and coding.kind == DOT),
+        zero_word=0 if coding is None else coding.zero_word,
+        low=0 if spec is None else spec.low,
+        high=0 if spec is None else spec.high,
+        padded=padded,
+        pieces=piece_rows.ctypes.data,
+        piece_count=len(pieces),
+        sums=sums.ctypes.data if sums.any() else 0,
+        taps=sums.shape[1],
+        bias=start.ctypes.data,
+        bias_rows=len(start),
+        v0=v0.ctypes.data,
+        v0_rows=len(v0),
+        neurons=rows.ctypes.data,
+    )
+    tables += [piece_rows, sums, start, v0, rows]
+    return Layer(tuple(links), space, channels, steps, steps_in, coding, fixed, tables)
+
+
+def run_layer(
+    layer: Layer, inputs: list[Array], lanes: Array, out: Array, counts: Array, kept: Array | None
+) -> bool:
+    """Run a layer; True when a potential left its declared width.
+
+    Args:
+        layer: The layer.
+        inputs: Words of its links.
+        lanes: Bit mask of the samples in each block (block,).
+        out: Result, of `layer.out_shape`.
+        counts: Result (block, pixel, channel, t): how many samples fired; bytes.
+        kept: Result (block, pixel, channel, t, lane): potentials, or None.
+    """
+    fixed = layer.fixed
+    size = (layer.padded, layer.steps_in, LANES)
+    acc16 = aligned(size if fixed.kind == LUT else (LANES,), np.int16)
+    acc32 = aligned(size, np.int32)
+    rows = [_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)]
+    links = np.array(rows, np.int64)
+    segments = np.empty((fixed.piece_count, SEGMENT), np.int64)
+    starts = np.zeros((fixed.chunks + 1,), np.int64)
+    dummy = aligned((LANES,), np.int32)
+    work = Work(
+        links=links.ctypes.data,
+        lanes=lanes.ctypes.data,
+        flags=(FIRES if layer.coding is not None else 0) | (0 if kept is None else KEEPS),
+        steps=layer.steps,
+        steps_in=layer.steps_in,
+        height=out.shape[1],
+        width=out.shape[2],
+        out=out.ctypes.data,
+        out_vectors=out.shape[3] * out.shape[4],
+        out_pixel=out.strides[2],
+        counts=counts.ctypes.data,
+        kept=(dummy if kept is None else kept).ctypes.data,
+        acc16=acc16.ctypes.data,
+        acc32=acc32.ctypes.data,
+        segments=segments.ctypes.data,
+        starts=starts.ctypes.data,
+    )
+    return bool(blocks.run_blocks(fixed, work, len(out)))
+
+
+def _link_row(link: Link, words: Array) -> list[int]:
+    _, height, width, _, _, _ = words.shape
+    block, row, pixel = words.strides[:3]
+    return [words.ctypes.data, block, row, pixel, height, width, *link.strides]
+
+
+def _per_pixel(values: Array, channels: int, padded: int) -> Array:
+    """(channels,) or (channels, height, width) as int32 (pixel or 1, padded channels)."""
+    flat = np.asarray(values, np.int64).reshape(channels, -1).T
+    out = np.zeros((flat.shape[0], padded), np.int32)
+    out[:, :channels] = flat
+    return out
+
+
+def _neurons(
+    spec: NeuronSpec | None, channels: int, padded: int, steps: int
+) -> tuple[Array, Array]:
+    """Rows for the scan and initial potentials; padding channels never fire."""
+    rows = np.zeros((padded, neurons.COLUMNS), np.int64)
+    rows[:, neurons.THETA] = I16_MAX
+    if spec is None:
+        return rows, np.zeros((1, padded), np.int32)
+    coding, live = spec.coding, rows[:channels]
+    unit = steps * VECTOR_BYTES[coding.kind]
+    live[:, neurons.THETA] = spec.theta
+    if spec.theta_neg is not None:
+        live[:, neurons.NEGATIVE] = spec.theta_neg - 1
+        live[:, neurons.NET] = FREE_NET if spec.free else 0
+    live[:, neurons.POS_OFF], live[:, neurons.POS_STEP] = coding.pos_group * unit, coding.pos_step
+    live[:, neurons.NEG_OFF], live[:, neurons.NEG_STEP] = coding.neg_group * unit, coding.neg_step
+    split = (rows[:, neurons.POS_OFF] != rows[:, neurons.NEG_OFF]).reshape(-1, PAIR).any(axis=1)
+    rows[:, neurons.SPLIT] = split.repeat(PAIR)
+    return rows, _per_pixel(spec.v0, channels, padded)
+
+
+def _piece_rows(pieces: list[Piece], step_bytes: int) -> tuple[Array, list[Array]]:
+    rows = np.zeros((len(pieces), state.P_COLUMNS), np.int64)
+    kept: list[Array] = []
+    for row, p in zip(rows, pieces, strict=True):
+        table = aligned(p.table.shape, p.table.dtype)
+        table[:] = p.table
+        shifts = np.ascontiguousarray(p.shifts * [step_bytes, 1], np.int64)
+        kept += [table, shifts]
+        row[:] = (
+            p.link, p.dy, p.dx, p.group * step_bytes, table.ctypes.data, table.strides[0],
+            p.groups, shifts.ctypes.data, p.chunk, p.taps, p.groups * table.strides[1],
+        )  # fmt: skip
+    return rows, kept
+
+
+def _zero_sums(pieces: list[Piece], padded: int) -> Array:
+    """Zero-point contributions (piece, tap, channel)."""
+    out = np.zeros((len(pieces), max(p.taps for p in pieces), padded), np.int64)
+    for row, piece in zip(out, pieces, strict=True):
+        row[: piece.taps] = piece.zero_sum
+    return out

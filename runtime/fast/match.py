@@ -1,0 +1,217 @@
+"""Finds synapses and joins that one compiled layer can sum, and proves their ranges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir import Graph, Node, op_of, spread
+
+Array = NDArray[Any]
+INT32_REACH = 1 << 30
+"""Bound of currents and potentials that 32-bit kernels may meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A value that a compiled layer reads as words.
+
+    Attributes:
+        name: Its node.
+        channels: Of the words.
+        space: Height and width.
+        low: Smallest value per step.
+        high: Largest value per step.
+        constant: Whether it is constant over time.
+    """
+
+    name: str
+    channels: int
+    space: tuple[int, int]
+    low: int
+    high: int
+    constant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Synapse:
+    """One weighted path from a source into a layer; fields as those of `links.Link`."""
+
+    source: Source
+    weight: Array
+    groups: int = 1
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int] = (0, 0)
+    dilations: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What reaches a layer: synapses, a constant current, and bounds of the sum per channel."""
+
+    synapses: tuple[Synapse, ...]
+    bias: Array
+    low: Array
+    high: Array
+
+
+def geometry(shape: tuple[int, ...]) -> tuple[int, tuple[int, int]] | None:
+    """Channels and (height, width) of a value of up to two spatial axes."""
+    if len(shape) not in (1, 2, 3) or math.prod(shape) == 0:
+        return None
+    space = (1, 1, *shape[1:])[-2:]
+    return shape[0], (space[0], space[1])
+
+
+def source_of(graph: Graph, nodes: dict[str, Node], name: str) -> Source | None:
+    """A value as a source of words, or None if it is none."""
+    node = nodes[name]
+    fits = geometry(node.type.shape)
+    if fits is None:
+        return None
+    channels, space = fits
+    if node.op == "input" or (node.op == "reshape" and nodes[node.inputs[0]].op == "input"):
+        low, high = node.type.dtype.bounds
+        known = node.type.dtype.kind == "u" and high <= 255
+        return Source(name, channels, space, low, high, True) if known else None
+    if node.type.dtype.kind == "spike" and op_of(node).stateful:
+        return Source(name, channels, space, spike_low(nodes, node), 1)
+    if node.op == "sum_pool":
+        return _pooled(graph, nodes, node, channels, space)
+    return None
+
+
+def spike_low(nodes: dict[str, Node], node: Node) -> int:
+    """-1 when a spiking layer may emit negative spikes, else 0."""
+    if node.op == "integrate":
+        return 0
+    return spike_low(nodes, nodes[node.inputs[0]]) if node.op == "max_pool_count" else -1
+
+
+def _pooled(
+    graph: Graph, nodes: dict[str, Node], node: Node, channels: int, space: tuple[int, int]
+) -> Source | None:
+    inner = nodes[node.inputs[0]]
+    spiking = inner.type.dtype.kind == "spike" and op_of(inner).stateful
+    below = source_of(graph, nodes, inner.name) if spiking else None
+    if below is None:
+        return None
+    size = math.prod(cast("tuple[int, ...]", node.attrs["kernel"]))
+    low, high = node.type.dtype.bounds
+    fits = size * (2 if below.low < 0 else 1) <= 255 and low <= -size and size <= high
+    return Source(node.name, channels, space, below.low * size, size) if fits else None
+
+
+def sum_of(graph: Graph, nodes: dict[str, Node], name: str) -> Sum | None:
+    """The synapses whose sum a current node is; None if it is anything else."""
+    node = nodes[name]
+    found: Sum | None = None
+    if node.op == "add":
+        parts = [sum_of(graph, nodes, each) for each in node.inputs]
+        known = [part for part in parts if part is not None]
+        found = _joined(known) if len(known) == len(parts) else None
+    elif node.op in ("conv", "dense", "affine"):
+        synapse = _synapse(graph, nodes, node)
+        found = None if synapse is None else _bounded(graph, node, synapse)
+    if found is None:
+        return None
+    low, high = node.type.dtype.bounds
+    reach = max(abs(int(found.low.min())), abs(int(found.high.max())))
+    within = low <= found.low.min() and found.high.max() <= high
+    return found if within and reach < INT32_REACH else None
+
+
+def _joined(parts: list[Sum]) -> Sum | None:
+    synapses = tuple(s for part in parts for s in part.synapses)
+    if len({s.source.constant for s in synapses}) != 1:
+        return None
+    bias, low, high = (
+        np.sum([getattr(part, role) for part in parts], axis=0) for role in ("bias", "low", "high")
+    )
+    return Sum(synapses, bias, low, high)
+
+
+def _bounded(graph: Graph, node: Node, synapse: Synapse) -> Sum | None:
+    w = synapse.weight.astype(np.int64).reshape(len(synapse.weight), -1)
+    up, down = np.maximum(w, 0).sum(axis=1), np.minimum(w, 0).sum(axis=1)
+    low, high = synapse.source.low, synapse.source.high
+    if 255 * int(np.abs(w).sum(axis=1).max(initial=0)) >= INT32_REACH:
+        return None
+    bias = np.zeros(len(w), np.int64)
+    if "b" in node.params:
+        spreaded = per_channel(graph.array(node, "b"), node.type.shape)
+        if spreaded is None:
+            return None
+        bias = spreaded
+    return Sum(
+        (synapse,),
+        bias,
+        np.minimum(up * low + down * high, 0) + bias,
+        np.maximum(up * high + down * low, 0) + bias,
+    )
+
+
+def per_channel(array: Array, shape: tuple[int, ...]) -> Array | None:
+    """A param as int64 (channels,), or None when it differs within a channel."""
+    full = np.broadcast_to(spread(array, shape), shape).reshape(shape[0], -1)
+    return full[:, 0].astype(np.int64) if (full == full[:, :1]).all() else None
+
+
+def per_neuron(array: Array, shape: tuple[int, ...]) -> Array:
+    """A param as int64, (channels,) or (channels, height, width)."""
+    same = per_channel(array, shape)
+    if same is not None:
+        return same
+    _, space = cast("tuple[int, tuple[int, int]]", geometry(shape))
+    full = np.broadcast_to(spread(array, shape), shape).astype(np.int64)
+    return full.reshape(shape[0], *space)
+
+
+def _synapse(graph: Graph, nodes: dict[str, Node], node: Node) -> Synapse | None:
+    if geometry(node.type.shape) is None:
+        return None
+    w = graph.array(node, "w")
+    if w.dtype.kind not in "iu":
+        return None
+    source = source_of(graph, nodes, node.inputs[0])
+    if node.op == "dense":
+        return _dense(graph, nodes, node, w, source)
+    if source is None:
+        return None
+    if node.op == "affine":
+        factors = per_channel(w, node.type.shape)
+        if factors is None:
+            return None
+        return Synapse(source, factors.reshape(-1, 1, 1, 1), groups=len(factors))
+    rank = w.ndim - 2
+    strides, pads, dilations = (
+        cast("tuple[int, ...]", node.attrs[key]) for key in ("strides", "pads", "dilations")
+    )
+    return Synapse(
+        source,
+        w.reshape(*w.shape[:2], *(1,) * (2 - rank), *w.shape[2:]),
+        cast(int, node.attrs["groups"]),
+        _two(strides, 1),
+        _two(pads[:rank], 0),
+        _two(dilations, 1),
+    )
+
+
+def _two(values: tuple[int, ...], missing: int) -> tuple[int, int]:
+    return (values[0], values[1]) if len(values) == 2 else (missing, values[0])
+
+
+def _dense(
+    graph: Graph, nodes: dict[str, Node], node: Node, w: Array, source: Source | None
+) -> Synapse | None:
+    """A dense synapse; behind a flattening reshape, a kernel as large as the image."""
+    inner = nodes[node.inputs[0]]
+    if source is None and inner.op == "reshape":
+        source = source_of(graph, nodes, inner.inputs[0])
+    if source is None:
+        return None
+    return Synapse(source, w.reshape(len(w), source.channels, *source.space))

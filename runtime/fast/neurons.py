@@ -1,0 +1,201 @@
+"""Neuron scans in vector code: two channels of 32 samples over all time steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+from numba import njit
+
+from spikec.runtime.fast.tiles import PAIR
+from spikec.runtime.fast.vector import (
+    I8,
+    I32,
+    I64,
+    LANES,
+    Loop,
+    const,
+    fill_of,
+    function,
+    get64,
+    load,
+    splat,
+    store,
+    vec,
+)
+
+I16_MAX = 32767
+THETA, NEGATIVE, NET, POS_OFF, POS_STEP, NEG_OFF, NEG_STEP, SPLIT, COLUMNS = range(9)
+"""Columns of a neuron row (int64): threshold, potential at or below which negative spikes fire,
+net count at the start, then where and what to add to the words for a +1 and for a -1 spike, and
+whether any channel of the pair adds them to different words."""
+
+
+@dataclass
+class _Neuron:
+    """Vectors of one scanned channel."""
+
+    theta: Any
+    negative: Any
+    net: Any
+    pos: Any
+    pos_step: Any
+    neg: Any
+    neg_step: Any
+    v0: Any
+
+
+def _load_neuron(b: Any, row: Any, v0: Any, state: Any, word: Any) -> _Neuron:
+    def spread(column: int, typ: Any) -> Any:
+        scalar = load(b, row, const(8 * column), I64)
+        return splat(b, b.trunc(scalar, typ.element), typ.count)
+
+    start = load(b, v0, None, I32, 4)
+    start = b.trunc(start, state.element) if state.element.width < 32 else start
+    return _Neuron(
+        theta=spread(THETA, state),
+        negative=spread(NEGATIVE, state),
+        net=spread(NET, state),
+        pos=load(b, row, const(8 * POS_OFF), I64),
+        pos_step=spread(POS_STEP, word),
+        neg=load(b, row, const(8 * NEG_OFF), I64),
+        neg_step=spread(NEG_STEP, word),
+        v0=splat(b, start, state.count),
+    )
+
+
+def _add_step(b: Any, addr: Any, step: Any) -> None:
+    store(b, b.add(load(b, addr, None, step.type), step), addr)
+
+
+def _fire(
+    b: Any, n: _Neuron, v: Any, net: Any, out: Any, signed: bool, merged: bool
+) -> tuple[Any, Any, Any]:
+    """Spike rule on the charged potential: the potential and net count after it, who fired."""
+    zero, none = ir.Constant(v.type, None), ir.Constant(n.pos_step.type, None)
+    up = fired = b.icmp_signed(">=", v, n.theta)
+    after = b.sub(v, b.select(up, n.theta, zero))
+    step = b.select(up, n.pos_step, none)
+    if signed:
+        one = fill_of(v.type, 1)
+        below = b.icmp_signed("<=", v, n.negative)
+        down = b.and_(below, b.icmp_signed(">", net, zero))
+        after = b.add(after, b.select(down, n.theta, zero))
+        net = b.add(net, b.select(up, one, zero))
+        net = b.sub(net, b.select(down, one, zero))
+        fired = b.or_(up, down)
+        if merged:
+            step = b.select(down, n.neg_step, step)
+        else:
+            _add_step(b, b.add(out, n.neg), b.select(down, n.neg_step, none))
+    _add_step(b, b.add(out, n.pos), step)
+    return after, net, fired
+
+
+def _count(b: Any, fired: Any, lanes: Any, addr: Any, first: bool) -> None:
+    """Store how many of the samples in `lanes` fired as one byte, or add to it."""
+    bits = ir.IntType(fired.type.count)
+    total = b.ctpop(b.and_(b.bitcast(fired, bits), b.trunc(lanes, bits)))
+    total = b.trunc(total, I8)
+    store(b, total if first else b.add(total, load(b, addr, None, I8, 1)), addr, None, 1)
+
+
+def _outside(b: Any, high: Any, low: Any, top: Any, bottom: Any) -> Any:
+    """1 when any lane of `high` exceeds `top` or of `low` is below `bottom`."""
+    bad = b.or_(b.icmp_signed(">", high, top), b.icmp_signed("<", low, bottom))
+    bits = ir.IntType(high.type.count)
+    return b.zext(b.icmp_unsigned("!=", b.bitcast(bad, bits), ir.Constant(bits, 0)), I64)
+
+
+def _write_scan(b: Any, args: Any, bits: int, word_bits: int, signed: bool, merged: bool) -> Any:
+    """Scan all lanes at once in 16 bits, half of them at a time in 32 bits."""
+    if bits == 16:
+        return _scan_lanes(b, args, 16, word_bits, signed, merged, 0, LANES)
+    half = LANES // 2
+    parts = [
+        _scan_lanes(b, args, bits, word_bits, signed, merged, first, half) for first in (0, half)
+    ]
+    return b.or_(*parts)
+
+
+def _scan_lanes(
+    b: Any, args: Any, bits: int, word_bits: int, signed: bool, merged: bool, first: int, many: int
+) -> Any:
+    (cur, channel_stride, step_stride, out, steps, rows, v0, counts, lanes, top, bottom,
+     kept, kept_channel, kept_step) = args  # fmt: skip
+    cur, out, kept = (
+        b.add(at, const(first * size // 8))
+        for at, size in ((cur, bits), (out, word_bits), (kept, bits))
+    )
+    lanes = b.lshr(lanes, const(first))
+    vs, vw = vec(ir.IntType(bits), many), vec(ir.IntType(word_bits), many)
+    signature = ir.FunctionType(vs, [vs, vs])
+    add_sat, smax, smin = (
+        b.module.declare_intrinsic(f"llvm.{name}.v{many}i{bits}", (), signature)
+        for name in ("sadd.sat", "smax", "smin")
+    )
+    neurons = [
+        _load_neuron(b, b.add(rows, const(8 * COLUMNS * k)), b.add(v0, const(4 * k)), vs, vw)
+        for k in range(PAIR)
+    ]
+    zero = ir.Constant(vs, None)
+    starts = [n.v0 for n in neurons] + [n.net for n in neurons]
+    loop = Loop(b, const(0), steps, [*starts, zero, zero])
+    state, (high, low) = list(loop.values[:-2]), loop.values[-2:]
+    at = b.add(cur, b.mul(loop.i, step_stride))
+    words = b.add(out, b.mul(loop.i, const(LANES * word_bits // 8)))
+    for k, n in enumerate(neurons):
+        current = load(b, at, b.mul(channel_stride, const(k)), vs)
+        v = b.call(add_sat, [state[k], current]) if bits == 16 else b.add(state[k], current)
+        high, low = b.call(smax, [high, v]), b.call(smin, [low, v])
+        fired: Any
+        state[k], state[PAIR + k], fired = _fire(b, n, v, state[PAIR + k], words, signed, merged)
+        place = b.add(b.add(counts, b.mul(steps, const(k))), loop.i)
+        _count(b, fired, lanes, place, first == 0)
+        if bits == 32:
+            place = b.add(b.mul(kept_channel, const(k)), b.mul(kept_step, loop.i))
+            store(b, state[k], kept, place)
+    *_, high, low = loop.close([*state, high, low])
+    if bits == 16:
+        return _outside(b, high, low, fill_of(vs, I16_MAX - 1), fill_of(vs, -I16_MAX))
+    top, bottom = (splat(b, b.trunc(limit, I32), many) for limit in (top, bottom))
+    return _outside(b, high, low, top, bottom)
+
+
+def _make_scan(bits: int, word_bits: int, signed: bool, merged: bool = True) -> Any:
+    """Intrinsic: scan PAIR channels of 32 samples over all steps.
+
+    Adds their spikes to the output words, stores how many samples fired in each step and returns
+    1 when a potential left its range: 16 bits (saturated), or [bottom, top] in 32 bits. With
+    `merged` a channel's +1 and -1 spikes go to the same word.
+    """
+
+    def write(b: Any, args: Any) -> Any:
+        return _write_scan(b, args, bits, word_bits, signed, merged)
+
+    return function(14, write)
+
+
+scan16_lut, scan16_lut_signed = (_make_scan(16, 16, signed) for signed in (False, True))
+scan16_dot, scan16_dot_signed = (_make_scan(16, 32, signed) for signed in (False, True))
+scan32_lut, scan32_lut_signed = (_make_scan(32, 16, signed) for signed in (False, True))
+scan32_dot, scan32_dot_signed = (_make_scan(32, 32, signed) for signed in (False, True))
+scan16_lut_split = _make_scan(16, 16, True, False)
+scan32_lut_split = _make_scan(32, 16, True, False)
+
+
+@njit(cache=True, nogil=True)
+def scan_pair(bits: int, dot_out: int, signed: int, a: Any) -> int:
+    """Scan one channel pair with the variant for the layer; `a` are the scan's arguments."""
+    if bits == 16:
+        if dot_out != 0:
+            return scan16_dot_signed(*a) if signed != 0 else scan16_dot(*a)
+        if signed == 0:
+            return scan16_lut(*a)
+        return scan16_lut_signed(*a) if get64(a[5] + 8 * SPLIT) == 0 else scan16_lut_split(*a)
+    if dot_out != 0:
+        return scan32_dot_signed(*a) if signed != 0 else scan32_dot(*a)
+    if signed == 0:
+        return scan32_lut(*a)
+    return scan32_lut_signed(*a) if get64(a[5] + 8 * SPLIT) == 0 else scan32_lut_split(*a)

@@ -1,0 +1,214 @@
+"""The planner: turns an integer graph into steps that the engine executes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir import Graph, Node, op_of
+from spikec.ir.windows import window_of
+from spikec.runtime.fast.layer import NeuronSpec, compile_layer
+from spikec.runtime.fast.links import Link
+from spikec.runtime.fast.match import (
+    INT32_REACH,
+    Source,
+    Sum,
+    geometry,
+    per_channel,
+    per_neuron,
+    source_of,
+    spike_low,
+    sum_of,
+)
+from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, last_use, reads
+from spikec.runtime.fast.vector import FEATURES
+from spikec.runtime.fast.words import Coding, dot_coding, lut_coding
+from spikec.runtime.interpreter import state_type, synapse_inputs
+
+Array = NDArray[Any]
+
+
+def make_plan(graph: Graph, steps: int, lut: bool = FEATURES.lut) -> Plan:
+    """Plan a graph of stage int for `steps` steps; `lut` allows lookup tables."""
+    return _Planner(graph, steps, lut).plan()
+
+
+class _Planner:
+    def __init__(self, graph: Graph, steps: int, lut: bool) -> None:
+        self.graph, self.steps, self.lut = graph, steps, lut
+        self.nodes = graph.by_name
+        self.sources: dict[str, Source] = {}
+        self.program: list[Step] = []
+        self.only_dot: set[str] = set()
+
+    def plan(self) -> Plan:
+        self._choose()
+        while True:
+            codings = self._codings()
+            try:
+                program = tuple(self._compiled(step, codings) for step in self.program)
+                break
+            except _TooLarge as found:
+                self.only_dot |= found.names
+        heavy = any(isinstance(s, Simple) and op_of(s.node).weighted for s in program)
+        counted = frozenset(synapse_inputs(self.graph))
+        last = last_use(program, set(self.graph.outputs))
+        return Plan(self.graph, self.steps, program, codings, last, counted, heavy)
+
+    def _choose(self) -> None:
+        """Fill `program` and `sources`, walking from the outputs to the inputs."""
+        dense, views = set(self.graph.outputs), set[str]()
+        counted = synapse_inputs(self.graph)
+        for node in reversed(self.graph.nodes):
+            step = self._step(node, node.name in dense)
+            if step is None and node.name in views and node.name in counted:
+                step = View(node)
+            if step is None and node.op == "input":
+                step = Simple(node)
+            if step is None:
+                continue
+            self.program.insert(0, step)
+            if isinstance(step, Simple):
+                dense |= set(node.inputs)
+            if isinstance(step, Fire):
+                views |= self._views(node)
+
+    def _views(self, node: Node) -> set[str]:
+        """Reshapes between a compiled layer's synapses and their sources."""
+        found: set[str] = set()
+        below = [node] if node.op in ("conv", "dense", "affine") else []
+        below += [self.nodes[name] for name in node.inputs] if not below else []
+        for each in below:
+            if each.op == "add":
+                found |= self._views(each)
+            elif each.inputs and self.nodes[each.inputs[0]].op == "reshape":
+                found.add(each.inputs[0])
+        return found
+
+    def _step(self, node: Node, dense: bool) -> Step | None:
+        """How to compute a node; None if nothing needs it."""
+        op, wanted = op_of(node), node.name in self.sources
+        if node.op == "sum_pool" and wanted and not dense:
+            return self._pool(node)
+        if op.neuron:
+            fire = self._fire(node)
+            return fire if fire is not None else Simple(node)
+        if dense and node.op in ("conv", "dense", "affine", "add"):
+            total = sum_of(self.graph, self.nodes, node.name)
+            if total is not None:
+                self._want(total)
+                return Fire(node, total, None, total.bias)
+        if dense or wanted or op.stateful:
+            return Simple(node)
+        return None
+
+    def _want(self, total: Sum) -> None:
+        for synapse in total.synapses:
+            self.sources[synapse.source.name] = synapse.source
+
+    def _pool(self, node: Node) -> Pool:
+        window = window_of(node.attrs)
+        rank = len(window.kernel)
+        pads = window.pads[:rank]
+        parts = (window.kernel, window.strides, pads, window.dilations)
+        flat = [v for part, fill in zip(parts, (1, 1, 0, 1), strict=True)
+                for v in (*(fill,) * (2 - rank), *part)]  # fmt: skip
+        below = node.inputs[0]
+        source = source_of(self.graph, self.nodes, below)
+        assert source is not None
+        self.sources[below] = source
+        self.only_dot.add(below)
+        return Pool(node, np.array(flat, np.int64), below)
+
+    def _fire(self, node: Node) -> Fire | None:
+        total = sum_of(self.graph, self.nodes, node.inputs[0])
+        fits = geometry(node.type.shape)
+        if total is None or fits is None:
+            return None
+        spec = self._spec(node)
+        if spec is None:
+            return None
+        bias = total.bias
+        if "bias" in node.params:
+            own = per_neuron(self.graph.array(node, "bias"), node.type.shape)
+            bias = bias.reshape(-1, *(1,) * (own.ndim - 1)) + own
+        reach = int(max(-total.low.min(), total.high.max(), 0)) + int(np.abs(bias).max(initial=0))
+        start = int(np.abs(spec.v0).max()) + int(spec.theta.max())
+        if start + self.steps * reach >= INT32_REACH:
+            return None
+        self._want(total)
+        return Fire(node, total, spec, bias)
+
+    def _spec(self, node: Node) -> NeuronSpec | None:
+        shape, graph = node.type.shape, self.graph
+        theta = per_channel(graph.array(node, "theta"), shape)
+        if theta is None or theta.min() <= 0:
+            return None
+        neg: Array | None = None
+        if node.op == "integrate_signed":
+            neg = per_channel(graph.array(node, "theta_neg"), shape)
+            if neg is None or (neg > theta).any() or (neg <= -INT32_REACH).any():
+                return None
+        elif node.op != "integrate":
+            return None
+        low, high = state_type(graph, node).bounds
+        coding = lut_coding(1, False)
+        v0 = per_neuron(graph.array(node, "v0"), shape)
+        low, high = max(low, -(1 << 31)), min(high, (1 << 31) - 1)
+        return NeuronSpec(coding, theta, v0, neg, bool(node.attrs.get("free")), low, high)
+
+    def _codings(self) -> dict[str, Coding]:
+        """A coding for every source: lookup words unless something needs bytes."""
+        dot = set(self.only_dot)
+        dot |= {n for n, s in self.sources.items() if s.low < -1 or s.high > 1 or not self.lut}
+        changed = True
+        while changed:
+            changed = False
+            for step in self.program:
+                names = reads(step)
+                if isinstance(step, Fire) and names & dot and not names <= dot:
+                    dot |= names
+                    changed = True
+        return {
+            name: dot_coding(s.channels, -s.low) if name in dot
+            else lut_coding(s.channels, s.low < 0)
+            for name, s in self.sources.items()
+        }  # fmt: skip
+
+    def _compiled(self, step: Step, codings: dict[str, Coding]) -> Step:
+        if not isinstance(step, Fire):
+            return step
+        fits = geometry(step.node.type.shape)
+        assert fits is not None
+        channels, space = fits
+        links = [
+            Link(s.weight, codings[s.source.name], s.groups, s.strides, s.pads, s.dilations)
+            for s in step.sum.synapses
+        ]
+        spec = step.spec
+        if spec is not None:
+            low = spike_low(self.nodes, step.node)
+            kind: Callable[..., Coding] = lut_coding if self.lut else dot_coding
+            unread = kind(channels, low < 0)
+            spec = _with_coding(spec, codings.get(step.node.name, unread))
+        constant = step.sum.synapses[0].source.constant
+        try:
+            layer = compile_layer(links, space, channels, self.steps, step.bias, spec, constant)
+        except OverflowError:
+            raise _TooLarge(reads(step)) from None
+        return Fire(step.node, step.sum, spec, step.bias, layer)
+
+
+class _TooLarge(Exception):
+    """A layer's weights do not fit lookup tables; its inputs must be dot words."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+def _with_coding(spec: NeuronSpec, coding: Coding) -> NeuronSpec:
+    return NeuronSpec(coding, spec.theta, spec.v0, spec.theta_neg, spec.free, spec.low, spec.high)

@@ -1,0 +1,70 @@
+"""What the compiled driver works on: a layer and one run of it, as addresses and sizes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Columns of the int64 rows of links and pieces.
+L_ADDR, L_BLOCK, L_ROW, L_PIXEL, L_HEIGHT, L_WIDTH, L_DOWN, L_RIGHT, L_COLUMNS = range(9)
+(P_LINK, P_DY, P_DX, P_WORDS, P_TABLE, P_PAIR, P_GROUPS, P_SHIFTS, P_CHUNK, P_TAPS, P_TAP_BYTES,
+ P_COLUMNS) = range(12)  # fmt: skip
+FIRES, KEEPS = 1, 2
+"""Flags of a run: neurons fire (else currents are the result); potentials are kept."""
+
+
+class Fixed(NamedTuple):
+    """What a compiled layer is, whatever it runs on; names of arrays stand for their addresses."""
+
+    kind: int
+    """LUT or DOT: the coding of its links."""
+    wide: int
+    """Sums may leave 16 bits."""
+    chunks: int
+    signed: int
+    dot_out: int
+    zero_word: int
+    """The output word that stands for no spikes."""
+    low: int
+    high: int
+    """Smallest and largest potential of the declared width."""
+    padded: int
+    """Channels, rounded up to whole register tiles."""
+    pieces: int
+    piece_count: int
+    sums: int
+    """int64 zero-point contributions (piece, tap, channel)."""
+    taps: int
+    bias: int
+    bias_rows: int
+    """int32 (pixel or 1, channel)."""
+    v0: int
+    v0_rows: int
+    neurons: int
+
+
+class Work(NamedTuple):
+    """One run of a layer: its input, results and scratch; arrays by address."""
+
+    links: int
+    lanes: int
+    """int64 bit mask of the samples in each block."""
+    flags: int
+    steps: int
+    steps_in: int
+    height: int
+    width: int
+    out: int
+    """Words (block, y, x, group, t, lane), or currents (block, y, x, channel, t, lane)."""
+    out_vectors: int
+    """Vectors of a pixel of `out`."""
+    out_pixel: int
+    """Bytes of a pixel of `out`."""
+    counts: int
+    """How many samples fired (block, pixel, channel, t), bytes."""
+    kept: int
+    """Potentials (block, pixel, channel, t, lane), or one dummy vector."""
+    acc16: int
+    acc32: int
+    """Accumulators of a pixel (channel, t, lane)."""
+    segments: int
+    starts: int

@@ -1,0 +1,95 @@
+"""The steps of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from spikec.ir import Graph, Node
+from spikec.runtime.fast.layer import Layer, NeuronSpec
+from spikec.runtime.fast.match import Sum
+from spikec.runtime.fast.words import Coding
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Fire:
+    """Compiled synapses, joins and neurons, or (`spec` None) the currents of a node."""
+
+    node: Node
+    sum: Sum
+    spec: NeuronSpec | None
+    bias: Array
+    layer: Layer | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Sum pooling of words."""
+
+    node: Node
+    window: Array
+    below: str
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A reshape that compiled layers look through; only its events are asked for."""
+
+    node: Node
+
+
+@dataclass(frozen=True, eq=False)
+class Simple:
+    """A node that is run by its op on plain arrays."""
+
+    node: Node
+
+
+Step = Fire | Pool | View | Simple
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How the engine runs a graph for some number of steps.
+
+    Attributes:
+        graph: The graph; stage int.
+        steps: T.
+        program: Steps in order.
+        codings: Of the values that some step reads as words.
+        last: For each position in the program, values that nothing after it reads.
+        counted: Values whose events are reported.
+        serial: Whether steps use threads of their own.
+    """
+
+    graph: Graph
+    steps: int
+    program: tuple[Step, ...]
+    codings: dict[str, Coding]
+    last: dict[int, list[str]]
+    counted: frozenset[str]
+    serial: bool
+
+
+def reads(step: Step) -> set[str]:
+    """Names of the values that a step reads."""
+    if isinstance(step, Fire):
+        return {s.source.name for s in step.sum.synapses}
+    return set() if isinstance(step, View) else set(step.node.inputs)
+
+
+def last_use(program: tuple[Step, ...], kept: set[str]) -> dict[int, list[str]]:
+    """For each position, the values that nothing after it reads, but for `kept` ones."""
+    final: dict[str, int] = {}
+    for position, step in enumerate(program):
+        for name in (*reads(step), step.node.name):
+            final[name] = position
+    released: dict[int, list[str]] = {}
+    for name, position in final.items():
+        if name not in kept:
+            released.setdefault(position, []).append(name)
+    return released

@@ -1,0 +1,153 @@
+"""Inner tiles of compiled layers: table lookups and dot products summed in registers.
+
+A segment is eight int64: words address, table address, table bytes per channel pair, groups (or
+-1), address of int64[pair, 2] (byte offset into the words, groups if -1), index of its piece,
+first and last + 1 of the piece's taps that lie in the image.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from spikec.runtime.fast.vector import (
+    FEATURES,
+    I8,
+    I16,
+    I32,
+    I64,
+    LANES,
+    Loop,
+    const,
+    fill_of,
+    load,
+    procedure,
+    splat,
+    store,
+    vec,
+)
+
+LUT, DOT = 0, 1
+"""Word codings: an index into lookup tables, or four bytes for a dot product."""
+PAIR = 2
+"""Output channels of a register tile."""
+TABLE = 64
+"""Entries of a lookup table."""
+SEGMENT = 8
+"""Columns of a segment."""
+
+
+def _lut_step(b: Any, accs: list[Any], words: Any, table: Any, steps: int) -> list[Any]:
+    """Add table lookups for one group; PAIR channels x `steps` time steps."""
+    vt = vec(I16)
+    lookup = b.module.declare_intrinsic(
+        "llvm.x86.avx512.vpermi2var.hi.512", (), ir.FunctionType(vt, [vt] * 3)
+    )
+    low = [load(b, table, const(128 * c), vt) for c in range(PAIR)]
+    high = [load(b, table, const(128 * c + 64), vt) for c in range(PAIR)]
+    out = list(accs)
+    for t in range(steps):
+        index = load(b, words, const(64 * t), vt)
+        for c in range(PAIR):
+            k = c * steps + t
+            out[k] = b.add(accs[k], b.call(lookup, [low[c], index, high[c]]))
+    return out
+
+
+def _dot4(b: Any, acc: Any, word: Any, weight: Any) -> Any:
+    """Add the dot product of the four u8 of `word` with the four s8 of `weight`."""
+    v16 = vec(I32, 16)
+    if FEATURES.vnni:
+        operand = vec(I8, 64) if llvm.llvm_version_info[0] >= 22 else v16
+        dot = b.module.declare_intrinsic(
+            "llvm.x86.avx512.vpdpbusd.512", (), ir.FunctionType(v16, [v16, operand, operand])
+        )
+        wide = splat(b, weight, 16)
+        return b.call(dot, [acc, b.bitcast(word, operand), b.bitcast(wide, operand)])
+    wide = b.sext(b.bitcast(weight, vec(I8, 4)), vec(I16, 4))
+    for parity in (0, 1):
+        acc = b.add(acc, _pair_products(b, word, wide, parity))
+    return acc
+
+
+def _pair_products(b: Any, word: Any, wide: Any, parity: int) -> Any:
+    """Sum of bytes `parity` and `parity + 2` times their weights.
+
+    Generic code in the form that LLVM turns into one multiply-add of int16 pairs.
+    """
+    v16, v32, pairs = vec(I32, 16), vec(I32, 32), vec(I16, 32)
+    shifted = b.lshr(word, fill_of(v16, 8 * parity))
+    values = b.bitcast(b.and_(shifted, fill_of(v16, 0x00FF00FF)), pairs)
+    order = ir.Constant(v32, [parity, parity + 2] * 16)
+    factors = b.shuffle_vector(wide, ir.Constant(wide.type, ir.Undefined), order)
+    product = b.mul(b.sext(values, v32), b.sext(factors, v32))
+    even, odd = (
+        b.shuffle_vector(
+            product, ir.Constant(v32, ir.Undefined), ir.Constant(v16, list(range(k, 32, 2)))
+        )
+        for k in (0, 1)
+    )
+    return b.add(even, odd)
+
+
+def _dot_step(b: Any, accs: list[Any], words: Any, table: Any, steps: int) -> list[Any]:
+    """Add byte dot products for one group of four; PAIR channels x `steps` x 2 halves."""
+    v16 = vec(I32, 16)
+    weights = [load(b, table, const(4 * c), I32, 4) for c in range(PAIR)]
+    out = list(accs)
+    for t in range(steps):
+        for half in range(2):
+            word = load(b, words, const(128 * t + 64 * half), v16)
+            for c in range(PAIR):
+                k = (c * steps + t) * 2 + half
+                out[k] = _dot4(b, accs[k], word, weights[c])
+    return out
+
+
+def _write_tile(b: Any, args: Any, steps: int, coding: int) -> None:
+    acc, acc_stride, segments, first, last, pair, group_stride = args
+    halves, element = (1, vec(I16)) if coding == LUT else (2, vec(I32, 16))
+    table_bytes = const(PAIR * (TABLE * 2 if coding == LUT else 4))
+    step = _lut_step if coding == LUT else _dot_step
+    offsets = [
+        b.add(b.mul(acc_stride, const(c)), const(64 * (t * halves + half)))
+        for c in range(PAIR)
+        for t in range(steps)
+        for half in range(halves)
+    ]
+    base = b.add(acc, b.mul(b.mul(pair, acc_stride), const(PAIR)))
+    outer = Loop(b, first, last, [load(b, base, offset, element) for offset in offsets])
+    segment = b.add(segments, b.mul(outer.i, const(8 * SEGMENT)))
+    words, table, stride, groups, shifts = (load(b, segment, const(8 * k), I64) for k in range(5))
+    shifts = b.add(shifts, b.mul(pair, const(16)))
+    words = b.add(words, load(b, shifts, None, I64))
+    own = load(b, shifts, const(8), I64)
+    groups = b.select(b.icmp_signed("<", groups, const(0)), own, groups)
+    table = b.add(table, b.mul(pair, stride))
+    inner = Loop(b, const(0), groups, [*outer.values, words, table])
+    *sums, words, table = inner.values
+    sums = step(b, sums, words, table, steps)
+    sums = inner.close([*sums, b.add(words, group_stride), b.add(table, table_bytes)])
+    for offset, value in zip(offsets, outer.close(sums[:-2]), strict=True):
+        store(b, value, base, offset)
+
+
+def _make_tile(steps: int, coding: int) -> Any:
+    """Intrinsic that adds segments [first, last) into PAIR x `steps` accumulators."""
+
+    def write(b: Any, args: Any) -> None:
+        if coding == LUT and not FEATURES.lut:
+            b.unreachable()
+            b.position_at_end(b.append_basic_block("dead"))
+        else:
+            _write_tile(b, args, steps, coding)
+
+    return procedure(7, write)
+
+
+lut8, lut4, lut2, lut1 = (_make_tile(steps, LUT) for steps in (8, 4, 2, 1))
+dot4, dot2, dot1 = (_make_tile(steps, DOT) for steps in (4, 2, 1))
+VECTOR_BYTES = {LUT: 2 * LANES, DOT: 4 * LANES}
+"""Bytes of the words of one group and step, by coding."""

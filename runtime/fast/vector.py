@@ -1,0 +1,226 @@
+"""Helpers that write LLVM vector code, and what the CPU at hand offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic
+
+LANES = 32
+"""Samples of a block: one per SIMD lane."""
+I8, I16, I32, I64 = (ir.IntType(n) for n in (8, 16, 32, 64))
+
+
+@dataclass(frozen=True, slots=True)
+class CpuFeatures:
+    """What the code generator may use.
+
+    Attributes:
+        lut: 64-entry lookup of 16-bit lanes in one instruction (AVX-512BW).
+        vnni: Dot products of bytes (AVX-512 VNNI).
+    """
+
+    lut: bool
+    vnni: bool
+
+
+def detect_features() -> CpuFeatures:
+    """Features of the CPU that numba compiles for (NUMBA_CPU_NAME, NUMBA_CPU_FEATURES)."""
+    forced = getattr(config, "CPU_FEATURES", None)
+    if forced is None and getattr(config, "CPU_NAME", None) in (None, "", "host"):
+        host = llvm.get_host_cpu_features()
+        return CpuFeatures(bool(host.get("avx512bw")), bool(host.get("avx512vnni")))
+    names = set((forced or "").split(","))
+    return CpuFeatures("+avx512bw" in names, "+avx512vnni" in names)
+
+
+FEATURES = detect_features()
+
+
+def vec(element: Any, lanes: int = LANES) -> Any:
+    """The LLVM vector type of `lanes` elements."""
+    return ir.VectorType(element, lanes)
+
+
+def const(value: int) -> Any:
+    """A 64-bit constant."""
+    return ir.Constant(I64, value)
+
+
+def fill_of(typ: Any, value: int) -> Any:
+    """A vector constant of equal elements."""
+    return ir.Constant(typ, [value] * typ.count)
+
+
+def load(b: Any, addr: Any, offset: Any, typ: Any, align: int = 8) -> Any:
+    """The value of type `typ` at `addr + offset` (offset may be None)."""
+    at = addr if offset is None else b.add(addr, offset)
+    value = b.load(b.inttoptr(at, typ.as_pointer()))
+    value.align = align
+    return value
+
+
+def store(b: Any, value: Any, addr: Any, offset: Any = None, align: int = 8) -> None:
+    """Store `value` at `addr + offset`."""
+    at = addr if offset is None else b.add(addr, offset)
+    b.store(value, b.inttoptr(at, value.type.as_pointer())).align = align
+
+
+def splat(b: Any, scalar: Any, lanes: int = LANES) -> Any:
+    """A vector of `lanes` copies of a scalar."""
+    undefined = ir.Constant(vec(scalar.type, lanes), ir.Undefined)
+    one = b.insert_element(undefined, scalar, ir.Constant(I32, 0))
+    return b.shuffle_vector(one, undefined, ir.Constant(vec(I32, lanes), [0] * lanes))
+
+
+class Loop:
+    """`for i in range(start, stop)` with loop-carried values."""
+
+    def __init__(self, b: Any, start: Any, stop: Any, carried: Sequence[Any]) -> None:
+        self.b, entry = b, b.block
+        self.head, body, self.done = (b.append_basic_block(n) for n in ("head", "body", "done"))
+        b.branch(self.head)
+        b.position_at_end(self.head)
+        self.i = b.phi(I64)
+        self.i.add_incoming(start, entry)
+        self.values: list[Any] = []
+        for value in carried:
+            phi = b.phi(value.type)
+            phi.add_incoming(value, entry)
+            self.values.append(phi)
+        b.cbranch(b.icmp_signed("<", self.i, stop), body, self.done)
+        b.position_at_end(body)
+
+    def close(self, updated: Sequence[Any]) -> list[Any]:
+        """End the body; returns the values after the last iteration."""
+        b, tail = self.b, self.b.block
+        self.i.add_incoming(b.add(self.i, const(1)), tail)
+        for phi, value in zip(self.values, updated, strict=True):
+            phi.add_incoming(value, tail)
+        b.branch(self.head)
+        b.position_at_end(self.done)
+        return self.values
+
+
+def procedure(arguments: int, write: Any) -> Any:
+    """An intrinsic of int64 arguments without result; `write(builder, args)` emits its code."""
+
+    def typer(context: Any, *args: Any) -> Any:
+        def emit(target: Any, builder: Any, signature: Any, values: Any) -> Any:
+            write(builder, values)
+            return target.get_dummy_value()
+
+        return types.void(*[types.int64] * arguments), emit
+
+    return intrinsic(_with_arity(typer, arguments))
+
+
+def function(arguments: int, write: Any) -> Any:
+    """An intrinsic of int64 arguments with an int64 result, which `write` returns."""
+
+    def typer(context: Any, *args: Any) -> Any:
+        def emit(target: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return write(builder, values)
+
+        return types.int64(*[types.int64] * arguments), emit
+
+    return intrinsic(_with_arity(typer, arguments))
+
+
+def _with_arity(typer: Any, arguments: int) -> Any:
+    """`typer` with named positional arguments, as numba needs them."""
+    names = ", ".join(f"a{i}" for i in range(arguments))
+    scope: dict[str, Any] = {"typer": typer}
+    exec(f"def typed(context, {names}): return typer(context, {names})", scope)
+    return scope["typed"]
+
+
+def _fill(bits: int) -> Any:
+    def write(b: Any, args: Any) -> None:
+        addr, count, value = args
+        vector = splat(b, b.trunc(value, ir.IntType(bits)))
+        loop = Loop(b, const(0), count, [addr])
+        store(b, vector, loop.values[0])
+        loop.close([b.add(loop.values[0], const(LANES * bits // 8))])
+
+    return procedure(3, write)
+
+
+fill16, fill32 = _fill(16), _fill(32)
+"""(addr, count, value): store `count` vectors of 32 lanes that all equal `value`."""
+
+
+def _widen(b: Any, args: Any) -> None:
+    narrow, wide, count = args
+    v16, v32 = vec(I16), vec(I32)
+    loop = Loop(b, const(0), count, [narrow, wide])
+    source, target = loop.values
+    value = b.sext(load(b, source, None, v16), v32)
+    store(b, b.add(load(b, target, None, v32), value), target)
+    store(b, ir.Constant(v16, None), source)
+    loop.close([b.add(source, const(64)), b.add(target, const(128))])
+
+
+widen = procedure(3, _widen)
+"""(narrow, wide, count): wide[i] += narrow[i]; narrow[i] = 0, vectors of 32 lanes."""
+
+
+def _repeat32(b: Any, args: Any) -> None:
+    source, target, channels, steps_in, steps = args
+    v32 = vec(I32)
+    outer = Loop(b, const(0), channels, [source, target])
+    last = b.sub(steps_in, const(1))
+    inner = Loop(b, const(0), steps, [])
+    step = b.select(b.icmp_signed("<", inner.i, last), inner.i, last)
+    value = load(b, outer.values[0], b.mul(step, const(128)), v32)
+    store(b, value, outer.values[1], b.mul(inner.i, const(128)))
+    inner.close([])
+    source, target = outer.values
+    outer.close(
+        [b.add(source, b.mul(steps_in, const(128))), b.add(target, b.mul(steps, const(128)))]
+    )
+
+
+repeat32 = procedure(5, _repeat32)
+"""(source, target, channels, steps_in, steps): copy currents, repeating a constant one."""
+
+
+def _start(bits: int) -> Any:
+    def write(b: Any, args: Any) -> None:
+        addr, values, channels, steps = args
+        outer = Loop(b, const(0), channels, [addr])
+        value = load(b, values, b.mul(outer.i, const(4)), I32, 4)
+        vector = splat(b, b.trunc(value, I16) if bits == 16 else value)
+        inner = Loop(b, const(0), steps, [outer.values[0]])
+        store(b, vector, inner.values[0])
+        outer.close(inner.close([b.add(inner.values[0], const(LANES * bits // 8))]))
+
+    return procedure(4, write)
+
+
+start16, start32 = _start(16), _start(32)
+"""(addr, values, channels, steps): `steps` vectors for each channel that equal its int32 value."""
+
+
+def _shift_all(b: Any, args: Any) -> None:
+    addr, stride, count, amount = args
+    loop = Loop(b, const(0), count, [addr])
+    at = loop.values[0]
+    store(b, b.add(load(b, at, None, I64), amount), at)
+    loop.close([b.add(at, stride)])
+
+
+shift_all = procedure(4, _shift_all)
+"""(addr, stride, count, amount): add to `count` int64 that lie `stride` bytes apart."""
+
+get64 = function(1, lambda b, args: load(b, args[0], None, I64))
+"""(addr): the int64 there."""
+get32 = function(1, lambda b, args: b.sext(load(b, args[0], None, I32, 4), I64))
+"""(addr): the int32 there."""
+put64 = procedure(2, lambda b, args: store(b, args[1], args[0]))
+"""(addr, value): store an int64."""
