@@ -172,7 +172,7 @@ def sweep(
     layers = [node.name for node in graph.nodes if _is_layer(node)]
     stored: dict[str, Array] = {}
     released = _released(graph)
-    for index, node in enumerate(graph.nodes):
+    for node in graph.nodes:
         if node.op == "input":
             stored[node.name] = np.asarray(calib[node.name], np.float32)[None]
         elif _is_layer(node):
@@ -195,7 +195,7 @@ def sweep(
                 layer = _fit(passes, layer, records)
             if layer.spiking:
                 stored[node.name] = layer.spikes()
-            graph = _write(graph, index, layer)
+            graph = _write(graph, layer)
             context.progress("calibrate", layers.index(node.name) + 1, len(layers))
         elif op_of(node).stateful:
             inputs = [stored[name] for name in node.inputs]
@@ -291,9 +291,9 @@ def _read(graph: Graph, node: Node) -> Neurons:
     return Neurons(fast.neuron_kind(node), theta, v0, bias)
 
 
-def _write(graph: Graph, index: int, layer: Layer) -> Graph:
+def _write(graph: Graph, layer: Layer) -> Graph:
     """The graph with a layer's parameters replaced."""
-    node, neurons = graph.nodes[index], layer.neurons
+    node, neurons = graph[layer.node.name], layer.neurons
     values = {"bias": neurons.bias}
     if layer.spiking:
         values |= {"theta": neurons.theta, "v0": neurons.v0}
@@ -303,7 +303,10 @@ def _write(graph: Graph, index: int, layer: Layer) -> Graph:
         kept = {key: value for key, value in node.attrs.items() if key != "free"}
         node = replace(node, op="integrate_signed", attrs={**kept, **free})
     params = {f"{node.name}.{role}": Param.of(value, F32) for role, value in values.items()}
+    changed = {node.name: replace(node, params={role: f"{node.name}.{role}" for role in values})}
     for synapse in layer.synapses:
-        params[synapse.node.params["w"]] = Param.of(synapse.weights, F32)
-    node = replace(node, params={role: f"{node.name}.{role}" for role in values})
-    return graph.with_nodes([*graph.nodes[:index], node, *graph.nodes[index + 1 :]], params)
+        own = f"{synapse.node.name}.w"
+        params[own] = Param.of(synapse.weights, F32)
+        roles = {**synapse.node.params, "w": own}
+        changed[synapse.node.name] = replace(synapse.node, params=roles)
+    return graph.with_nodes([changed.get(n.name, n) for n in graph.nodes], params)
