@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from spikec.compiler.cone import Held
 from spikec.compiler.passes.bias import Bias
-from spikec.compiler.cone import Held
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.compiler.search import draw, search
 from spikec.compiler.sweep import Layer, Neurons
