@@ -15,6 +15,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 import spikec
 from spikec.backends import engine
+from spikec.ir import RangeError
 from spikec.runtime.coding import encode
 from spikec.runtime.fast import simulate
 
@@ -118,6 +120,17 @@ def others(subject: Subject, repeats: int) -> Rows:
     return [{"network": subject.name, "fast ms per sample": fast, **row} for row in rows]
 
 
+def over_steps(subject: Subject, repeats: int) -> Rows:
+    """Over T, up to where potentials of a network that was compiled for T = 8 still fit."""
+    rows: Rows = []
+    for steps in (1, 2, 4, 8, 16, 32):
+        try:
+            rows.append(compare(subject, BATCH, steps, 1, repeats))
+        except RangeError:
+            break
+    return rows
+
+
 def measure(subjects: list[Subject], repeats: int, calib: Array) -> dict[str, Rows]:
     """All tables."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -126,7 +139,7 @@ def measure(subjects: list[Subject], repeats: int, calib: Array) -> dict[str, Ro
     for each in subjects:
         for threads in sorted({1, cores}):
             tables["main"].append(compare(each, BATCH, STEPS, threads, repeats))
-        tables["steps"] += [compare(each, BATCH, t, 1, repeats) for t in (1, 2, 4, 8, 16, 32)]
+        tables["steps"] += over_steps(each, repeats)
         tables["batch"] += [compare(each, n, STEPS, 1, repeats) for n in (1, 4, 16, 32, 64, 256)]
         tables["others"] += others(each, repeats)
         print(f"{each.name} measured", flush=True)
@@ -161,14 +174,16 @@ def main() -> None:
     parser.add_argument("models", nargs="*", type=Path, default=[EXAMPLES / "fashion_resnet8.onnx"])
     parser.add_argument("--data", type=Path, default=EXAMPLES / "fashion_mnist_small.npz")
     parser.add_argument("--calib", type=Path, help="as DATA by default")
+    parser.add_argument("--artifacts", nargs="*", type=Path, help="of MODEL..., else compiled")
     parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--out", type=Path, help="Markdown file; printed if not given")
     options = parser.parse_args()
     data = _images(options.data)
     calib = data if options.calib is None else _images(options.calib)
     subjects = []
-    for path in options.models:
-        graph = spikec.compile(path, calib, timesteps=STEPS).graph
+    for path, folder in zip_longest(options.models, options.artifacts or []):
+        compiled = folder and spikec.load(folder)
+        graph = (compiled or spikec.compile(path, calib, timesteps=STEPS)).graph
         subjects.append(Subject(path.stem, graph, path.read_bytes(), data))
         print(f"{path.stem} compiled", flush=True)
     tables = measure(subjects, options.repeats, calib)

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def vgg(width: int) -> bytes:
-    """Two 3x3 convolutions on 28x28, average pooling, two of twice the width, a classifier."""
+    """Two 3x3 convolutions on 28x28, two of twice the width on 14x14, pooling, a classifier."""
     rng, nodes, weights = np.random.default_rng(0), [], []
 
     def tensor(name: str, *shape: int) -> str:
@@ -24,15 +24,13 @@ def vgg(width: int) -> bytes:
                                       kernel_shape=[3, 3], pads=[1, 1, 1, 1]))  # fmt: skip
         nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"], f"relu{i}"))
         value, channels = f"r{i}", out
-        if i == 1:
-            nodes.append(helper.make_node("AveragePool", [value], ["p"], "pool",
+        if i % 2:
+            nodes.append(helper.make_node("AveragePool", [value], [f"p{i}"], f"pool{i}",
                                           kernel_shape=[2, 2], strides=[2, 2]))  # fmt: skip
-            value = "p"
-    nodes.append(helper.make_node("GlobalAveragePool", [value], ["g"], "global"))
-    nodes.append(helper.make_node("Flatten", ["g"], ["f"], "flatten"))
-    nodes.append(
-        helper.make_node("Gemm", ["f", tensor("wd", 10, channels)], ["y"], "gemm", transB=1)
-    )
+            value = f"p{i}"
+    nodes.append(helper.make_node("Flatten", [value], ["f"], "flatten"))
+    wd = tensor("wd", 10, channels * 49)
+    nodes.append(helper.make_node("Gemm", ["f", wd], ["y"], "gemm", transB=1))
     graph = helper.make_graph(
         nodes,
         f"vgg{width}",

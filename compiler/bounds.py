@@ -18,7 +18,7 @@ def intervals(nodes: Sequence[Node], weights: Mapping[str, Array]) -> dict[str, 
     """Bounds of each value's mean over the first t steps, for every t and every input.
 
     A spiking neuron's net count after t steps is between 0 and t (-t and t if free), so its mean
-    is between 0 and 1 (-1 and 1) whatever it receives.
+    is between 0 and 1 (-1 and 1) whatever it receives; with payloads, between 0 and the largest.
 
     Args:
         nodes: An integer graph's nodes in topological order.
@@ -34,9 +34,12 @@ def intervals(nodes: Sequence[Node], weights: Mapping[str, Array]) -> dict[str, 
             lowest, highest = node.type.dtype.bounds
             found[node.name] = _full(node, lowest), _full(node, highest)
         elif op.neuron:
-            found[node.name] = _full(node, -1 if node.attrs.get("free") else 0), _full(node, 1)
+            least, most = node.type.dtype.bounds
+            least = least if node.attrs.get("free") else 0
+            found[node.name] = _full(node, least), _full(node, most)
         elif op.stateful:
-            found[node.name] = _full(node, found[node.inputs[0]][0].min()), _full(node, 1)
+            least, most = node.type.dtype.bounds
+            found[node.name] = _full(node, found[node.inputs[0]][0].min()), _full(node, most)
         elif op.weighted:
             low, high = found[node.inputs[0]]
             found[node.name] = _synapse(node, weights[node.name], low, high)

@@ -28,6 +28,7 @@ class Record:
         options: Its options.
         notes: What it changed, in sentences.
         layers: Per layer, named figures such as calibration errors before and after.
+        summary: Figures of the whole network, such as its placement.
         seconds: Time it took; not part of the artifact.
     """
 
@@ -35,6 +36,7 @@ class Record:
     options: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
     def note(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from spikec.runtime import kernels
 Array = NDArray[Any]
 _THETAS = np.geomspace(0.35, 1.6, 16)
 _STARTS = np.linspace(-0.2, 1.0, 13)
+_PAYLOADS = np.geomspace(0.7, 6.0, 20)
+_PAYLOAD_STARTS = np.linspace(-0.5, 0.75, 11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ def draw(layer: Layer, samples: int) -> Drawn:
     )
 
 
-def search(layer: Layer, *, joint: bool, shared: bool, samples: int) -> Layer:
+def search(
+    layer: Layer, *, joint: bool, shared: bool, samples: int, fires: Sequence[float] = ()
+) -> Layer:
     """Thresholds and initial potentials that minimise the error of the rate.
 
     Per channel `argmin mean((theta * count / T - target)^2)` over a grid, then over a finer grid
@@ -65,12 +70,37 @@ def search(layer: Layer, *, joint: bool, shared: bool, samples: int) -> Layer:
         joint: Search theta too, not only v0.
         shared: One factor on theta and one v0 / theta for the whole layer.
         samples: Neurons drawn per channel.
+        fires: Of graded neurons, other firing levels (shares of theta) to try near the best point.
     """
-    drawn, neurons = draw(layer, samples), layer.neurons
+    drawn = draw(layer, samples)
+    first, least = _search(layer, drawn, joint, shared)
+    best = first
+    for fire in fires:
+        level = np.full(layer.node.type.shape[:1], fire, np.float32)
+        found, error = _search(first.with_neurons(fire=level), drawn, joint, shared, near=True)
+        old, new = best.neurons, found.neurons
+        better = error < least
+        changes = {
+            role: np.where(better, getattr(new, role), getattr(old, role))
+            for role in ("theta", "v0", "fire")
+        }
+        best, least = best.with_neurons(**changes), np.minimum(error, least)
+    return best
+
+
+def _search(
+    layer: Layer, drawn: Drawn, joint: bool, shared: bool, near: bool = False
+) -> tuple[Layer, Array]:
+    """The layer with the best theta and v0, and its error per channel; `near`: finer grid only."""
+    neurons = layer.neurons
     base = np.broadcast_to(neurons.theta, layer.node.type.shape[:1]).astype(np.float64)
     scale, start = np.ones(len(base)), np.full(len(base), 0.5)
     factors, starts = (_THETAS if joint else np.ones(1)), _STARTS
-    for finer in range(2):
+    if neurons.levels > 1:
+        factors, starts = (_PAYLOADS if joint else np.ones(1)), _PAYLOAD_STARTS
+    if near:
+        start = np.broadcast_to(neurons.v0 / np.maximum(neurons.theta, 1e-30), base.shape)
+    for finer in (True,) if near else (False, True):
         spread_by = (factors[1] / factors[0]) ** 0.5 if joint else 1.0
         if finer:
             factors = np.geomspace(1 / spread_by, spread_by, 7) if joint else np.ones(1)
@@ -81,15 +111,7 @@ def search(layer: Layer, *, joint: bool, shared: bool, samples: int) -> Layer:
         fractions = (start[:, None] if finer else 0.0) + np.broadcast_to(
             starts, (len(base), len(starts))
         )
-        errors = kernels.search_errors(
-            drawn.current,
-            drawn.target,
-            thetas.astype(np.float32),
-            np.ascontiguousarray(fractions, np.float32),
-            drawn.bias,
-            neurons.kind,
-            layer.steps,
-        )
+        errors = _errors(drawn, layer, thetas, fractions)
         if shared:
             errors = np.broadcast_to(errors.sum(axis=0, keepdims=True), errors.shape)
         best = errors.reshape(len(base), -1).argmin(axis=1)
@@ -97,4 +119,43 @@ def search(layer: Layer, *, joint: bool, shared: bool, samples: int) -> Layer:
         scale = np.take_along_axis(thetas, row[:, None], 1)[:, 0] / base
         start = np.take_along_axis(fractions, column[:, None], 1)[:, 0]
     theta = (scale * base).astype(np.float32)
-    return layer.with_neurons(theta=theta, v0=(start * theta).astype(np.float32))
+    found = layer.with_neurons(theta=theta, v0=(start * theta).astype(np.float32))
+    return found, errors.reshape(len(base), -1).min(axis=1)
+
+
+def _errors(drawn: Drawn, layer: Layer, thetas: Array, fractions: Array) -> Array:
+    """Mean squared errors (channels, thetas, fractions) of the rate."""
+    neurons = layer.neurons
+    thetas, fractions = thetas.astype(np.float32), np.ascontiguousarray(fractions, np.float32)
+    if neurons.kind in (kernels.WINDOW, kernels.WINDOW_FREE):
+        lowest = 0 if neurons.kind == kernels.WINDOW else -layer.steps
+        return _window_errors(drawn, thetas, fractions, lowest, layer.steps)
+    if neurons.fire is None:
+        return kernels.search_errors(
+            drawn.current, drawn.target, thetas, fractions, drawn.bias, neurons.kind, layer.steps
+        )
+    return kernels.search_graded_errors(
+        drawn.current,
+        drawn.target,
+        thetas,
+        fractions,
+        np.broadcast_to(neurons.fire, thetas.shape[:1]).astype(np.float32),
+        drawn.bias,
+        neurons.levels,
+        neurons.kind == kernels.FREE,
+        layer.steps,
+    )
+
+
+def _window_errors(drawn: Drawn, thetas: Array, fractions: Array, lowest: int, steps: int) -> Array:
+    """Errors of neurons that integrate all steps before they fire: the count has a closed form."""
+    gain = steps if len(drawn.current) == 1 else 1
+    total = drawn.current.sum(axis=0) * np.float32(gain) + drawn.bias * np.float32(steps)
+    errors = np.empty((*thetas.shape, fractions.shape[1]))
+    for k, theta in enumerate(thetas.T):
+        for r, fraction in enumerate(fractions.T):
+            units = total / theta[:, None] + fraction[:, None]
+            count = np.clip(np.floor(units), lowest, steps)
+            rate = count * (theta / np.float32(steps))[:, None]
+            errors[:, k, r] = ((rate - drawn.target) ** 2).mean(axis=1)
+    return errors

@@ -14,6 +14,8 @@ from spikec.compiler.cone import Cone, Currents, cone_nodes
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.quantiser import trained
 from spikec.ir import F32, Graph, Node, Param, PassError, op_of, spread
+from spikec.ir.op import AttrValue
+from spikec.ir.types import spikes
 from spikec.runtime import fast, kernels
 from spikec.runtime.interpreter import evaluate
 
@@ -33,12 +35,16 @@ class Neurons:
         theta: Firing thresholds.
         v0: Initial potentials.
         bias: Current added in every step.
+        levels: Number of payloads; 1 for neurons that send unit events.
+        fire: Of graded neurons, the share of theta from which on they send a payload of 1.
     """
 
     kind: int
     theta: Array
     v0: Array
     bias: Array
+    levels: int = 1
+    fire: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,14 @@ class Layer:
         return self.neurons.kind != READOUT
 
     def spikes(self) -> Array:
-        """The spikes that the layer emits (steps, samples, *shape), int8."""
+        """The spikes that the layer emits (steps, samples, *shape)."""
         found = self.neurons
         params = {"theta": found.theta, "v0": found.v0, "bias": found.bias}
+        if found.fire is not None:
+            params["fire"] = found.theta * found.fire
         return np.concatenate(
             [
-                fast.scan(block, params, found.kind, self.steps, keep=False)[0]
+                fast.scan(block, params, found.kind, self.steps, keep=False, levels=found.levels)[0]
                 for _, block in self.current.blocks()
             ],
             axis=1,
@@ -198,6 +206,7 @@ def sweep(
             graph = _write(graph, layer)
             context.progress("calibrate", layers.index(node.name) + 1, len(layers))
         elif op_of(node).stateful:
+            graph = _typed(graph, node)
             inputs = [stored[name] for name in node.inputs]
             stored[node.name] = op_of(node).scan(inputs, node.attrs, {}, context.steps)[0]
         for name in released.get(node.name, ()):
@@ -283,12 +292,23 @@ def _fit(passes: Sequence[LayerPass], layer: Layer, records: Sequence[Record]) -
     return layer
 
 
+def _typed(graph: Graph, node: Node) -> Graph:
+    """The graph with the type of a pooling that now receives other spikes."""
+    dtype = graph[node.inputs[0]].type.dtype
+    if dtype == node.type.dtype:
+        return graph
+    typed = replace(node, type=node.type.with_dtype(dtype))
+    return graph.with_nodes(typed if n.name == node.name else n for n in graph.nodes)
+
+
 def _read(graph: Graph, node: Node) -> Neurons:
     bias = graph.array(node, "bias") if "bias" in node.params else np.zeros((), np.float32)
     if node.op == "accumulate":
         return Neurons(READOUT, np.ones(()), np.zeros(()), bias)
     theta, v0 = graph.array(node, "theta"), graph.array(node, "v0")
-    return Neurons(fast.neuron_kind(node), theta, v0, bias)
+    levels = node.type.dtype.levels
+    fire = graph.array(node, "fire") / theta if levels > 1 else None
+    return Neurons(fast.neuron_kind(node), theta, v0, bias, levels, fire)
 
 
 def _write(graph: Graph, layer: Layer) -> Graph:
@@ -297,11 +317,17 @@ def _write(graph: Graph, layer: Layer) -> Graph:
     values = {"bias": neurons.bias}
     if layer.spiking:
         values |= {"theta": neurons.theta, "v0": neurons.v0}
-    if layer.spiking and neurons.kind != kernels.UNSIGNED:
-        values["theta_neg"] = np.zeros_like(neurons.theta)
-        free = {"free": neurons.kind == kernels.FREE}
-        kept = {key: value for key, value in node.attrs.items() if key != "free"}
-        node = replace(node, op="integrate_signed", attrs={**kept, **free})
+    if neurons.kind not in (READOUT, kernels.UNSIGNED, kernels.WINDOW, kernels.WINDOW_FREE):
+        attrs: dict[str, AttrValue] = {"free": neurons.kind == kernels.FREE}
+        if neurons.fire is not None:
+            values["fire"] = neurons.theta * neurons.fire
+            attrs["levels"] = neurons.levels
+        else:
+            values["theta_neg"] = np.zeros_like(neurons.theta)
+        kept = {key: value for key, value in node.attrs.items() if key == "core"}
+        op = "integrate_signed" if neurons.fire is None else "integrate_graded"
+        type_ = node.type.with_dtype(spikes(neurons.levels))
+        node = replace(node, op=op, type=type_, attrs={**kept, **attrs})
     params = {f"{node.name}.{role}": Param.of(value, F32) for role, value in values.items()}
     changed = {node.name: replace(node, params={role: f"{node.name}.{role}" for role in values})}
     for synapse in layer.synapses:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
-from spikec.ir.types import DType, TensorType
+from spikec.ir.types import DType, TensorType, spikes
 
 Value = NDArray[Any]
 AttrValue: TypeAlias = "bool | int | float | str | tuple[int, ...] | tuple[float, ...]"
@@ -103,6 +103,10 @@ class Op:
         """How many non-zero weights of a synapse each input element meets, of `shape`."""
         raise NotImplementedError(self.name)
 
+    def payload_levels(self, inputs: Sequence[TensorType], attrs: Attrs) -> int:
+        """The `levels` of the result's spike type, where it is one."""
+        return 1
+
     def synaptic_operations(
         self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
     ) -> int:
@@ -133,10 +137,13 @@ def steps_of(current: Value, steps: int) -> Value:
     return np.broadcast_to(current, (steps, *current.shape[1:]))
 
 
-def check_dtype(op: Op, stage: str, inputs: Sequence[TensorType], dtype: DType) -> str | None:
+def check_dtype(
+    op: Op, stage: str, inputs: Sequence[TensorType], attrs: Attrs, dtype: DType
+) -> str | None:
     """Why `dtype` cannot be the result type of `op` at `stage`, or None if it can."""
     if op.result == "spike":
-        return None if dtype.kind == "spike" else f"result must be spike, not {dtype}"
+        spiking = spikes(op.payload_levels(inputs, attrs))
+        return None if dtype == spiking else f"result must be {spiking}, not {dtype}"
     if op.result == "same":
         want = inputs[0].dtype
         return None if dtype == want else f"result must be {want} as its input, not {dtype}"

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from spikec.ir.errors import ParseError
 
 Array = NDArray[np.generic]
-_DTYPE = re.compile(r"(f|i|u)([1-9][0-9]?)|spike")
+_DTYPE = re.compile(r"(f|i|u)([1-9][0-9]?)|spike([2-8]?)")
 
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """An element type: `f32`, `f64`, `iN`, `uN` (N = 1..64 bits), or `spike`.
+    """An element type: `f32`, `f64`, `iN`, `uN` (N = 1..64 bits), `spike` or `spikeN`.
 
-    `spike` is a unit event in {-1, 0, +1}.
+    `spike` is a unit event in {-1, 0, +1}. `spikeN` (N = 2..8) is a graded event whose payload is
+    at most 2^(N-1): neurons send 0, +-1, +-2, +-4, ... +-2^(N-1).
     """
 
     kind: str
@@ -31,16 +32,19 @@ class DType:
         """Read a type name such as `i24`; raises ParseError."""
         match = _DTYPE.fullmatch(text)
         if match is None:
-            raise ParseError(f"unknown element type '{text}'", hint="f32, f64, iN, uN or spike")
-        if text == "spike":
-            return DType("spike", 2)
+            hint = "f32, f64, iN, uN, spike or spikeN"
+            raise ParseError(f"unknown element type '{text}'", hint=hint)
+        if text.startswith("spike"):
+            return spikes(int(match[3] or 1))
         kind, bits = match[1], int(match[2])
         if bits > 64 or (kind == "f" and bits not in (32, 64)):
             raise ParseError(f"element type '{text}' has an unsupported width")
         return DType(kind, bits)
 
     def __str__(self) -> str:
-        return "spike" if self.kind == "spike" else f"{self.kind}{self.bits}"
+        if self.kind == "spike":
+            return f"spike{self.levels}" if self.is_graded else "spike"
+        return f"{self.kind}{self.bits}"
 
     @property
     def is_integer(self) -> bool:
@@ -48,12 +52,22 @@ class DType:
         return self.kind != "f"
 
     @property
+    def levels(self) -> int:
+        """Number of positive payloads of a spike: 1 for a unit event, N for `spikeN`."""
+        return self.bits - 1
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether this is a spike that carries a payload."""
+        return self.kind == "spike" and self.bits > 2
+
+    @property
     def bounds(self) -> tuple[int, int]:
         """Smallest and largest integer of this type."""
         if self.kind == "u":
             return 0, (1 << self.bits) - 1
         if self.kind == "spike":
-            return -1, 1
+            return -(1 << (self.bits - 2)), 1 << (self.bits - 2)
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
 
     @property
@@ -68,6 +82,11 @@ class DType:
 F32 = DType("f", 32)
 F64 = DType("f", 64)
 SPIKE = DType("spike", 2)
+
+
+def spikes(levels: int) -> DType:
+    """Spikes with payloads up to 2^(levels - 1); unit events for `levels` = 1."""
+    return DType("spike", levels + 1)
 
 
 def signed(bits: int) -> DType:

@@ -71,7 +71,7 @@ def _verify_node(graph: Graph, node: Node, seen: Mapping[str, Node]) -> None:
         shape = op.infer(inputs, node.attrs, params)
         if shape != node.type.shape:
             raise InvalidGraph(f"declared {list(node.type.shape)}, inferred {list(shape)}")
-    problem = check_dtype(op, graph.stage, inputs, node.type.dtype)
+    problem = check_dtype(op, graph.stage, inputs, node.attrs, node.type.dtype)
     if problem is not None:
         raise InvalidGraph(problem)
 

@@ -164,13 +164,14 @@ def load(folder: str | Path) -> Stored:
             raise InvalidArtifact(f"{name} is not listed in manifest.json", loc=str(folder))
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        graph = _read_graph(folder, "graph.spk", "weights.npz")
-        return Stored(graph, _read_graph(folder, "float.spk", "float.npz"), manifest, report)
+        graph = read_graph(folder, "graph.spk", "weights.npz")
+        return Stored(graph, read_graph(folder, "float.spk", "float.npz"), manifest, report)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidArtifact(f"cannot be read: {error}", loc=str(folder)) from None
 
 
-def _read_graph(folder: Path, text: str, arrays: str) -> Graph:
+def read_graph(folder: Path, text: str, arrays: str) -> Graph:
+    """A verified graph from its text and the `.npz` with its params."""
     graph = parse((folder / text).read_text(encoding="utf-8"), file=text)
     with np.load(io.BytesIO((folder / arrays).read_bytes()), allow_pickle=False) as stored:
         params = {}

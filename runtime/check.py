@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,16 +40,23 @@ class Comparison:
         """Whether nothing differed."""
         return self.first_difference is None
 
-    def add(self, graph: Graph, runs: Mapping[str, Simulation], sample: int) -> None:
+    def add(
+        self,
+        graph: Graph,
+        runs: Mapping[str, Simulation],
+        sample: int,
+        layers: Sequence[str] | None = None,
+    ) -> None:
         """Compare the traces of one block of samples.
 
         Args:
             graph: The graph that ran.
             runs: Engine name to its simulation, all layers traced.
             sample: Index of the block's first sample.
+            layers: Layers to compare; all by default.
         """
         names = list(runs)
-        for name in traced_layers(graph):
+        for name in traced_layers(graph) if layers is None else layers:
             layer = self.layers.setdefault(name, LayerCheck(name))
             for other in names[1:]:
                 self._compare(graph, name, layer, names[0], other, runs, sample)

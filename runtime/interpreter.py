@@ -38,11 +38,13 @@ class Simulation:
         events: For each value that enters a synapse, how many samples had a non-zero element
             there, per step and element (steps, *shape); spiking layers are always included.
         traces: Spikes and potentials of the layers that were asked for.
+        units: As `events`, but only events with a payload of 1 or -1; of graded spikes alone.
     """
 
     readout: dict[str, NDArray[Any]]
     events: dict[str, NDArray[np.int64]]
     traces: dict[str, LayerTrace] = field(default_factory=dict)
+    units: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def check_feeds(graph: Graph, feeds: Feeds) -> int:
@@ -136,7 +138,7 @@ def simulate(
     values: dict[str, Value] = {}
     result = Simulation({}, {}, {})
     for node in graph.nodes:
-        op, inputs = op_of(node), [values[name] for name in node.inputs]
+        op, inputs, dtype = op_of(node), [values[name] for name in node.inputs], node.type.dtype
         potentials = None
         if node.op == "input":
             value = feeds[node.name].astype(wide)[None]
@@ -150,14 +152,21 @@ def simulate(
         values[node.name] = value
         if node.name in counted:
             result.events[node.name] = steps_of((value != 0).sum(axis=1), steps)
+            if dtype.is_graded:
+                result.units[node.name] = unit_events(value)
         if node.name in graph.outputs:
             result.readout[node.name] = value
         if node.name in trace and potentials is not None:
-            spikes = value.astype(np.int8) if node.type.dtype.kind == "spike" else None
+            spikes = value.astype(dtype.storage) if dtype.kind == "spike" else None
             result.traces[node.name] = LayerTrace(spikes, potentials)
         for name in last.get(node.name, ()):
             del values[name]
     return result
+
+
+def unit_events(value: Value) -> NDArray[np.int64]:
+    """How many samples have a payload of 1 or -1, per step and element (steps, *shape)."""
+    return np.asarray((abs(value) == 1).sum(axis=1), np.int64)
 
 
 def _stateless(graph: Graph, node: Node, inputs: list[Value], steps: int) -> Value:

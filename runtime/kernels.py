@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 UNSIGNED, SIGNED, FREE = 0, 1, 2
-"""Neuron kinds: integrate, integrate_signed, integrate_signed with `free`."""
+"""Neuron kinds: integrate; integrate_signed or integrate_graded, also with `free`."""
+WINDOW, WINDOW_FREE = 3, 4
+"""Kinds of integrate_window, without and with `free`."""
 
 
 @njit(cache=True, nogil=True)
@@ -140,5 +142,152 @@ def search_errors(
                 total = 0.0
                 for i in range(samples):
                     total += (gain * count[i] - target[c, i]) ** 2
+                errors[c, k, r] = total / samples
+    return errors
+
+
+@njit(cache=True, nogil=True)
+def _scan_graded_sample(
+    current: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    fire: Array,
+    levels: int,
+    free: bool,
+    spikes: Array,
+    potentials: Array,
+    n: int,
+) -> None:
+    """Run the graded neurons of sample `n` over time."""
+    steps, _, neurons = spikes.shape
+    keep, last = len(potentials) > 0, len(current) - 1
+    v = v0.copy()
+    net = np.zeros(neurons, np.int32)
+    for t in range(steps):
+        row = current[min(t, last), n]
+        for i in range(neurons):
+            v[i] = v[i] + row[i] + bias[i]
+            payload = np.int32(0)
+            for k in range(levels):
+                unit = np.int32(1 << k)
+                if v[i] >= fire[i] * unit:
+                    payload = unit
+                if v[i] < -fire[i] * unit and (free or net[i] >= unit):
+                    payload = -unit
+            net[i] += payload
+            v[i] = v[i] - theta[i] * payload
+            spikes[t, n, i] = payload
+        if keep:
+            for i in range(neurons):
+                potentials[t, n, i] = v[i]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def scan_graded(
+    current: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    fire: Array,
+    levels: int,
+    free: bool,
+    spikes: Array,
+    potentials: Array,
+) -> None:
+    """Run graded neurons over time; arguments as those of `scan`.
+
+    `fire` is where payload 1 fires (neurons,); `levels` and `free` are those of integrate_graded.
+    """
+    for n in prange(spikes.shape[1]):
+        _scan_graded_sample(current, theta, v0, bias, fire, levels, free, spikes, potentials, n)
+
+
+@njit(cache=True, nogil=True)
+def scan_graded_serial(
+    current: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    fire: Array,
+    levels: int,
+    free: bool,
+    spikes: Array,
+    potentials: Array,
+) -> None:
+    """As `scan_graded` in the calling thread alone."""
+    for n in range(spikes.shape[1]):
+        _scan_graded_sample(current, theta, v0, bias, fire, levels, free, spikes, potentials, n)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _payloads(x: Array, fire: np.float32, levels: int, free: bool, net: Array, out: Array) -> None:
+    """Payload of each potential; each further threshold adds to that of the last one."""
+    for i in range(len(x)):
+        up = np.float32(x[i] >= fire)
+        down = np.float32((x[i] < -fire) & (free | (net[i] >= 1)))
+        out[i] = up - down
+    unit = np.float32(2)
+    for _ in range(1, levels):
+        level, more = fire * unit, unit * np.float32(0.5)
+        for i in range(len(x)):
+            up = np.float32(x[i] >= level)
+            down = np.float32((x[i] < -level) & (free | (net[i] >= unit)))
+            out[i] += more * (up - down)
+        unit *= np.float32(2)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def search_graded_errors(
+    current: Array,
+    target: Array,
+    theta: Array,
+    v0: Array,
+    fire: Array,
+    bias: Array,
+    levels: int,
+    free: bool,
+    steps: int,
+) -> Array:
+    """As `search_errors`, for graded neurons.
+
+    Args:
+        current: (steps or 1, channels, samples) float32.
+        target: ANN activations (channels, samples).
+        theta: Candidate thresholds (channels, candidates).
+        v0: Candidate initial potentials as fractions of theta (channels, fractions).
+        fire: Where payload 1 fires, as a fraction of theta (channels,).
+        bias: (channels, samples).
+        levels: Number of payloads.
+        free: Whether the net sum may go below 0.
+        steps: Time steps T.
+
+    Returns:
+        (channels, candidates, fractions) of `mean((theta * net / T - target)^2)`.
+    """
+    channels, samples = target.shape
+    last = len(current) - 1
+    errors = np.zeros((channels, theta.shape[1], v0.shape[1]), np.float64)
+    for c in prange(channels):
+        v = np.empty(samples, np.float32)
+        net = np.empty(samples, np.float32)
+        payload = np.empty(samples, np.float32)
+        for k in range(theta.shape[1]):
+            th = np.float32(theta[c, k])
+            for r in range(v0.shape[1]):
+                v[:] = np.float32(th * v0[c, r])
+                net[:] = 0
+                for t in range(steps):
+                    row = current[min(t, last), c]
+                    for i in range(samples):
+                        v[i] += row[i] + bias[c, i]
+                    _payloads(v, np.float32(th * fire[c]), levels, free, net, payload)
+                    for i in range(samples):
+                        net[i] += payload[i]
+                        v[i] -= th * payload[i]
+                gain = th / steps
+                total = 0.0
+                for i in range(samples):
+                    total += (gain * net[i] - target[c, i]) ** 2
                 errors[c, k, r] = total / samples
     return errors

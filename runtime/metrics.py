@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, op_of
+from spikec.ir import Graph, Node, op_of
 
 Array = NDArray[Any]
 
@@ -25,12 +25,18 @@ def fan_outs(graph: Graph) -> dict[str, Array]:
 
 
 def synaptic_operations(
-    graph: Graph, events: Mapping[str, Array], fans: Mapping[str, Array], steps: int, samples: int
+    graph: Graph,
+    events: Mapping[str, Array],
+    fans: Mapping[str, Array],
+    steps: int,
+    samples: int,
+    units: Mapping[str, Array] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Operations per synapse node and sample, summed over the first `steps` steps.
 
     An operation is effective when input and weight are non-zero: an accumulate (AC) where the
-    input is a spike, a multiply-accumulate (MAC) where it is graded. `dense` counts all.
+    input is a unit event, a multiply-accumulate (MAC) where it is an input code or a graded spike
+    with a payload other than 1 and -1. `dense` counts all.
 
     Args:
         graph: A spiking graph.
@@ -38,6 +44,7 @@ def synaptic_operations(
         fans: From `fan_outs`.
         steps: Steps to count.
         samples: Samples that were summed over.
+        units: Of graded spikes, the events with a payload of 1 or -1; none by default.
     """
     nodes, found = graph.by_name, {}
     for node in graph.nodes:
@@ -49,10 +56,13 @@ def synaptic_operations(
         params = {role: graph.params[name].type for role, name in node.params.items()}
         types = [nodes[name].type for name in node.inputs]
         dense = op_of(node).synaptic_operations(types, node.attrs, params)
-        spiking = source.type.dtype.kind == "spike"
+        accumulates = effective if source.type.dtype.kind == "spike" else 0.0
+        if source.type.dtype.is_graded:
+            single = (units or {}).get(source.name, np.zeros((1, *source.type.shape)))
+            accumulates = float((single[:steps].sum(axis=0) * fans[node.name]).sum()) / samples
         found[node.name] = {
-            "effective_acs": effective if spiking else 0.0,
-            "effective_macs": 0.0 if spiking else effective,
+            "effective_acs": accumulates,
+            "effective_macs": effective - accumulates,
             "dense": float(dense * steps),
         }
     return found
@@ -61,14 +71,30 @@ def synaptic_operations(
 def spike_counts(
     graph: Graph, events: Mapping[str, Array], steps: int, samples: int
 ) -> dict[str, dict[str, float]]:
-    """Per neuron layer: neurons, spikes per sample, and spikes per neuron and step."""
+    """Per neuron layer: neurons, spikes and payload bits per sample, spikes per neuron and step.
+
+    The payload bits of an event say its sign and which power of two it is: 0 for neurons that only
+    send +1, 1 for signed ones, 1 + log2 N for N payloads.
+    """
     found = {}
     for node in graph.nodes:
         if op_of(node).neuron:
             spikes = float(events[node.name][:steps].sum()) / samples
             rate = spikes / (node.type.size * steps)
-            found[node.name] = {"neurons": node.type.size, "spikes": spikes, "rate": rate}
+            found[node.name] = {
+                "neurons": node.type.size,
+                "spikes": spikes,
+                "rate": rate,
+                "payload_bits": spikes * payload_bits(node),
+            }
     return found
+
+
+def payload_bits(node: Node) -> int:
+    """Bits that each event of a neuron layer carries besides its address."""
+    if node.op == "integrate":
+        return 0
+    return 1 + (node.type.dtype.levels - 1).bit_length()
 
 
 def add_events(total: dict[str, Array], more: Mapping[str, Array]) -> None:

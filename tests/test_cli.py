@@ -114,7 +114,7 @@ def test_compile_shows_tables_and_times(files, cli, tmp_path):
     names = sorted(p.name for p in (tmp_path / "ir").iterdir())
     assert names[0].startswith("01-")
     assert any(name.endswith("-fold.spk") for name in names)
-    assert names[-1].endswith("-quantise.spk")
+    assert any(name.endswith("-quantise.spk") for name in names)
 
 
 def test_compile_with_another_pipeline(files, as_json, tmp_path):

@@ -37,12 +37,13 @@ RESERVED = {"w", "inputs", "steps", "tag", "samples", "window", "conv", "dense",
 CLASSES = {
     "integrate": "Integrate",
     "integrate_signed": "IntegrateSigned",
+    "integrate_graded": "IntegrateGraded",
     "accumulate": "Accumulate",
     "max_pool_count": "MaxPoolCount",
 }
 """Layer ops and the project's processes for them."""
-KNOWN = {"theta", "theta_neg", "v0", "bias", "scale", "core", "free", "kernel", "strides", "pads",
-         "dilations"}  # fmt: skip
+KNOWN = {"theta", "theta_neg", "fire", "levels", "v0", "bias", "scale", "core", "free", "kernel",
+         "strides", "pads", "dilations"}  # fmt: skip
 """Attributes and params of layer ops that those processes implement."""
 FOREVER = 1 << 62
 
@@ -176,7 +177,7 @@ class Planner:
         if node.op == "accumulate":
             self._store_scale(node)
             return []
-        interval = (0, 1) if node.op == "integrate" else (-1, 1)
+        interval = (0, 1) if node.op == "integrate" else node.type.dtype.bounds
         return [Wire(name, "s_out", node.type.shape, node.type.shape, offset, interval)]
 
     def join(

@@ -25,6 +25,7 @@ from spikec.runtime.interpreter import (
     check_feeds,
     check_width,
     synapse_inputs,
+    unit_events,
 )
 
 Results = dict[str, NDArray[Any]]
@@ -33,9 +34,20 @@ OVERFLOW = 3
 
 
 def simulate(
-    graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+    graph: Graph,
+    feeds: Feeds,
+    steps: int | None = None,
+    trace: Collection[str] = (),
+    tag: str = "fixed_pt",
 ) -> Simulation:
     """Run an integer graph in Lava; see `spikec.runtime.interpreter.simulate`.
+
+    Args:
+        graph: The graph.
+        feeds: Coded inputs.
+        steps: Time steps; the graph's own by default.
+        trace: Layers whose spikes and potentials to return.
+        tag: Lava's process models: fixed_pt or floating_pt, where integers are exact as well.
 
     Raises:
         RangeError: when a current or potential leaves its width.
@@ -49,7 +61,7 @@ def simulate(
     coded = {node.name: feeds[node.name].astype(node.type.dtype.storage) for node in graph.inputs}
     traced = [name for name in plan.layers if name in trace]
     with tempfile.TemporaryDirectory(prefix="spikec-lava-") as folder:
-        results = _run(graph, plan, coded, steps, samples, traced, Path(folder))
+        results = _run(graph, plan, coded, steps, samples, traced, Path(folder), tag)
     return _collect(graph, plan, coded, steps, traced, results)
 
 
@@ -61,6 +73,7 @@ def _run(
     samples: int,
     traced: list[str],
     folder: Path,
+    tag: str,
 ) -> Results:
     """Emit and run the project; returns the arrays that it wrote."""
     write(graph, plan, folder)
@@ -69,7 +82,7 @@ def _run(
     timeout = 120 + total * (1 + plan.synapses / 1e7)
     command = [sys.executable, "run.py", "--input", "inputs.npz", "--output", "results.npz",
                "--steps", str(steps), "--timeout", f"{timeout:.0f}", "--fault", "fault.json",
-               "--spikes", "--end-with-parent"]  # fmt: skip
+               "--tag", tag, "--spikes", "--end-with-parent"]  # fmt: skip
     command += ["--trace", *traced] if traced else []
     code, log = run_child(command, folder, timeout + 60)
     if code != 0:
@@ -116,6 +129,8 @@ def _collect(
             check_width(graph, node, values[name], None)
         if name in counted:
             simulation.events[name] = steps_of((values[name] != 0).sum(axis=1), steps)
+            if node.type.dtype.is_graded:
+                simulation.units[name] = unit_events(values[name])
         if name in graph.outputs:
             simulation.readout[name] = values[name].astype(np.int64)
         if name in traced:

@@ -135,6 +135,8 @@ class _Rounding:
         values = {"theta": theta, "v0": v0, "bias": self._bias(source, scale)}
         if "theta_neg" in source.params:
             values["theta_neg"] = self._units(source, "theta_neg", scale)
+        if "fire" in source.params:
+            values["fire"] = np.maximum(self._units(source, "fire", scale), np.ceil(theta / 2))
         self.record.layer(node.name, theta_min=int(theta.min()), theta_max=int(theta.max()))
         typed = {role: (array, self.state_type) for role, array in values.items()}
         return self._set(node, {**typed, "scale": (scale, F64)})

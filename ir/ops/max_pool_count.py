@@ -5,7 +5,7 @@ from functools import reduce
 
 import numpy as np
 
-from spikec.ir.op import Attrs, Op, Params, Value
+from spikec.ir.op import PLACEMENT, Attrs, Op, Params, Value
 from spikec.ir.types import TensorType
 from spikec.ir.windows import POOL, window_of
 
@@ -15,11 +15,12 @@ class MaxPoolCount(Op):
 
     Counts change by at most one per step, so the output is again a signed spike, and its sum is
     exactly the maximum of the counts. Pads hold no neurons and never win. The potential is the
-    running maximum.
+    running maximum. Of graded spikes N is the net sum of payloads: the maximum changes by at most
+    the largest payload, but by any integer up to it, not only by powers of two.
     """
 
     stages = ("snn", "int")
-    attrs = POOL
+    attrs = {**POOL, **PLACEMENT}
     result = "spike"
     stateful = True
 
@@ -28,6 +29,11 @@ class MaxPoolCount(Op):
     ) -> tuple[int, ...]:
         x = inputs[0].shape
         return (x[0], *window_of(attrs).output(x[1:]))
+
+    def payload_levels(self, inputs: Sequence[TensorType], attrs: Attrs) -> int:
+        """As those of what is pooled."""
+        dtype = inputs[0].dtype
+        return dtype.levels if dtype.is_graded else 1
 
     def scan(
         self, inputs: Sequence[Value], attrs: Attrs, params: Params, steps: int
@@ -38,4 +44,5 @@ class MaxPoolCount(Op):
         best = reduce(np.maximum, window_of(attrs).taps(flat, fill=lowest))
         best = best.reshape(*counts.shape[:2], *best.shape[1:])
         spikes = np.diff(best, axis=0, prepend=np.zeros_like(best[:1]))
-        return spikes.astype(inputs[0].dtype), best.astype(inputs[0].dtype)
+        dtype = inputs[0].dtype
+        return spikes.astype(dtype), best.astype(dtype) if dtype.kind == "f" else best

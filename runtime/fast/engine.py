@@ -84,6 +84,7 @@ def _joined(parts: list[Simulation]) -> Simulation:
     first = parts[0]
     readout = {n: np.concatenate([p.readout[n] for p in parts], axis=1) for n in first.readout}
     events = {n: np.sum([p.events[n] for p in parts], axis=0) for n in first.events}
+    units = {n: np.sum([p.units[n] for p in parts], axis=0) for n in first.units}
     traces = {}
     for name, one in first.traces.items():
         potentials = np.concatenate([p.traces[name].potentials for p in parts], axis=1)
@@ -91,4 +92,4 @@ def _joined(parts: list[Simulation]) -> Simulation:
         known = [s for s in spikes if s is not None]
         joined = np.concatenate(known, axis=1) if one.spikes is not None else None
         traces[name] = LayerTrace(joined, potentials)
-    return Simulation(readout, events, traces)
+    return Simulation(readout, events, traces, units)

@@ -17,7 +17,7 @@ from spikec.runtime.fast.layer import run_layer
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, lane_masks, pack, unpack, words_shape
-from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
+from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation, unit_events
 
 Array = NDArray[Any]
 
@@ -82,6 +82,8 @@ class Run:
             name = step.node.name
             if events and name in self.plan.counted:
                 self.result.events[name] = self._events(step)
+                if step.node.type.dtype.is_graded:
+                    self.result.units[name] = self._units(step)
             if name in self.plan.graph.outputs:
                 self.result.readout[name] = self._dense(name)
             for old in self.plan.last.get(position, ()):
@@ -127,7 +129,7 @@ class Run:
         assert step.layer is not None
         part = out.transpose(4, 0, 5, 3, 1, 2)[:, :, :, : step.layer.channels]
         flat = part.reshape(step.layer.steps, -1, *step.node.type.shape)
-        return np.ascontiguousarray(flat[:, : self.samples])
+        return np.array(flat[:, : self.samples], order="C")
 
     def _trace(self, step: Fire, kept: Array) -> None:
         assert step.layer is not None
@@ -197,6 +199,12 @@ class Run:
         found = self._counted(node.name)
         self.events[node.name] = found
         return found
+
+    def _units(self, step: Step) -> NDArray[np.int64]:
+        """As `_events`, of payloads 1 and -1 alone."""
+        node = step.node
+        source = node.inputs[0] if isinstance(step, View) else node.name
+        return unit_events(self._dense(source)).reshape(-1, *node.type.shape)
 
     def _counted(self, name: str) -> NDArray[np.int64]:
         value, shape = self.values[name], self.plan.graph[name].type.shape

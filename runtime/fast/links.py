@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.runtime.fast.neurons import I16_MAX
-from spikec.runtime.fast.tiles import DOT, LUT, PAIR
-from spikec.runtime.fast.words import Coding, digits_of
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, TABLE
+from spikec.runtime.fast.words import Coding, digit_of
 
 Array = NDArray[Any]
 L1_BYTES = 24576
@@ -58,6 +58,13 @@ class Piece:
     """[padded out]: largest absolute contribution."""
     chunk: int = 0
     taps: int = 1
+
+
+def table_bytes(link: Link) -> int:
+    """Size of a link's lookup tables."""
+    outs, per_group, *kernel = link.weight.shape
+    groups = -(-link.coding.groups * per_group // link.coding.channels)
+    return outs * groups * int(np.prod(kernel)) * 2 * TABLE
 
 
 def pieces_of_link(index: int, link: Link, padded: int, step_bytes: int) -> list[Piece]:
@@ -160,17 +167,25 @@ def _tap_table(coding: Coding, tap: Array) -> Array:
     """Table of one tap: lut [pair, group, 2, 64] int16 or dot [pair, group, 2, 4] int8."""
     padded = tap.shape[0]
     if coding.kind == LUT:
-        digits = digits_of(coding).astype(np.float64)
-        sums = np.einsum("gec,oc->oge", digits, tap.astype(np.float64), optimize=True)
-        if np.abs(sums).max(initial=0) > I16_MAX:
-            raise OverflowError("weights too large for the lookup kernel")
-        table = sums.astype(np.int16)
+        table = _lookups(coding, tap)
     else:
         table = np.zeros((padded, coding.groups * 4), np.int8)
         table[:, : coding.channels] = tap
         table = table.reshape(padded, coding.groups, 4)
     pairs = table.reshape(padded // PAIR, PAIR, coding.groups, -1)
     return np.ascontiguousarray(pairs.transpose(0, 2, 1, 3))
+
+
+def _lookups(coding: Coding, tap: Array) -> Array:
+    """Partial weight sums [padded out, group, entry] of one tap."""
+    sums = np.zeros((len(tap), coding.groups, TABLE), np.int32)
+    for channel, column in enumerate(tap.T):
+        outs = np.flatnonzero(column)
+        for group, digits in digit_of(coding, channel):
+            sums[outs, group] += column[outs, None].astype(np.int32) * digits.astype(np.int32)
+    if max(sums.max(initial=0), -sums.min(initial=0)) > I16_MAX:
+        raise OverflowError("weights too large for the lookup kernel")
+    return sums.astype(np.int16)
 
 
 def _local_runs(link: Link, padded: int) -> list[Array]:

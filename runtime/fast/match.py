@@ -9,9 +9,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir import SPIKE, Graph, Node, op_of, spread
 
 Array = NDArray[Any]
+LARGEST = 1 << 25
+"""Weights of a synapse that is compiled; larger ones go to BLAS."""
 INT32_REACH = 1 << 30
 """Bound of currents and potentials that 32-bit kernels may meet."""
 
@@ -79,7 +81,9 @@ def source_of(graph: Graph, nodes: dict[str, Node], name: str) -> Source | None:
         known = node.type.dtype.kind == "u" and high <= 255
         return Source(name, channels, space, low, high, True) if known else None
     if node.type.dtype.kind == "spike" and op_of(node).stateful:
-        return Source(name, channels, space, spike_low(nodes, node), 1)
+        most = node.type.dtype.bounds[1]
+        low = spike_low(nodes, node) * most
+        return Source(name, channels, space, low, most) if most - low <= 255 else None
     if node.op == "sum_pool":
         return _pooled(graph, nodes, node, channels, space)
     return None
@@ -96,7 +100,7 @@ def _pooled(
     graph: Graph, nodes: dict[str, Node], node: Node, channels: int, space: tuple[int, int]
 ) -> Source | None:
     inner = nodes[node.inputs[0]]
-    spiking = inner.type.dtype.kind == "spike" and op_of(inner).stateful
+    spiking = inner.type.dtype == SPIKE and op_of(inner).stateful
     below = source_of(graph, nodes, inner.name) if spiking else None
     if below is None:
         return None
@@ -139,6 +143,8 @@ def _bounded(graph: Graph, node: Node, synapse: Synapse) -> Sum | None:
     w = synapse.weight.astype(np.int64).reshape(len(synapse.weight), -1)
     up, down = np.maximum(w, 0).sum(axis=1), np.minimum(w, 0).sum(axis=1)
     low, high = synapse.source.low, synapse.source.high
+    if synapse.weight.size * synapse.groups > LARGEST:
+        return None
     if 255 * int(np.abs(w).sum(axis=1).max(initial=0)) >= INT32_REACH:
         return None
     bias = np.zeros(len(w), np.int64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.windows import window_of
 from spikec.runtime.fast.layer import NeuronSpec, compile_layer
-from spikec.runtime.fast.links import Link
+from spikec.runtime.fast.links import Link, table_bytes
 from spikec.runtime.fast.match import (
     INT32_REACH,
     Source,
@@ -24,11 +24,14 @@ from spikec.runtime.fast.match import (
     sum_of,
 )
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, last_use, reads
+from spikec.runtime.fast.tiles import LUT
 from spikec.runtime.fast.vector import FEATURES
 from spikec.runtime.fast.words import Coding, dot_coding, lut_coding
 from spikec.runtime.interpreter import state_type, synapse_inputs
 
 Array = NDArray[Any]
+TABLE_BYTES = 4 << 20
+"""Lookup tables of a layer that are larger lose to dot products: every pixel reads them."""
 
 
 def make_plan(graph: Graph, steps: int, lut: bool = FEATURES.lut) -> Plan:
@@ -188,6 +191,9 @@ class _Planner:
             Link(s.weight, codings[s.source.name], s.groups, s.strides, s.pads, s.dilations)
             for s in step.sum.synapses
         ]
+        lookups = [link for link in links if link.coding.kind == LUT]
+        if sum(table_bytes(link) for link in lookups) > TABLE_BYTES:
+            raise _TooLarge(reads(step))
         spec = step.spec
         if spec is not None:
             low = spike_low(self.nodes, step.node)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, Node, RangeError, op_of, spread
+from spikec.ir import OPS, Graph, Node, RangeError, op_of, spread
 from spikec.ir.op import steps_of
+from spikec.ir.types import spikes as spike_type
 from spikec.runtime import kernels
 from spikec.runtime.interpreter import (
     Feeds,
@@ -25,6 +26,7 @@ from spikec.runtime.interpreter import (
     overflow,
     state_type,
     synapse_inputs,
+    unit_events,
 )
 
 Array = NDArray[Any]
@@ -46,6 +48,8 @@ def simulate(
         values[node.name] = value
         if node.name in counted:
             result.events[node.name] = steps_of(np.count_nonzero(value, axis=1), steps)
+            if node.type.dtype.is_graded:
+                result.units[node.name] = unit_events(value)
         if node.name in graph.outputs:
             result.readout[node.name] = value
         if keep and potentials is not None:
@@ -89,6 +93,8 @@ def neuron_kind(node: Node) -> int:
     """The kernel's kind of a neuron node."""
     if node.op == "integrate":
         return kernels.UNSIGNED
+    if node.op == "integrate_window":
+        return kernels.WINDOW_FREE if node.attrs["free"] else kernels.WINDOW
     return kernels.FREE if node.attrs["free"] else kernels.SIGNED
 
 
@@ -99,7 +105,10 @@ def run_neuron(
     params = {role: graph.array(node, role) for role in node.params if role != "scale"}
     if graph.stage == "int":
         current = current.astype(np.int32)
-    spikes, potentials = scan(current, params, neuron_kind(node), steps, keep, parallel)
+    kind, levels = neuron_kind(node), node.type.dtype.levels
+    if graph.stage == "int" and levels > 1:
+        current = current.astype(np.int64)  # a threshold times its payload may exceed 32 bits
+    spikes, potentials = scan(current, params, kind, steps, keep, parallel, levels)
     if graph.stage == "int" and _may_overflow(graph, node, current, params, steps):
         _check_potential(graph, node, current, params, steps)
     return spikes, potentials
@@ -112,6 +121,7 @@ def scan(
     steps: int,
     keep: bool,
     parallel: bool = True,
+    levels: int = 1,
 ) -> tuple[Array, Array | None]:
     """Run the compiled neuron kernel.
 
@@ -122,20 +132,31 @@ def scan(
         steps: Time steps.
         keep: Whether to return potentials.
         parallel: Whether to use all cores.
+        levels: Number of payloads; above 1 for graded neurons, with the param fire.
     """
+    if kind in (kernels.WINDOW, kernels.WINDOW_FREE):
+        wider = current if current.dtype.kind == "f" else current.astype(np.int64)
+        attrs = {"free": kind == kernels.WINDOW_FREE}
+        spikes, potentials = OPS["integrate_window"].scan([wider], attrs, params, steps)
+        return spikes.astype(np.int8), potentials if keep else None
     shape = current.shape[2:]
     wide = current.dtype
     flat = {
         role: np.ascontiguousarray(
             np.broadcast_to(spread(np.asarray(params.get(role, 0)), shape), shape), dtype=wide
         ).reshape(-1)
-        for role in ("theta", "v0", "bias", "theta_neg")
+        for role in ("theta", "v0", "bias", "fire" if levels > 1 else "theta_neg")
     }
     rows = np.ascontiguousarray(current).reshape(*current.shape[:2], -1)
-    spikes = np.empty((steps, *rows.shape[1:]), np.int8)
+    spikes = np.empty((steps, *rows.shape[1:]), spike_type(levels).storage)
     potentials = np.empty(spikes.shape if keep else (0, 0, 0), wide)
-    run = kernels.scan if parallel else kernels.scan_serial
-    run(rows, flat["theta"], flat["v0"], flat["bias"], flat["theta_neg"], kind, spikes, potentials)
+    theta, v0, bias, level = flat.values()
+    if levels > 1:
+        graded = kernels.scan_graded if parallel else kernels.scan_graded_serial
+        graded(rows, theta, v0, bias, level, levels, kind == kernels.FREE, spikes, potentials)
+    else:
+        run = kernels.scan if parallel else kernels.scan_serial
+        run(rows, theta, v0, bias, level, kind, spikes, potentials)
     full = (steps, current.shape[1], *shape)
     return spikes.reshape(full), potentials.reshape(full) if keep else None
 
@@ -147,8 +168,9 @@ def _may_overflow(
     low, high = state_type(graph, node).bounds
     reach = max(abs(int(current.max(initial=0))), abs(int(current.min(initial=0))))
     fixed = {role: int(np.abs(array).max(initial=0)) for role, array in params.items()}
-    start = fixed["v0"] + fixed["theta"]
-    return start + steps * (reach + fixed.get("bias", 0) + fixed["theta"]) > min(high, -low)
+    reset = fixed["theta"] * node.type.dtype.bounds[1]
+    start = fixed["v0"] + reset
+    return start + steps * (reach + fixed.get("bias", 0) + reset) > min(high, -low)
 
 
 def _check_potential(
@@ -156,7 +178,8 @@ def _check_potential(
 ) -> None:
     """Scan again in 64 bits and raise RangeError at the first potential that overflows."""
     low, high = state_type(graph, node).bounds
-    spikes, potentials = scan(current.astype(np.int64), params, neuron_kind(node), steps, True)
+    levels, wide = node.type.dtype.levels, current.astype(np.int64)
+    spikes, potentials = scan(wide, params, neuron_kind(node), steps, True, levels=levels)
     assert potentials is not None
     before = potentials + spread(params["theta"].astype(np.int64), node.type.shape) * spikes
     _check_bounds(node, before, low, high, state_type(graph, node))

@@ -33,7 +33,10 @@ def detect_features() -> CpuFeatures:
     """Features of the CPU that numba compiles for (NUMBA_CPU_NAME, NUMBA_CPU_FEATURES)."""
     forced = getattr(config, "CPU_FEATURES", None)
     if forced is None and getattr(config, "CPU_NAME", None) in (None, "", "host"):
-        host = llvm.get_host_cpu_features()
+        try:
+            host = dict(llvm.get_host_cpu_features())
+        except RuntimeError:
+            host = {}
         return CpuFeatures(bool(host.get("avx512bw")), bool(host.get("avx512vnni")))
     names = set((forced or "").split(","))
     return CpuFeatures("+avx512bw" in names, "+avx512vnni" in names)

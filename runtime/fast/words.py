@@ -98,20 +98,15 @@ def _signed_split(channels: int) -> tuple[int, int]:
     return best
 
 
-def digits_of(coding: Coding) -> Array:
-    """digits[group, entry, channel] in {-1, 0, 1}: the spikes that a lookup index stands for."""
+def digit_of(coding: Coding, channel: int) -> list[tuple[int, Array]]:
+    """For each word group that codes a channel: the spike that each lookup index stands for."""
     entry = np.arange(TABLE)
-    digits = np.zeros((coding.groups, TABLE, coding.channels), np.int16)
-    for c in range(coding.channels):
-        pos, neg = int(coding.pos_group[c]), int(coding.neg_group[c])
-        if c < coding.ternary:
-            digit = entry // coding.pos_step[c] % 3
-            digits[pos, :, c] = (digit == 1).astype(np.int16) - (digit == 2)
-            continue
-        digits[pos, :, c] += (entry // coding.pos_step[c] % 2).astype(np.int16)
-        if coding.signed:
-            digits[neg, :, c] -= (entry // coding.neg_step[c] % 2).astype(np.int16)
-    return digits
+    up, down = entry // coding.pos_step[channel], coding.neg_step[channel]
+    pos, neg = int(coding.pos_group[channel]), int(coding.neg_group[channel])
+    if channel < coding.ternary:
+        return [(pos, np.array([0, 1, -1])[up % 3])]
+    found = [(pos, up % 2)]
+    return [*found, (neg, -(entry // down % 2))] if coding.signed else found
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Array:

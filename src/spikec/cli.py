@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from spikec import driver
+from spikec import bisect, driver
 from spikec.backends import BACKENDS
 from spikec.cli_text import EPILOGS
 from spikec.ir import OPS, SpikecError, UsageError
@@ -29,8 +29,8 @@ app = typer.Typer(
 
 _BadUsage: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """Base of usage errors; newer versions of typer bring their own copy of click."""
-_INTERRUPTED = 2
-"""Exit code after Ctrl-C, as in a shell."""
+_INTERRUPTED = 130
+"""What typer returns after Ctrl-C."""
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
@@ -63,12 +63,30 @@ def compile(
     threshold: Annotated[str, typer.Option(help="per-channel or per-layer.")] = "per-channel",
     dni: Annotated[str, typer.Option(help="on: v0 and theta from data; half; off: 0.")] = "on",
     snm: Annotated[str, typer.Option(help="Signed neurons: auto (gated), on or off.")] = "auto",
+    spikes: Annotated[
+        str, typer.Option(help="binary, or graded: payloads 1, 2, 4, ... (instead of --snm).")
+    ] = "binary",
+    payload_bits: Annotated[
+        int, typer.Option(min=1, max=3, help="Graded: 2^N payloads; the sign is one bit more.")
+    ] = 2,
     bias_correction: Annotated[str, typer.Option(help="on or off.")] = "on",
     reconstruct: Annotated[
         str, typer.Option(help="Refit weights to real spikes: on or off.")
     ] = "on",
     samples: Annotated[int, typer.Option(min=1, help="Calibration samples to use.")] = 256,
+    schedule: Annotated[
+        str, typer.Option(help="synchronous, or layerwise: exactly the quantised ANN.")
+    ] = "synchronous",
     seed: Annotated[int, typer.Option(help="Seeds every random choice.")] = 0,
+    require_proof: Annotated[
+        bool, typer.Option("--require-proof", help="Refuse layers that might overflow.")
+    ] = False,
+    require_fit: Annotated[
+        bool, typer.Option("--require-fit", help="Refuse a network that exceeds the hardware.")
+    ] = False,
+    hardware: Annotated[
+        Path | None, typer.Option(help="TOML or JSON with figures of your hardware.")
+    ] = None,
     pass_pipeline: Annotated[str | None, typer.Option(help="Passes to run instead.")] = None,
     dump_ir: Annotated[Path | None, typer.Option(help="Write the graph after each pass.")] = None,
     time_passes: Annotated[bool, typer.Option(help="Show the time of each pass.")] = False,
@@ -86,13 +104,19 @@ def compile(
         threshold=threshold,
         dni=dni,
         snm=snm,
+        spikes=spikes,
+        payload_bits=payload_bits,
         bias=bias_correction,
         reconstruct=reconstruct,
         samples=samples,
         seed=seed,
+        schedule=schedule,
         pass_pipeline=pass_pipeline,
         dump_ir=dump_ir,
         verify_each=verify_each,
+        require_proof=require_proof,
+        require_fit=require_fit,
+        hardware=hardware,
     )
     with ui.progress() as progress:
         data = None if calib is None else driver.read_calibration(calib, model)
@@ -104,16 +128,20 @@ def compile(
     report = art.report
     errors = [
         (layer["name"], layer["op"], layer["shape"], layer["error_before"],
-         next(reversed(layer["error_after"].values()), None))
+         next(reversed(layer["error_after"].values()), None), *_range(layer["range"]))
         for layer in report["layers"]
     ]  # fmt: skip
     ui.table(
         "Layers (calibration error: squared, relative to the ANN's activation)",
-        ["layer", "neuron", "shape", "error before", "after"],
+        ["layer", "neuron", "shape", "error before", "after", "bits", "of", "proven"],
         errors,
     )
     for note in [*report["notes"], *report["warnings"]]:
         ui.say(f"note: {note}")
+    for found in report["passes"]:
+        if found["name"] in ("range", "place"):
+            for note in found["notes"]:
+                ui.say(f"note: {note}")
     ui.say(f"wrote {out} (T = {timesteps}, {len(report['layers'])} layers, target {target})")
     ui.result(
         {
@@ -126,6 +154,13 @@ def compile(
             "seconds": time.perf_counter() - start,
         }
     )
+
+
+def _range(found: dict[str, Any] | None) -> tuple[Any, ...]:
+    """Worst-case bits, bits of the state, and whether that is a proof, for a table."""
+    if found is None:
+        return None, None, None
+    return found["bits"], found["state_bits"], found["proven"]
 
 
 @app.command(epilog=EPILOGS["run"])
@@ -178,6 +213,9 @@ def check(
     data: Annotated[Path | None, typer.Option(help="Inputs; random ones if none.")] = None,
     engines: Annotated[str, typer.Option(help="Names with commas.")] = "reference,fast",
     model: Annotated[Path | None, typer.Option(help="Also compare with this ANN.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with this artifact, on the first engine.")
+    ] = None,
     limit: Limit = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -191,7 +229,12 @@ def check(
     else:
         dataset = _data(data, art, limit)
     with ui.progress() as progress:
-        found = driver.check(art, dataset, names, progress)
+        if against is None:
+            found = driver.check(art, dataset, names, progress)
+        else:
+            other = driver.load(against)
+            names = names[:1] or ["reference"]
+            found = bisect.check_against(art, other, dataset, names[0], progress)
         if model is not None:
             found["model"] = driver.check_model(art, dataset, model)
     rows = [
@@ -199,16 +242,102 @@ def check(
          layer["potentials_compared"], layer["potentials_differing"])
         for layer in found["layers"]
     ]  # fmt: skip
+    if against is not None:
+        names = [str(out), str(against)]
     title = f"{' = '.join(names)} on {len(dataset)} samples, T = {art.graph.steps}"
     ui.table(title, ["layer", "spikes", "differing", "potentials", "differing"], rows)
     if model is not None:
         ui.say(f"agreement with the ANN: {percent(found['model']['agreement'])}")
     if found["equal"]:
         ui.say("equal: 0 spikes and 0 potentials differ")
+    elif found["first_difference"] is None:
+        ui.say(f"these layers could not be compared: {', '.join(found['layers_not_compared'])}")
     else:
         ui.say(driver.describe_difference(found["first_difference"]))
+        _explain(ui, found["first_difference"])
     ui.result(found)
     raise typer.Exit(0 if found["equal"] else 1)
+
+
+def _explain(ui: Ui, difference: dict[str, Any]) -> None:
+    """What entered the neuron of the first difference, and what follows from it."""
+    found = difference["explanation"]
+    rows = [(f"%{v['source']}", str(v["element"]), v["value"], v["weight"], v["product"])
+            for v in found["inputs"]]  # fmt: skip
+    title = f"Its inputs in this step: {found['inputs_nonzero']} non-zero, the largest first"
+    ui.table(title, ["from", "element", "value", "weight", "product"], rows)
+    names = {"current": "current", "bias": "bias", "potential_before": "potential before",
+             "potential_charged": "with current and bias", "theta": "theta",
+             "theta_neg": "theta_neg", "fire": "fire", "count_before": "count before",
+             "expected_spike": "so the spike is", "expected_potential": "and v after"}  # fmt: skip
+    ui.say(", ".join(f"{text} {found[key]}" for key, text in names.items() if key in found))
+    for name, text in difference["likely_cause"].items():
+        ui.say(f"{name}: {text}")
+
+
+@app.command(epilog=EPILOGS["reduce"])
+def reduce(
+    out: Out,
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the case.")],
+    engines: Annotated[str, typer.Option(help="Two names with a comma.")] = "reference,fast",
+    limit: Limit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Shrink a case in which two engines differ to a small graph and input, and write it."""
+    ui, art = Ui(json, quiet), driver.load(out)
+    names = [name.strip() for name in engines.split(",") if name.strip()]
+    with ui.progress() as progress:
+        found = bisect.reduce_case(art, _data(data, art, limit), names, output, progress)
+    if found["equal"]:
+        ui.say(f"equal: {' and '.join(names)} do not differ, there is nothing to reduce")
+    else:
+        for cut in found["cuts"]:
+            ui.say(f"cut: {cut}")
+        ui.say(driver.describe_difference(found["first_difference"]))
+        _explain(ui, found["first_difference"])
+        ui.say(f"wrote {output}; run it with `spikec trace --verify {output} --engine {names[1]}`")
+    ui.result(found)
+    raise typer.Exit(0 if found["equal"] else 1)
+
+
+@app.command(epilog=EPILOGS["trace"])
+def trace(
+    out: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="Artifact.")] = None,
+    data: Annotated[Path | None, typer.Option(help=".npz with x, or .npy.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
+    verify: Annotated[
+        Path | None, typer.Option(help="Recompute the traces in this folder and compare.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="reference, fast or lava.")] = "reference",
+    arrays: Annotated[bool, typer.Option("--arrays", help="Write the full arrays too.")] = False,
+    limit: Limit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write golden traces for other implementations, or verify an engine against them."""
+    ui, art = Ui(json, quiet), None if out is None else driver.load(out)
+    if verify is not None:
+        cases = bisect.verify_traces(verify, engine, art)
+        rows = [(c["folder"], c["samples"], c["timesteps"], len(c["layers"]), c["equal"])
+                for c in cases]  # fmt: skip
+        ui.table(f"{engine} against golden traces",
+                 ["traces", "samples", "T", "layers", "equal"], rows)  # fmt: skip
+        for case in cases:
+            if case["first_difference"] is not None:
+                ui.say(f"{case['folder']}: first difference: {case['first_difference']}")
+        equal = all(case["equal"] for case in cases)
+        ui.result({"engine": engine, "equal": equal, "cases": cases})
+        raise typer.Exit(0 if equal else 1)
+    if art is None or data is None or output is None:
+        raise UsageError("trace needs OUT, --data and -o, or --verify FOLDER")
+    found = bisect.write_traces(art, _data(data, art, limit), engine, output, arrays)
+    ui.say(f"wrote {output}: {found['samples']} samples, T = {found['steps']}, "
+           f"{len(found['layers'])} layers")  # fmt: skip
+    ui.result({"out": str(output), **{k: found[k] for k in ("samples", "steps", "network")}})
 
 
 @app.command(epilog=EPILOGS["eval"])
@@ -252,6 +381,9 @@ def eval(
 @app.command(epilog=EPILOGS["inspect"])
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="MODEL.onnx | OUT")],
+    chip: Annotated[
+        Path | None, typer.Option(help="Write a picture of the chip (SVG); needs OUT.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -265,10 +397,40 @@ def inspect(
         ui.table("Not supported", ["node", "operator", "reason", "what would help"], rows_)
     layers = [(v["name"], v["op"], v["shape"], v["params"]) for v in found["layers"]]
     ui.table("Layers", ["layer", "op", "shape", "parameters"], layers)
+    if found["placement"] is not None:
+        _show_placement(ui, found["placement"])
+    if chip is not None:
+        if found["placement"] is None:
+            raise UsageError("--chip needs an artifact: compile the model first")
+        driver.draw_chip(driver.load(path), chip)
+        ui.say(f"wrote {chip}")
     for note in found["notes"]:
         ui.say(f"note: {note}")
     ui.say("supported" if found["supported"] else "not supported")
     ui.result(found)
+
+
+def _show_placement(ui: Ui, found: dict[str, Any]) -> None:
+    rows = [
+        (layer["name"], layer["neurons"], layer["synapses"], layer["fan_in"], layer["memory"],
+         layer["memory_without_sharing"], layer["cores"], layer["cores_without_sharing"],
+         layer["first_core"], layer["bound_by"])
+        for layer in found["layers"]
+    ]  # fmt: skip
+    ui.table(
+        f"Placement on {found['hardware']} (memory: bytes of weights, shared over positions / not)",
+        ["layer", "neurons", "synapses", "fan-in", "memory", "unshared", "cores", "unshared",
+         "first", "bound by"],
+        rows,
+    )  # fmt: skip
+    figures = [(f["figure"], f["value"], f["status"], f["source"]) for f in found["figures"]]
+    ui.table(f"Figures of {found['hardware']}", ["figure", "value", "status", "source"], figures)
+    for problem in found["problems"]:
+        ui.say(f"does not fit: {problem['text']}")
+    if found["fits"]:
+        ui.say(f"fits: {found['cores']} neurocores, {found['memory']:,} bytes of synapses "
+               f"(without weight sharing {found['cores_without_sharing']} and "
+               f"{found['memory_without_sharing']:,})")  # fmt: skip
 
 
 @app.command(epilog=EPILOGS["opt"])
@@ -362,7 +524,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(error, str(error), debug)
     except (KeyboardInterrupt, typer.Abort):
         print_error("interrupted; nothing half-written is left")
-        sys.exit(_INTERRUPTED)
+        sys.exit(2)
     except _BadUsage as error:
         context, message = getattr(error, "ctx", None), error.format_message()
         if not message:  # no arguments: the help was shown

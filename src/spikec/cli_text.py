@@ -18,11 +18,19 @@ EPILOGS = {
     "check": _examples(
         "spikec check out/ --data test.npz --engines reference,fast,lava --limit 2",
         "spikec check out/ --data test.npz --model model.onnx",
+        "spikec check out/ --against out2/ --data test.npz",
+    ),
+    "reduce": _examples("spikec reduce out/ --data test.npz --engines reference,lava -o case/"),
+    "trace": _examples(
+        "spikec trace out/ --data test.npz --limit 4 -o traces/",
+        "spikec trace --verify traces/ --engine lava",
     ),
     "eval": _examples(
         "spikec eval out/ --data test.npz --model model.onnx --timesteps 1,2,4,8",
     ),
-    "inspect": _examples("spikec inspect model.onnx", "spikec inspect out/"),
+    "inspect": _examples(
+        "spikec inspect model.onnx", "spikec inspect out/", "spikec inspect out/ --chip chip.svg"
+    ),
     "opt": _examples("spikec opt net.spk --pass-pipeline fold,relay --verify-roundtrip"),
     "passes": _examples("spikec passes"),
     "targets": _examples("spikec targets"),

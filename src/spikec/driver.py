@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,22 @@ from spikec.compiler.onnx.session import Ann
 from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pass, Pipeline, Progress, Record, parse_pipeline
 from spikec.ir import Graph, UsageError, op_of, parse, same_values, spread
+from spikec.ir.hardware import read_spec
 from spikec.runtime import artifact as store
 from spikec.runtime.artifact import Stored
 from spikec.runtime.check import Comparison, traced_layers
+from spikec.runtime.chip import draw
 from spikec.runtime.coding import decode, encode
 from spikec.runtime.data import Dataset, Source, make_dataset, read_dataset
+from spikec.runtime.explain import explain_difference
 from spikec.runtime.interpreter import Simulation
 from spikec.runtime.metrics import add_events, fan_outs, spike_counts, synaptic_operations
 
 Array = NDArray[Any]
 BLOCK = 32
-"""Samples that are simulated at a time."""
+"""Samples that are simulated at a time where traces are kept or the engine is slow."""
+LARGE_BLOCK = 256
+"""Samples at a time for engines that bound their own memory or start slowly."""
 OPERATIONS = ("effective_acs", "effective_macs", "dense")
 
 
@@ -47,33 +52,60 @@ class Options:
     threshold: str = "per-channel"
     dni: str = "on"
     snm: str = "auto"
+    spikes: str = "binary"
+    payload_bits: int = 2
     bias: str = "on"
     reconstruct: str = "on"
     samples: int = 256
     seed: int = 0
+    schedule: str = "synchronous"
     pass_pipeline: str | None = None
     dump_ir: Path | None = None
     verify_each: bool = True
+    require_proof: bool = False
+    require_fit: bool = False
+    hardware: Path | None = None
 
     def passes(self) -> list[Pass]:
         """The passes that these options stand for."""
         if self.pass_pipeline is not None:
-            return parse_pipeline(self.pass_pipeline)
+            return self._strict(parse_pipeline(self.pass_pipeline))
         _one_of("threshold", self.threshold, ("per-channel", "per-layer"))
         _one_of("dni", self.dni, ("on", "off", "half"))
         _one_of("snm", self.snm, ("auto", "on", "off"))
         _one_of("bias", self.bias, ("on", "off"))
         _one_of("reconstruct", self.reconstruct, ("on", "off"))
+        _one_of("spikes", self.spikes, ("binary", "graded"))
+        _one_of("schedule", self.schedule, ("synchronous", "layerwise"))
+        layerwise = self.schedule == "layerwise"
+        if layerwise and self.spikes == "graded":
+            raise UsageError("the layerwise schedule has no graded spikes")
+        if self.payload_bits not in (1, 2, 3):
+            raise UsageError(f"payload_bits must be 1, 2 or 3, not {self.payload_bits}")
         per = "layer" if self.threshold == "per-layer" else "channel"
         search = "joint" if self.dni == "on" else "none"
         names = ["channels_first", "quantisers", "linearise", "fold", "relay", "observe"]
         names.append(f"qcfs{{per={per} v0={'zero' if self.dni == 'off' else 'half'}}}")
+        names += ["layerwise"] if layerwise else []
         names += ["reconstruct"] if self.reconstruct == "on" else []
         names += ["bias"] if self.bias == "on" else []
-        names += [f"dni{{per={per}}}"] if self.dni == "on" else []
-        names += [f"snm{{gate={self.snm} search={search} per={per}}}"] if self.snm != "off" else []
-        names.append(f"quantise{{bits={self.weight_bits}}}")
-        return parse_pipeline(",".join(names))
+        if self.spikes == "graded":
+            names.append(f"graded{{levels={1 << self.payload_bits} search={search} per={per}}}")
+        else:
+            names += [f"dni{{per={per}}}"] if self.dni == "on" else []
+            signed = f"snm{{gate={self.snm} search={search} per={per}}}"
+            names += [signed] if self.snm != "off" and not layerwise else []
+        names += [f"quantise{{bits={self.weight_bits}}}", "range", "place"]
+        return self._strict(parse_pipeline(",".join(names)))
+
+    def _strict(self, passes: list[Pass]) -> list[Pass]:
+        """The passes, with those at their end that refuse what is asked to be refused."""
+        for name, wanted in (("range", self.require_proof), ("place", self.require_fit)):
+            if wanted:
+                (strict,) = parse_pipeline(f"{name}{{require=true}}")
+                found = [replace(p, require=True) if p.name == name else p for p in passes]  # type: ignore[call-arg]
+                passes = found if any(p.name == name for p in passes) else [*passes, strict]
+        return passes
 
 
 def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
@@ -153,13 +185,14 @@ class Artifact:
     ) -> Iterator[Simulation]:
         """Simulate all samples, block by block."""
         simulate, graph = engine(engine_name), self.stage(stage)
-        for start, feeds in encoded_blocks(graph, data):
+        size = BLOCK if trace or engine_name == "reference" else LARGE_BLOCK
+        for start, feeds in encoded_blocks(graph, data, size):
             yield simulate(graph, feeds, steps, trace)
-            progress("simulate", min(start + BLOCK, len(data)), len(data))
+            progress("simulate", min(start + size, len(data)), len(data))
 
     def clipped(self, x: Dataset) -> tuple[int, int]:
         """How many input elements lie outside the coded range, and how many there are."""
-        found = [encode(self.graph, feeds) for _, feeds in _slices(x)]
+        found = [encode(self.graph, feeds) for _, feeds in _slices(x, LARGE_BLOCK)]
         return sum(e.clipped for e in found), sum(e.total for e in found)
 
     def check(self, x: Source, engines: Sequence[str] = ("reference", "fast")) -> dict[str, Any]:
@@ -167,15 +200,17 @@ class Artifact:
         return check(self, make_dataset(x, self.graph), engines)
 
 
-def encoded_blocks(graph: Graph, data: Dataset) -> Iterator[tuple[int, dict[str, Array]]]:
+def encoded_blocks(
+    graph: Graph, data: Dataset, size: int = BLOCK
+) -> Iterator[tuple[int, dict[str, Array]]]:
     """(first sample, coded inputs) of each block."""
-    for start, feeds in _slices(data):
+    for start, feeds in _slices(data, size):
         yield start, encode(graph, feeds).feeds
 
 
-def _slices(data: Dataset) -> Iterator[tuple[int, dict[str, Array]]]:
-    for start in range(0, len(data), BLOCK):
-        yield start, {name: x[start : start + BLOCK] for name, x in data.feeds.items()}
+def _slices(data: Dataset, size: int) -> Iterator[tuple[int, dict[str, Array]]]:
+    for start in range(0, len(data), size):
+        yield start, {name: x[start : start + size] for name, x in data.feeds.items()}
 
 
 def logits(graph: Graph, readout: Mapping[str, Array], step: int) -> NDArray[np.float64]:
@@ -211,7 +246,7 @@ def compile(
             raise UsageError(str(error).replace("Options.__init__()", "compile()")) from None
     if options.timesteps < 1:
         raise UsageError(f"timesteps must be at least 1, not {options.timesteps}")
-    passes = options.passes()
+    passes, hardware = options.passes(), options.hardware
     backend = target(options.target)
     proto, source = load_model(model)
     imported = import_model(proto, source)
@@ -222,7 +257,7 @@ def compile(
     context = Context(
         calib=None if drawn is None else drawn.feeds,
         steps=options.timesteps,
-        spec=backend.spec,
+        spec=backend.spec if hardware is None else read_spec(Path(hardware), backend.spec),
         seed=options.seed,
         progress=progress,
     )
@@ -240,6 +275,7 @@ def compile(
         ],
         "layers": describe_layers(graph, records),
         "warnings": warnings_of(records),
+        "placement": next((r.summary for r in records if r.name == "place"), None),
         "samples": 0 if drawn is None else len(drawn),
     }
     manifest = {
@@ -255,7 +291,7 @@ def compile(
     return Artifact(Stored(graph, context.last["snn"], manifest, report), seconds)
 
 
-def describe_layers(graph: Graph, records: Iterable[Record]) -> list[dict[str, Any]]:
+def describe_layers(graph: Graph, records: Sequence[Record]) -> list[dict[str, Any]]:
     """One entry per layer with neurons: what it is and how its calibration error moved."""
     layers = []
     for node in graph.nodes:
@@ -280,9 +316,16 @@ def describe_layers(graph: Graph, records: Iterable[Record]) -> list[dict[str, A
                 "neurons": node.type.size,
                 "error_before": firsts[0] if firsts else None,
                 "error_after": errors,
+                "range": _found(records, node.name, "range"),
             }
         )
     return layers
+
+
+def _found(records: Iterable[Record], layer: str, figure: str) -> Any:
+    """A figure that some pass reported of a layer, or None."""
+    reported = (r.layers[layer] for r in records if layer in r.layers)
+    return next((figures[figure] for figures in reported if figure in figures), None)
 
 
 def warnings_of(records: Iterable[Record]) -> list[str]:
@@ -328,6 +371,9 @@ def check(
             done = start * len(runners) + (index + 1) * min(BLOCK, len(data) - start)
             progress(f"check {name}", done, len(data) * len(runners))
         comparison.add(graph, runs, start)
+        difference = comparison.first_difference
+        if difference is not None and "explanation" not in difference:
+            explain_difference(graph, feeds, runs, difference, start)
     return {
         "engines": list(engines),
         "samples": len(data),
@@ -390,10 +436,12 @@ def evaluate(
         same_model(art, network)
         ann = network.logits(data.feeds, progress)
     events: dict[str, Array] = {}
+    units: dict[str, Array] = {}
     outputs: dict[int, list[Array]] = {t: [] for t in wanted}
     start = time.perf_counter()
     for run in art.blocks(data, engine_name, stage, wanted[-1], progress=progress):
         add_events(events, run.events)
+        add_events(units, run.units)
         for t in wanted:
             outputs[t].append(logits(graph, run.readout, t))
     seconds = (time.perf_counter() - start) / len(data)
@@ -402,7 +450,7 @@ def evaluate(
     for t in wanted:
         found = np.concatenate(outputs[t])
         counts = spike_counts(graph, events, t, len(data))
-        ops = synaptic_operations(graph, events, fans, t, len(data))
+        ops = synaptic_operations(graph, events, fans, t, len(data), units)
         neurons = sum(c["neurons"] for c in counts.values())
         results.append(
             {
@@ -412,6 +460,7 @@ def evaluate(
                 "spikes": sum(c["spikes"] for c in counts.values()),
                 "spikes_per_neuron_step": sum(c["spikes"] for c in counts.values())
                 / max(neurons * t, 1),
+                "payload_bits": sum(c["payload_bits"] for c in counts.values()),
                 **{key: sum(op[key] for op in ops.values()) for key in OPERATIONS},
                 "seconds_per_sample": seconds * t / wanted[-1],
             }
@@ -477,10 +526,15 @@ def predict(
 
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write an .npz beside its final name and move it into place."""
+    write_file(path, store.npz_bytes(arrays))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file beside its final name and move it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(store.npz_bytes(arrays))
+        part.write_bytes(content)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -507,7 +561,8 @@ def inspect(path: Path) -> dict[str, Any]:
             "unsupported": [],
             "operators": art.report["operators"],
             "layers": _layers(art.graph),
-            "resources": resources(art.graph),
+            "resources": {**resources(art.graph), **_hardware(art)},
+            "placement": placement(art),
             "notes": art.report["notes"],
         }
     proto, source = load_model(path)
@@ -518,6 +573,7 @@ def inspect(path: Path) -> dict[str, Any]:
         "operators": imported.operators,
         "layers": [] if imported.graph is None else _layers(imported.graph),
         "resources": None,
+        "placement": None,
         "notes": imported.notes,
     }
 
@@ -548,6 +604,35 @@ def resources(graph: Graph) -> dict[str, Any]:
             synapses += op_of(node).synaptic_operations(inputs, node.attrs, params)
     neurons = sum(node.type.size for node in graph.nodes if op_of(node).neuron)
     return {"neurons": neurons, "weights": weights, "synapses": synapses}
+
+
+def placement(art: Artifact) -> dict[str, Any]:
+    """Where an artifact's layers are on the chip; computed where it was compiled without."""
+    found = art.report.get("placement")
+    if found is None:
+        record = Record("place", {})
+        PASSES["place"]().run(art.graph, Context(steps=art.graph.steps), record)
+        found = record.summary
+    return dict(found)
+
+
+def _hardware(art: Artifact) -> dict[str, Any]:
+    """Neurocores and bytes of synaptic memory that an artifact takes."""
+    found = placement(art)
+    return {
+        "hardware": found["hardware"],
+        "fits": found["fits"],
+        "neurocores": found["cores"],
+        "neurocores_without_sharing": found["cores_without_sharing"],
+        "memory": found["memory"],
+        "memory_without_sharing": found["memory_without_sharing"],
+    }
+
+
+def draw_chip(art: Artifact, path: Path) -> None:
+    """Write the picture of an artifact's neurocores, an SVG."""
+    title = art.stored.manifest["model"]["file"] or art.graph.name
+    write_file(path, draw(placement(art), title).encode())
 
 
 def opt(file: Path, pipeline: str, steps: int, roundtrip: bool, values: bool) -> str:

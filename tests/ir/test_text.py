@@ -7,7 +7,6 @@ from spikec.ir import (
     F32,
     F64,
     OPS,
-    SPIKE,
     DType,
     Graph,
     InvalidGraph,
@@ -23,6 +22,7 @@ from spikec.ir import (
 )
 from spikec.ir.op import STAGES
 from spikec.ir.ops.pointwise import FUNCTIONS
+from spikec.ir.types import spikes
 
 GOLDEN = """\
 graph @tiny <stage=int, steps=4> {
@@ -135,7 +135,7 @@ def test_errors_show_the_place(text, message):
         (HEAD + X + "%y : f32[2] = clip(%x) <hi=1.0, hi=2.0>\nreturn %y }", "an attribute twice"),
         (HEAD + X + '  return %x\n} "more"', "expected the end"),
         (HEAD + '%x : f32[2] = input() from "\\q"\n return %x }', "bad string"),
-        (HEAD + "%x : q8[2] = input()\n return %x }", "hint: f32, f64, iN, uN or spike"),
+        (HEAD + "%x : q8[2] = input()\n return %x }", "hint: f32, f64, iN, uN, spike or spikeN"),
         (HEAD + "%x : f32[2] = input() ;\n return %x }", "net.spk:2:23: expected"),
     ],
 )
@@ -212,7 +212,8 @@ class _Grower:
             out = TensorType(dtype, attrs.pop("_shape"))
         else:
             shape = kind.infer(given, attrs or {}, types)
-            dtype = {"spike": SPIKE, "same": given[0].dtype}.get(kind.result, self.number)
+            spiking = spikes(kind.payload_levels(given, attrs or {}))
+            dtype = {"spike": spiking, "same": given[0].dtype}.get(kind.result, self.number)
             out = TensorType(dtype, shape)
         loc = self.draw(st.none() | st.text(max_size=5))
         self.nodes.append(
@@ -281,7 +282,8 @@ class _Grower:
 
     def neuron(self, op, attrs):
         x = self.pick()
-        roles = ["theta", "v0", "bias"] + (["theta_neg"] if op == "integrate_signed" else [])
+        more = {"integrate_signed": ["theta_neg"], "integrate_graded": ["fire"]}
+        roles = ["theta", "v0", "bias", *more.get(op, [])]
         shapes = {role: (self.spreadable(x.type.shape), None) for role in roles}
         if self.draw(st.booleans()):
             attrs["core"] = self.draw(st.integers(0, 127))
@@ -292,6 +294,13 @@ class _Grower:
 
     def op_integrate_signed(self, op):
         self.neuron(op, {"free": self.draw(st.booleans())})
+
+    def op_integrate_window(self, op):
+        self.neuron(op, {"free": self.draw(st.booleans())})
+
+    def op_integrate_graded(self, op):
+        attrs = {"free": self.draw(st.booleans()), "levels": self.draw(st.integers(2, 8))}
+        self.neuron(op, attrs)
 
     def pool(self, op):
         x = self.pick(3)

@@ -61,7 +61,7 @@ def test_the_manifest_says_how_it_was_made(folder):
     assert manifest["target"] == "numpy"
     assert manifest["steps"] == 4
     assert "fold" in manifest["passes"]
-    assert manifest["passes"][-1].startswith("quantise")
+    assert any(text.startswith("quantise") for text in manifest["passes"])
     assert len(manifest["calibration"]["sha256"]) == len(manifest["model"]["sha256"]) == 64
     assert sorted(manifest["files"]) == [name for name in FILES if name != "manifest.json"]
 

@@ -24,6 +24,7 @@ from spikec.runtime import interpreter
 from spikec.runtime.fast import simulate
 from spikec.runtime.fast.engine import plan_of, run_plan
 from spikec.runtime.fast.steps import Fire, Pool, Simple
+from spikec.runtime.fast.tiles import DOT
 from spikec.runtime.fast.vector import FEATURES
 
 I24 = signed(24)
@@ -303,6 +304,21 @@ def test_potentials_that_exceed_sixteen_bits_are_exact():
     x = b.fire(b.conv(b.input(1, 6, 6), 16), "integrate", 1000)
     y = b.fire(b.conv(x, 16, m=127), "integrate_signed", 20_000)
     check(b.graph(b.out(b.dense(b.flat(y), 3))), 33)
+
+
+def test_a_single_readout_channel_is_not_overwritten():
+    b = Build(18)
+    x = b.fire(b.conv(b.input(1, 4, 4), 4), "integrate", 1500)
+    check(b.graph(b.out(b.dense(b.flat(x), 1)), b.out(b.dense(b.flat(x), 1))), 64)
+
+
+def test_layers_with_large_tables_use_bytes():
+    b = Build(19)
+    x = b.fire(b.dense(b.input(64), 800), "integrate_signed", 5000)
+    y = b.fire(b.dense(x, 512), "integrate_signed", 300)
+    graph = b.graph(b.out(b.dense(y, 3)))
+    assert plan_of(graph, 4).codings[x].kind == DOT
+    check(graph, 33)
 
 
 @pytest.mark.parametrize("width", [14, 16, 18])

@@ -6,9 +6,11 @@ Lava executes every module beside a process of one's own, so this package holds 
 
 from neurons.accumulate import Accumulate
 from neurons.integrate import Integrate
+from neurons.integrate_graded import IntegrateGraded
 from neurons.integrate_signed import IntegrateSigned
 from neurons.layer import Layer
 from neurons.max_pool_count import MaxPoolCount
 from neurons.source import Source
 
-__all__ = ["Accumulate", "Integrate", "IntegrateSigned", "Layer", "MaxPoolCount", "Source"]
+__all__ = ["Accumulate", "Integrate", "IntegrateGraded", "IntegrateSigned", "Layer", "MaxPoolCount",
+           "Source"]  # fmt: skip

@@ -70,6 +70,7 @@ class LayerModel(PyLoihiProcessModel):
     """Base of the models; a subclass says what `begin` and `advance` do."""
 
     kind: Any = np.int32
+    spike_kind: Any = np.int8
     v: NDArray[Any]
 
     def __init__(self, proc_params: Any) -> None:
@@ -80,7 +81,7 @@ class LayerModel(PyLoihiProcessModel):
         self.offset = proc_params["offset"]
         self.limits = proc_params["limits"]
         self.total = self.steps * proc_params["samples"]
-        self.spikes = self.trace(proc_params.get("spikes"), np.int8)
+        self.spikes = self.trace(proc_params.get("spikes"), self.spike_kind)
         self.potentials = self.trace(proc_params.get("potentials"), self.kind)
 
     def trace(self, path: str | None, kind: Any) -> NDArray[Any] | None:

@@ -21,7 +21,7 @@ class MaxPoolCount(Layer):
     """`s[t] = max_i N_i[t] - max_i N_i[t-1]` over a window's net spike counts N.
 
     Counts change by at most one per step, so s is a signed spike and its sum is the largest
-    count. The potential v is the running maximum.
+    count. The potential v is the running maximum. Of graded spikes N is the net sum of payloads.
 
     Args:
         in_shape: (channels, *spatial) of the spikes that come in; `shape` is what goes out.
@@ -51,6 +51,7 @@ class MaxPoolCount(Layer):
 class MaxPoolCountModel(LayerModel):
     """The pooling rule, for both arithmetics."""
 
+    spike_kind = np.int16
     counts: NDArray[Any]
 
     def __init__(self, proc_params: Any) -> None:

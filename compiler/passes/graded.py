@@ -1,0 +1,80 @@
+"""Graded spikes: neurons send payloads that are powers of two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spikec.compiler.pipeline import Record, choice, within
+from spikec.compiler.search import search
+from spikec.compiler.sweep import Layer, LayerPass
+from spikec.runtime import kernels
+
+_FIRE = 0.75
+_FIRES = (0.625, 0.875)
+"""Where payload 1 fires, as a share of theta: what the search starts from, and what it tries."""
+
+
+@dataclass(frozen=True)
+class Graded(LayerPass):
+    """Let neurons send payloads 1, 2, 4, ... and take back too much (`integrate_graded`).
+
+    It takes the place of `dni` and `snm`. The smallest threshold starts at that of QCFS over the
+    largest payload, and is searched with v0 and the firing level on the real input spikes.
+
+    Options: levels, the number of payloads; gate=auto rewrites a layer where the error on held-out
+    calibration data falls, on rewrites every layer; fire, the firing level as a share of theta,
+    0 to search it; search=joint|v0|none; per=channel|layer; samples drawn per channel.
+    """
+
+    levels: int = 4
+    gate: str = "auto"
+    fire: float = 0.0
+    search: str = "joint"
+    per: str = "channel"
+    samples: int = 2048
+
+    def fit(self, layer: Layer, record: Record) -> Layer:
+        within("levels", self.levels, 2, 8)
+        choice("gate", self.gate, ("auto", "on"))
+        choice("search", self.search, ("joint", "v0", "none"))
+        choice("per", self.per, ("channel", "layer"))
+        within("samples", self.samples, 1)
+        if self.fire:
+            within("fire", self.fire, 0.5, 1)
+        if layer.neurons.kind not in (kernels.UNSIGNED, kernels.SIGNED, kernels.FREE):
+            return layer
+        if layer.neurons.levels > 1:
+            return layer
+        held = max(1, len(layer.target) // 4)
+        fitted = layer.part(slice(held, None)) if len(layer.target) > held else layer
+        graded = self._search(self._start(fitted)).neurons
+        judged = layer.part(slice(0, held))
+        before, after = judged.error(), replace(judged, neurons=graded).error()
+        taken = self.gate == "on" or after < before
+        record.layer(layer.node.name, graded=taken, held_out_before=before, held_out_after=after)
+        return replace(layer, neurons=graded) if taken else layer
+
+    def _start(self, layer: Layer) -> Layer:
+        """Graded neurons that are not yet fitted."""
+        old = layer.neurons
+        theta = old.theta / np.float32(1 << (self.levels - 1))
+        kind = kernels.FREE if old.kind == kernels.FREE else kernels.SIGNED
+        ratio = np.where(old.theta > 0, old.v0 / old.theta, 0)
+        fire = np.full(layer.node.type.shape[:1], self.fire or _FIRE, np.float32)
+        if theta.ndim > 1:
+            fire = fire.reshape(-1, *(1,) * (theta.ndim - 1))
+        v0 = (theta * ratio).astype(np.float32)
+        return layer.with_neurons(kind=kind, theta=theta, v0=v0, levels=self.levels, fire=fire)
+
+    def _search(self, layer: Layer) -> Layer:
+        if self.search == "none":
+            return layer
+        return search(
+            layer,
+            joint=self.search == "joint",
+            shared=self.per == "layer",
+            samples=self.samples,
+            fires=() if self.fire else _FIRES,
+        )

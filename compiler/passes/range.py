@@ -1,0 +1,177 @@
+"""Proof that no integer current or potential can leave its width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.compiler.ranges import Bound, Ranges, ranges_of, signed_bits
+from spikec.ir import Graph, Node, RangeError, op_of, spread
+from spikec.ir.op import steps_of
+from spikec.runtime.coding import encode
+from spikec.runtime.fast import simulate
+from spikec.runtime.interpreter import Feeds, LayerTrace
+
+Array = NDArray[Any]
+_BLOCK = 16
+HINT = "use fewer --weight-bits or fewer --timesteps, or leave out --require-proof"
+
+
+@dataclass(frozen=True)
+class Range(Pass):
+    """Bound every current and potential over all inputs and T steps, and report the margin.
+
+    A layer that cannot be proven is checked on the calibration data and reported as such;
+    require=true refuses it. The graph is not changed.
+    """
+
+    require: bool = False
+    stages = ("int",)
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        found = ranges_of(graph)
+        parts = {n.name: _parts(graph, n) for n in graph.nodes if op_of(n).stateful}
+        open_values = {name for name, bound in found.values.items() if not bound.fits}
+        unproven = [
+            name
+            for name, bound in found.potentials.items()
+            if not bound.fits or open_values & set(parts[name])
+        ]
+        checked: dict[str, tuple[int, int]] = {}
+        samples = 0
+        if unproven and context.calib is not None:
+            samples = len(next(iter(context.calib.values())))
+            wanted = {*unproven, *(v for name in unproven for v in parts[name])}
+            checked = observe(graph, context.calib, wanted & {*unproven, *open_values}, context)
+        for name in parts:
+            entry = _entry(found, name, parts[name], checked)
+            entry["proven"] = name not in unproven
+            record.layer(name, range=entry)
+            if self.require and name in unproven:
+                raise RangeError(
+                    f"%{name} is not proven: {_reason(found, name, parts[name])}",
+                    loc=graph[name].loc,
+                    hint=HINT,
+                )
+        record.note(_note(len(parts), unproven, samples))
+        return graph
+
+
+def _note(layers: int, unproven: list[str], samples: int) -> str:
+    text = f"ranges of {layers - len(unproven)} of {layers} layers are proven for all inputs"
+    if not unproven:
+        return text
+    how = f"checked on {samples} calibration samples only" if samples else "not checked"
+    return f"{text}; {', '.join('%' + name for name in unproven)}: {how}"
+
+
+def _parts(graph: Graph, layer: Node) -> list[str]:
+    """The linear values between a layer and the layers and inputs before it."""
+    nodes, todo = graph.by_name, list(layer.inputs)
+    found: dict[str, None] = {}
+    while todo:
+        node = nodes[todo.pop()]
+        if not op_of(node).stateful and node.op != "input" and node.name not in found:
+            found[node.name] = None
+            todo.extend(node.inputs)
+    return list(found)
+
+
+def _entry(
+    found: Ranges, name: str, parts: list[str], checked: Mapping[str, tuple[int, int]]
+) -> dict[str, Any]:
+    potential = found.potentials[name]
+    currents = [found.values[part] for part in parts]
+    state = signed_bits(*potential.limits)
+    worst = max([potential.bits, *(c.bits for c in currents)])
+    known = name not in found.unknown
+    entry: dict[str, Any] = {
+        "current": [min(c.low for c in currents), max(c.high for c in currents)]
+        if currents
+        else None,
+        "potential": [potential.low, potential.high] if known else None,
+        "bits": worst if known else None,
+        "state_bits": state,
+        "margin_bits": state - worst if known else None,
+        "checked": None,
+    }
+    if name in checked:
+        low, high = checked[name]
+        bits = [signed_bits(low, high)]
+        bits += [signed_bits(*checked[part]) for part in parts if part in checked]
+        entry["checked"] = {"potential": [low, high], "margin_bits": state - max(bits)}
+    return entry
+
+
+def _reason(found: Ranges, name: str, parts: list[str]) -> str:
+    if name in found.unknown:
+        return "no bound is known for its neurons"
+    bounds = {f"its current %{part}": found.values[part] for part in parts}
+    bounds["its potential"] = found.potentials[name]
+    what, bound = next((what, b) for what, b in bounds.items() if not b.fits)
+    return f"{what} may reach {_far(bound)}; {bound.limits[0]} to {bound.limits[1]} fit"
+
+
+def _far(bound: Bound) -> int:
+    return bound.high if bound.high - bound.limits[1] >= bound.limits[0] - bound.low else bound.low
+
+
+def observe(
+    graph: Graph, calib: Feeds, wanted: set[str], context: Context
+) -> dict[str, tuple[int, int]]:
+    """Smallest and largest value of some currents and potentials (before reset) on data.
+
+    Raises:
+        RangeError: when a value leaves its width on these data.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    layers = [node.name for node in graph.nodes if op_of(node).stateful]
+    total = len(next(iter(calib.values())))
+    for start in range(0, total, _BLOCK):
+        feeds = encode(graph, {k: x[start : start + _BLOCK] for k, x in calib.items()}).feeds
+        traces = simulate(graph, feeds, None, layers).traces
+        for name, value in _values(graph, feeds, traces, wanted):
+            seen = int(value.min()), int(value.max())
+            low, high = found.get(name, seen)
+            found[name] = min(low, seen[0]), max(high, seen[1])
+        context.progress("range", min(start + _BLOCK, total), total)
+    return found
+
+
+def _values(
+    graph: Graph, feeds: Feeds, traces: Mapping[str, LayerTrace], wanted: set[str]
+) -> list[tuple[str, Array]]:
+    needed = set(wanted)
+    for node in reversed(graph.nodes):
+        if node.name in needed and not op_of(node).stateful:
+            needed.update(node.inputs)
+    found, values = [], {}
+    for node in graph.nodes:
+        if node.name not in needed:
+            continue
+        if node.op == "input":
+            values[node.name] = np.asarray(feeds[node.name])[None].astype(np.int64)
+        elif op_of(node).stateful:
+            trace = traces[node.name]
+            before = trace.potentials
+            if trace.spikes is not None:
+                values[node.name] = trace.spikes.astype(np.int64)
+                if op_of(node).neuron:
+                    theta = spread(graph.array(node, "theta").astype(np.int64), node.type.shape)
+                    before = before + theta * values[node.name]
+            if node.name in wanted:
+                found.append((node.name, before))
+        else:
+            inputs = [values[name] for name in node.inputs]
+            length = max(map(len, inputs))
+            flat = [steps_of(x, length).reshape(-1, *x.shape[2:]) for x in inputs]
+            value = op_of(node).run(flat, node.attrs, graph.arrays(node))
+            values[node.name] = value.reshape(length, -1, *value.shape[1:])
+            if node.name in wanted:
+                found.append((node.name, values[node.name]))
+    return found

@@ -1,0 +1,229 @@
+"""Exact worst-case ranges of an integer graph: every current and potential, over all inputs.
+
+Two kinds of bounds are combined. The range of a value in any single step, carried through T steps
+of the neuron's own rule; and the range of its mean over the first t steps (`bounds.py` says why a
+signed neuron's mean is never negative), which is what keeps sums over time small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.compiler.bounds import potential_reach
+from spikec.ir import Graph, Node, op_of, spread
+from spikec.runtime.interpreter import state_type
+
+Array = NDArray[Any]
+Interval = tuple[Array, Array]
+_FAR = 1 << 62
+_NET_COUNT = ("integrate", "integrate_signed", "integrate_graded", "integrate_window")
+"""Neurons whose net count of spikes is never negative, unless free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Smallest and largest value of a node's current or potential, and what its type holds."""
+
+    low: int
+    high: int
+    limits: tuple[int, int]
+
+    @property
+    def bits(self) -> int:
+        """Width of the smallest signed integer that holds the range."""
+        return signed_bits(self.low, self.high)
+
+    @property
+    def margin(self) -> int:
+        """Bits that its type has to spare; negative where the range does not fit."""
+        return signed_bits(*self.limits) - self.bits
+
+    @property
+    def fits(self) -> bool:
+        """Whether no value can leave the type."""
+        return self.limits[0] <= self.low and self.high <= self.limits[1]
+
+
+def signed_bits(low: int, high: int) -> int:
+    """Width of the smallest signed integer that holds `low` to `high`."""
+    return max(high, -low - 1, 0).bit_length() + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """What `ranges_of` found.
+
+    Attributes:
+        values: For each linear node the range in any single step.
+        potentials: For each layer the range of its potential, before and after reset.
+        unknown: Layers whose op has no known bound.
+    """
+
+    values: dict[str, Bound]
+    potentials: dict[str, Bound]
+    unknown: tuple[str, ...]
+
+
+def ranges_of(graph: Graph, steps: int | None = None) -> Ranges:
+    """Worst-case ranges of a graph of stage int in `steps` steps."""
+    steps = steps or graph.steps
+    single, mean = element_bounds(graph, mean=False), element_bounds(graph, mean=True)
+    values, potentials, unknown = {}, {}, []
+    for node in graph.nodes:
+        op = op_of(node)
+        if not op.stateful:
+            values[node.name] = _bound(single[node.name], node.type.dtype.bounds)
+            continue
+        source = node.inputs[0]
+        found = _potential(graph, node, single[source], mean[source], steps)
+        if found is None:
+            unknown.append(node.name)
+            found = np.array(-_FAR), np.array(_FAR)
+        limits = (-(1 << 31), (1 << 31) - 1)
+        if node.op != "max_pool_count":
+            limits = state_type(graph, node).bounds
+        potentials[node.name] = _bound(found, limits)
+    return Ranges(values, potentials, tuple(unknown))
+
+
+def _bound(interval: Interval, limits: tuple[int, int]) -> Bound:
+    low, high = interval
+    return Bound(int(low.min(initial=_FAR)), int(high.max(initial=-_FAR)), limits)
+
+
+def element_bounds(graph: Graph, *, mean: bool) -> dict[str, Interval]:
+    """Bounds of each element of each value (low, high), int64 (*shape).
+
+    Args:
+        graph: At stage int.
+        mean: Bound the mean over the first t steps, for every t, instead of any single step.
+    """
+    found: dict[str, Interval] = {}
+    for node in graph.nodes:
+        op, dtype = op_of(node), node.type.dtype
+        if node.op == "input":
+            found[node.name] = _full(node, *dtype.bounds)
+        elif op.neuron:
+            found[node.name] = _full(node, _least(node, mean), dtype.bounds[1])
+        elif op.stateful:
+            low, high = found[node.inputs[0]]
+            found[node.name] = _full(node, min(0, int(low.min())), max(0, int(high.max())))
+        elif op.weighted:
+            found[node.name] = _synapse(graph, node, *found[node.inputs[0]])
+        else:
+            lows = [found[name][0][None] for name in node.inputs]
+            highs = [found[name][1][None] for name in node.inputs]
+            found[node.name] = op.run(lows, node.attrs, {})[0], op.run(highs, node.attrs, {})[0]
+    return found
+
+
+def _least(node: Node, mean: bool) -> int:
+    """The smallest spike of a neuron, or the smallest mean of its spikes."""
+    if node.attrs.get("free"):
+        never_negative = False
+    elif mean:
+        never_negative = node.op in _NET_COUNT
+    else:
+        never_negative = node.op in ("integrate", "integrate_window")
+    return 0 if never_negative else node.type.dtype.bounds[0]
+
+
+def _full(node: Node, low: int, high: int) -> Interval:
+    shape = node.type.shape
+    return np.full(shape, low, np.int64), np.full(shape, high, np.int64)
+
+
+def _synapse(graph: Graph, node: Node, low: Array, high: Array) -> Interval:
+    op, w = op_of(node), graph.array(node, "w").astype(np.int64)
+    more = {"b": graph.array(node, "b").astype(np.int64)} if "b" in node.params else {}
+    up, down = np.maximum(w, 0), np.minimum(w, 0)
+
+    def through(part: Array, value: Array, constant: dict[str, Array]) -> Array:
+        return op.run([value[None]], node.attrs, {"w": part, **constant})[0]
+
+    return (
+        through(up, low, more) + through(down, high, {}),
+        through(up, high, more) + through(down, low, {}),
+    )
+
+
+def _potential(
+    graph: Graph, node: Node, single: Interval, mean: Interval, steps: int
+) -> Interval | None:
+    """Range of a layer's potential in `steps` steps, or None where its op is not known."""
+    shape = node.type.shape
+    roles = {role for role in node.params if role != "scale"}
+    p = {r: spread(graph.array(node, r).astype(np.int64), shape) for r in roles}
+    bias = p.get("bias", np.zeros((), np.int64))
+    if node.op == "accumulate":
+        low, high = mean[0] + bias, mean[1] + bias
+        return np.minimum(low, steps * low), np.maximum(high, steps * high)
+    if node.op == "max_pool_count":
+        return mean[0].min() * steps, mean[1].max() * steps
+    if node.op == "integrate_window":
+        low, high = mean[0] + bias, mean[1] + bias
+        low = np.minimum(p["v0"] + np.minimum(low * steps, 0), 0)
+        return low, np.maximum(p["v0"] + np.maximum(high * steps, 0), p["theta"])
+    if node.op not in _RESETS:
+        return None
+    if node.op == "integrate_graded" and (2 * p["fire"] < p["theta"]).any():
+        return None
+    reach = np.full(shape, _FAR, np.int64)
+    unit = node.op != "integrate_graded"
+    if unit and (p["theta"] > 0).all() and (p.get("theta_neg", np.zeros(1)) <= 0).all():
+        found = potential_reach(mean, bias, p["theta"], p["v0"], steps)
+        reach = np.broadcast_to(np.ceil(found), shape).astype(np.int64)
+    low = high = np.broadcast_to(p["v0"], shape)
+    lowest, highest = low, high
+    for _ in range(steps):
+        low = np.maximum(low + single[0] + bias, -reach)
+        high = np.minimum(high + single[1] + bias, reach)
+        lowest, highest = np.minimum(lowest, low), np.maximum(highest, high)
+        low, high = _RESETS[node.op](low, high, p, bool(node.attrs.get("free")))
+        low, high = np.maximum(low, -reach), np.minimum(high, reach)
+        lowest, highest = np.minimum(lowest, low), np.maximum(highest, high)
+    return lowest, highest
+
+
+def _hull(*parts: tuple[Array, Array, Array]) -> Interval:
+    """Smallest range around those (condition, low, high) whose condition holds."""
+    low, high = np.array(_FAR), np.array(-_FAR)
+    for holds, least, most in parts:
+        low = np.minimum(low, np.where(holds, least, _FAR))
+        high = np.maximum(high, np.where(holds, most, -_FAR))
+    return low, high
+
+
+def _after_unsigned(low: Array, high: Array, p: dict[str, Array], free: bool) -> Interval:
+    theta = p["theta"]
+    return _hull(
+        (high >= theta, np.maximum(low, theta) - theta, high - theta),
+        (low < theta, low, np.minimum(high, theta - 1)),
+    )
+
+
+def _after_signed(low: Array, high: Array, p: dict[str, Array], free: bool) -> Interval:
+    theta, neg = p["theta"], p["theta_neg"]
+    quiet = np.maximum(low, neg) if free else low
+    return _hull(
+        (high >= theta, np.maximum(low, theta) - theta, high - theta),
+        ((quiet < theta) & (quiet <= high), quiet, np.minimum(high, theta - 1)),
+        (low < neg, low + theta, np.minimum(high, neg - 1) + theta),
+    )
+
+
+def _after_graded(low: Array, high: Array, p: dict[str, Array], free: bool) -> Interval:
+    """Firing never raises |v|, as 2 fire >= theta."""
+    return np.minimum(low, -high), np.maximum(high, -low)
+
+
+_RESETS = {
+    "integrate": _after_unsigned,
+    "integrate_signed": _after_signed,
+    "integrate_graded": _after_graded,
+}
+"""Range after the reset, from that before it."""

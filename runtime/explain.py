@@ -1,0 +1,251 @@
+"""Why one neuron did what it did in one step: its inputs, weights, potential and threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir import OPS, Graph, Node, op_of, spread
+from spikec.ir.op import steps_of
+from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
+
+Array = NDArray[Any]
+LIMIT = 20
+"""Inputs that are listed; the others are counted."""
+_BATCH, _PARTS = 32, 16
+
+
+def explain(
+    graph: Graph,
+    feeds: Feeds,
+    traces: Mapping[str, LayerTrace],
+    layer: str,
+    neuron: tuple[int, ...],
+    step: int,
+    sample: int,
+    limit: int = LIMIT,
+) -> dict[str, Any]:
+    """All that enters a neuron in a step, and what follows by the ops' meaning.
+
+    Args:
+        graph: Stage int.
+        feeds: Coded inputs of a block of samples.
+        traces: What all layers before this one did on that block.
+        layer: The neuron's layer.
+        neuron: Its index there.
+        step: From 1.
+        sample: Index in the block.
+        limit: How many inputs to list, largest products first.
+    """
+    node, t = graph[layer], step - 1
+    cone = Cone(graph, node, neuron)
+    steps = len(traces[layer].potentials)
+    values = {name: _series(graph, name, feeds, traces, sample, steps) for name in cone.sources}
+    current = cone.run(values)
+    now = {name: value[t : t + 1] for name, value in values.items()}
+    inputs = sorted(cone.products(now), key=lambda item: -abs(item["product"]))
+    params = {r: _at(graph, node, r, neuron) for r in node.params if r != "scale"}
+    found: dict[str, Any] = {
+        "inputs": inputs[:limit],
+        "inputs_nonzero": len(inputs),
+        "current": int(current[t]),
+        "constant": cone.constant(),
+        **params,
+    }
+    if node.op == "max_pool_count":
+        return found
+    before = params.get("v0", 0)
+    if t > 0:
+        before = int(traces[layer].potentials[(t - 1, sample, *neuron)])
+    found["potential_before"] = before
+    charged = before + found["current"] + params.get("bias", 0)
+    if node.op != "integrate_window":
+        found["potential_charged"] = charged
+    spikes, potentials = op_of(node).scan(
+        [current.reshape(-1, 1, 1)],
+        node.attrs,
+        {role: np.array([value]) for role, value in params.items()},
+        steps,
+    )
+    if op_of(node).neuron:
+        found["count_before"] = int(spikes[:t].sum())
+        found["expected_spike"] = int(spikes[t, 0, 0])
+    found["expected_potential"] = int(potentials[t, 0, 0])
+    found["current_before"] = int(current[t - 1]) if t > 0 else 0
+    found["current_after"] = int(current[t + 1]) if t + 1 < steps else None
+    return found
+
+
+def _at(graph: Graph, node: Node, role: str, neuron: tuple[int, ...]) -> int:
+    array = spread(graph.array(node, role), node.type.shape)
+    return int(np.broadcast_to(array, node.type.shape)[neuron])
+
+
+def _series(
+    graph: Graph,
+    name: str,
+    feeds: Feeds,
+    traces: Mapping[str, LayerTrace],
+    sample: int,
+    steps: int,
+) -> Array:
+    """A source's value in every step (steps, *shape)."""
+    if graph[name].op == "input":
+        return steps_of(np.asarray(feeds[name])[sample][None].astype(np.int64), steps)
+    trace = traces[name]
+    value = trace.potentials if trace.spikes is None else trace.spikes
+    return value[:, sample].astype(np.int64)
+
+
+class Cone:
+    """The linear ops between one neuron and the layers and inputs before it."""
+
+    def __init__(self, graph: Graph, layer: Node, neuron: tuple[int, ...]) -> None:
+        self.graph, self.layer, self.neuron = graph, layer, neuron
+        names, sources = set(), dict[str, None]()
+        todo, values = list(layer.inputs), graph.by_name
+        while todo:
+            node = values[todo.pop()]
+            if node.op == "input" or op_of(node).stateful:
+                sources[node.name] = None
+            elif node.name not in names:
+                names.add(node.name)
+                todo.extend(node.inputs)
+        self.nodes = [node for node in graph.nodes if node.name in names]
+        self.sources = list(sources)
+
+    def run(self, values: Mapping[str, Array], kind: str = "exact") -> Array:
+        """The neuron's current (batch,).
+
+        Args:
+            values: Each source's value (batch, *shape); sources left out are 0.
+            kind: `exact`; `linear` without constants; `reach` with absolute weights and without
+                constants, so that 0 means that nothing non-zero arrives.
+        """
+        batch = len(next(iter(values.values())))
+        found = {
+            name: values.get(name, np.zeros((batch, *self.graph[name].type.shape), np.int64))
+            for name in self.sources
+        }
+        for node in self.nodes:
+            params = {r: a.astype(np.int64) for r, a in self.graph.arrays(node).items()}
+            if kind != "exact":
+                params.pop("b", None)
+            if kind == "reach" and "w" in params:
+                params["w"] = np.abs(params["w"])
+            found[node.name] = op_of(node).run([found[i] for i in node.inputs], node.attrs, params)
+        value = found[self.layer.inputs[0]]
+        if self.layer.op == "max_pool_count":
+            value = OPS["sum_pool"].run([value], self.layer.attrs, {})
+        place: tuple[Any, ...] = (slice(None), *self.neuron)
+        return np.asarray(value[place])
+
+    def constant(self) -> int:
+        """The current when nothing fires."""
+        zeros = {n: np.zeros((1, *self.graph[n].type.shape), np.int64) for n in self.sources}
+        return int(self.run(zeros)[0]) if zeros else 0
+
+    def products(self, values: Mapping[str, Array]) -> Iterator[dict[str, Any]]:
+        """The non-zero elements of the sources (1, *shape) that a non-zero weight connects."""
+        for name in self.sources:
+            value = values[name][0]
+            elements = self._connected(name, np.argwhere(value))
+            for start in range(0, len(elements), _BATCH):
+                block = elements[start : start + _BATCH]
+                units = np.zeros((len(block), *value.shape), np.int64)
+                for unit, element in zip(units, block, strict=True):
+                    unit[tuple(element)] = 1
+                for element, weight in zip(block, self.run({name: units}, "linear"), strict=True):
+                    x, w = int(value[tuple(element)]), int(weight)
+                    yield {"source": name, "element": [int(i) for i in element], "value": x,
+                           "weight": w, "product": w * x}  # fmt: skip
+
+    def _connected(self, name: str, elements: Array) -> list[Array]:
+        """Those of some elements that reach the neuron, by testing ever smaller groups."""
+        shape, groups = self.graph[name].type.shape, [elements] if len(elements) else []
+        found: list[Array] = []
+        while groups:
+            parts = [p for g in groups for p in np.array_split(g, min(_PARTS, len(g))) if len(p)]
+            groups = []
+            for start in range(0, len(parts), _BATCH):
+                block = parts[start : start + _BATCH]
+                marks = np.zeros((len(block), *shape), np.int64)
+                for row, part in zip(marks, block, strict=True):
+                    row[tuple(part.T)] = 1
+                for part, reach in zip(block, self.run({name: marks}, "reach"), strict=True):
+                    if reach and len(part) == 1:
+                        found.append(part[0])
+                    elif reach:
+                        groups.append(part)
+        return found
+
+
+def likely_cause(found: Mapping[str, Any], spike: int | None, potential: int) -> str | None:
+    """What would explain that an engine left `spike` and `potential`, in a sentence, or None."""
+    if "potential_charged" not in found:
+        return None
+    theta, charged = found.get("theta", 0), found["potential_charged"]
+    difference = potential + theta * (spike or 0) - charged
+    if difference == 0 and spike is not None:
+        if charged == theta and spike == 0:
+            return "it compares with > where >= is right: a potential equal to theta fires"
+        if charged == found.get("theta_neg") and spike == -1:
+            return "it compares with <= where < is right: a potential equal to theta_neg is silent"
+        return "the potential before the reset is right, the decision to fire is not"
+    own = found["current"]
+    for key, when in (("current_before", "before"), ("current_after", "after")):
+        other = found[key]
+        if other is not None and other != own and difference == other - own:
+            return f"it uses the current of the step {when}"
+    if found.get("bias") and abs(difference) == abs(found["bias"]):
+        return f"the bias is {'left out' if difference == -found['bias'] else 'added twice'}"
+    flips = [text for item in found["inputs"] if (text := _flipped(item, difference))]
+    if flips:
+        more = f" (or of {len(flips) - 1} others)" if len(flips) > 1 else ""
+        return flips[0] + more
+    return None
+
+
+def _flipped(item: Mapping[str, Any], difference: int) -> str | None:
+    """Whether one flipped bit of an input's weight would make the difference."""
+    change, rest = divmod(difference, item["value"])
+    if rest or not -128 <= item["weight"] <= 127:
+        return None
+    bits = (item["weight"] ^ (item["weight"] + change)) & 0xFF
+    inside = -128 <= item["weight"] + change <= 127
+    if not inside or bits == 0 or bits & (bits - 1):
+        return None
+    place = f"%{item['source']}{item['element']}"
+    return f"bit {bits.bit_length() - 1} of the weight from {place} is flipped"
+
+
+def explain_difference(
+    graph: Graph,
+    feeds: Feeds,
+    runs: Mapping[str, Simulation],
+    difference: dict[str, Any],
+    start: int,
+) -> None:
+    """Add `explanation` and `likely_cause` to the first difference of a comparison.
+
+    Args:
+        graph: The graph that ran.
+        feeds: Coded inputs of the block.
+        runs: Engine to its simulation of the block, as compared.
+        difference: `first_difference` of the comparison.
+        start: Index of the block's first sample.
+    """
+    first, other = difference["values"]
+    place = tuple(difference["neuron"]), difference["step"], difference["sample"] - start
+    found = explain(graph, feeds, runs[first].traces, difference["layer"], *place)
+    causes = {}
+    for engine in (first, other):
+        seen = difference["values"][engine]
+        right = (found.get("expected_spike"), found.get("expected_potential"))
+        if (seen["spike"], seen["potential"]) != right:
+            causes[engine] = likely_cause(found, seen["spike"], seen["potential"])
+    difference["explanation"] = found
+    difference["likely_cause"] = {name: text for name, text in causes.items() if text}

@@ -1,0 +1,226 @@
+"""Golden traces: hashes of everything that a network did, for other implementations to meet.
+
+docs/traces.md states the format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir import Graph, InvalidArtifact, op_of
+from spikec.runtime.artifact import npz_bytes, read_graph, to_json
+from spikec.runtime.check import traced_layers
+from spikec.runtime.interpreter import Feeds, Simulation
+
+Array = NDArray[Any]
+Run = Callable[[Graph, Feeds, "int | None", "list[str]"], Simulation]
+FORMAT = 1
+BLOCK = 32
+
+
+def network_digest(graph: Graph) -> str:
+    """SHA-256 of a graph's text and of the bytes of all its params."""
+    found = hashlib.sha256(graph.to_text().encode())
+    for name in sorted(graph.params):
+        array = graph.params[name].array
+        if array is not None:
+            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            found.update(f"{name} {array.dtype.str[1:]} {array.shape}".encode())
+            found.update(little.tobytes())
+    return found.hexdigest()
+
+
+def record(graph: Graph, feeds: Feeds, simulate: Run, *, arrays: bool = False) -> dict[str, Any]:
+    """Simulate coded inputs and hash each layer's spikes and potentials step by step.
+
+    Returns:
+        `layers` as docs/traces.md has them, and with `arrays` also `arrays`.
+    """
+    names, samples = traced_layers(graph), len(next(iter(feeds.values())))
+    hashes = {
+        (name, what): [hashlib.sha256() for _ in range(graph.steps)]
+        for name in names
+        for what in _kinds(graph, name)
+    }
+    kept: dict[str, list[Array]] = {}
+    for start in range(0, samples, BLOCK):
+        part = {key: x[start : start + BLOCK] for key, x in feeds.items()}
+        traces = simulate(graph, part, None, names).traces
+        for (name, what), steps in hashes.items():
+            values = getattr(traces[name], what)
+            little = np.ascontiguousarray(values, "<i4")
+            for step, found in enumerate(steps):
+                found.update(little[step].tobytes())
+            if arrays:
+                kept.setdefault(f"{name}.{what}", []).append(little)
+    layers = []
+    for name in names:
+        node = graph[name]
+        entry: dict[str, Any] = {"name": name, "op": node.op, "shape": list(node.type.shape)}
+        for what in ("spikes", "potentials"):
+            steps = hashes.get((name, what), [])
+            entry[what] = [found.hexdigest() for found in steps] if steps else None
+        layers.append(entry)
+    joined = {key: np.concatenate(parts, axis=1) for key, parts in kept.items()}
+    return {"layers": layers, "arrays": joined}
+
+
+def _kinds(graph: Graph, name: str) -> tuple[str, ...]:
+    spiking = op_of(graph[name]).result == "spike"
+    return ("spikes", "potentials") if spiking else ("potentials",)
+
+
+def write(
+    folder: Path,
+    graph: Graph,
+    feeds: Feeds,
+    simulate: Run,
+    *,
+    arrays: bool = False,
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write golden traces into a folder; the same network and inputs give the same bytes.
+
+    Args:
+        folder: Created if need be.
+        graph: Stage int.
+        feeds: Coded inputs.
+        simulate: The engine whose traces they are.
+        arrays: Also write all spikes and potentials.
+        about: More entries of `trace.json`.
+
+    Returns:
+        What `trace.json` holds.
+    """
+    found = record(graph, feeds, simulate, arrays=arrays)
+    coded = {
+        node.name: np.ascontiguousarray(feeds[node.name], node.type.dtype.storage)
+        for node in graph.inputs
+    }
+    params = {name: p.array for name, p in graph.params.items() if p.array is not None}
+    files = {
+        "graph.spk": graph.to_text().encode(),
+        "weights.npz": npz_bytes(params),
+        "input.npz": npz_bytes(coded),
+    }
+    if arrays:
+        files["arrays.npz"] = npz_bytes(found["arrays"])
+    trace = {
+        **(about or {}),
+        "format": FORMAT,
+        "network": network_digest(graph),
+        "steps": graph.steps,
+        "samples": len(next(iter(coded.values()))),
+        "layers": found["layers"],
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "trace.json").write_text(to_json(trace), encoding="utf-8")
+    return trace
+
+
+def is_trace(folder: Path) -> bool:
+    """Whether a folder holds golden traces."""
+    return (folder / "trace.json").is_file()
+
+
+def load(folder: Path) -> tuple[dict[str, Any], Graph, dict[str, Array]]:
+    """What a folder of golden traces holds: `trace.json`, the network and the coded inputs.
+
+    Raises:
+        InvalidArtifact: when it is missing or damaged.
+    """
+    try:
+        trace = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
+        files, version = dict(trace["files"]), trace["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InvalidArtifact("trace.json is missing or damaged", loc=str(folder)) from None
+    if version != FORMAT:
+        raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(folder))
+    for name, digest in files.items():
+        path = folder / Path(name).name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise InvalidArtifact(f"{name} is missing or was changed", loc=str(folder))
+    graph = read_graph(folder, "graph.spk", "weights.npz")
+    with np.load(io.BytesIO((folder / "input.npz").read_bytes()), allow_pickle=False) as arrays:
+        return trace, graph, dict(arrays)
+
+
+def verify(folder: Path, simulate: Run, graph: Graph | None = None) -> dict[str, Any]:
+    """Recompute golden traces and compare; the result is like that of `spikec check --json`.
+
+    Args:
+        folder: The golden traces.
+        simulate: The engine to verify.
+        graph: A network to use instead of the one in the folder.
+    """
+    trace, stored, feeds = load(folder)
+    graph = graph or stored
+    arrays_file = folder / "arrays.npz"
+    located = arrays_file.is_file() and "arrays.npz" in trace["files"]
+    if set(feeds) != {node.name for node in graph.inputs} or graph.steps != trace["steps"]:
+        raise InvalidArtifact("the traces are of a network with other inputs or steps",
+                              loc=str(folder))  # fmt: skip
+    found = record(graph, feeds, simulate, arrays=located)
+    own = {layer["name"]: layer for layer in found["layers"]}
+    layers, first = [], None
+    for want in trace["layers"]:
+        have = own.get(want["name"])
+        entry = {"name": want["name"], "steps": trace["steps"]}
+        for what in ("spikes", "potentials"):
+            steps = _differing(want[what], None if have is None else have[what])
+            entry[f"{what}_steps_differing"] = len(steps)
+            here = first is not None and first["layer"] == want["name"]
+            if steps and (first is None or (here and steps[0] + 1 < first["step"])):
+                first = {"layer": want["name"], "step": steps[0] + 1, "what": what,
+                         "neuron": None, "sample": None}  # fmt: skip
+        layers.append(entry)
+    if first is not None and located:
+        _locate(arrays_file, found["arrays"], first)
+    return {
+        "samples": trace["samples"],
+        "timesteps": trace["steps"],
+        "same_network": network_digest(graph) == trace["network"],
+        "layers": layers,
+        "equal": first is None,
+        "first_difference": first,
+    }
+
+
+def _differing(want: list[str] | None, have: list[str] | None) -> list[int]:
+    """Steps, from 0, whose hashes differ."""
+    if want is None or have is None:
+        return [] if want == have else [0]
+    return [step for step, pair in enumerate(zip(want, have, strict=True)) if pair[0] != pair[1]]
+
+
+def _locate(file: Path, found: Mapping[str, Array], first: dict[str, Any]) -> None:
+    """Add sample, neuron and both values to the first difference."""
+    key = f"{first['layer']}.{first['what']}"
+    with np.load(file, allow_pickle=False) as stored:
+        want = stored[key][first["step"] - 1]
+    if key not in found or found[key].shape[1:] != want.shape:
+        return
+    have = found[key][first["step"] - 1]
+    sample, *neuron = map(int, np.argwhere(want != have)[0])
+    first.update(sample=sample, neuron=neuron, golden=int(want[(sample, *neuron)]),
+                 found=int(have[(sample, *neuron)]))  # fmt: skip
+
+
+def read_folders(paths: Iterable[Path]) -> list[Path]:
+    """The folders among `paths`, and right below them, that hold golden traces."""
+    found = []
+    for path in paths:
+        below = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
+        found += [p for p in (path, *below) if is_trace(p)]
+    return found
