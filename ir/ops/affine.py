@@ -28,7 +28,10 @@ class Affine(Op):
     def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
         x = inputs[0]
         w = spread(params["w"], x.shape[1:])
-        y: Value = x * (w if w.dtype.kind == "f" else w.astype("i8"))
+        if w.dtype.kind != "f":
+            w = w.astype(np.int64)
+            x = x if x.dtype.kind == "f" else x.astype(np.int64)
+        y: Value = x * w
         return y + spread(params["b"], x.shape[1:]) if "b" in params else y
 
     def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
