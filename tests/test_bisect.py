@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 import spikec
-from spikec import bisect, driver
+from spikec import driver
 from spikec.backends import BACKENDS
 from spikec.cli import app
+from spikec.driver import bisect
 from spikec.ir import OPS, Param, parse, spread, verify
 from spikec.runtime import golden
 from spikec.runtime.artifact import Stored

@@ -18,6 +18,7 @@ from spikec.compiler.sweep import Layer, Neurons
 from spikec.ir import SPIKE, Node, PassError, TensorType, parse, spread
 from spikec.ir.types import spikes
 from spikec.runtime import kernels
+from spikec.runtime.data import make_dataset
 from spikec.runtime.interpreter import simulate
 
 MODEL = "fashion_resnet8.onnx"
@@ -128,7 +129,7 @@ def test_end_to_end(art, examples, images):
     """At T = 2 graded spikes lose at most a point where unit events lose several."""
     x, y = images["x"][:300], images["y"][:300]
     found = driver.evaluate(
-        art, driver.make_dataset(x, art.graph), model=examples / MODEL, timesteps=[1, 2]
+        art, make_dataset(x, art.graph), model=examples / MODEL, timesteps=[1, 2]
     )
     assert found["results"][-1]["agreement"] > 0.95
     assert (art.run(x).argmax(axis=1) == y).mean() > 0.9
@@ -173,7 +174,7 @@ def test_payloads_through_max_pooling(tiny_onnx):
     assert {node.type.dtype for node in pools} == {spikes(2)}
     assert art.check(x[:20])["equal"]
     assert parse(art.graph.to_text()) == art.graph
-    feeds = next(iter(driver.encoded_blocks(art.graph, driver.make_dataset(x[:20], art.graph))))[1]
+    feeds = next(iter(driver.encoded_blocks(art.graph, make_dataset(x[:20], art.graph))))[1]
     simulate(art.graph, feeds)
 
 

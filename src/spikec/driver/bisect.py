@@ -11,7 +11,9 @@ import numpy as np
 
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
-from spikec.driver import BLOCK, Artifact, encoded_blocks, quiet, version
+from spikec.driver.artifact import Artifact
+from spikec.driver.blocks import BLOCK, encoded_blocks, quiet
+from spikec.driver.compiling import version
 from spikec.ir import Graph, UsageError
 from spikec.runtime import golden
 from spikec.runtime.check import Comparison, traced_layers

@@ -1,0 +1,157 @@
+"""`check`, `reduce` and `trace`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spikec import driver
+from spikec.cli.app import (
+    Data,
+    Debug,
+    Json,
+    Limit,
+    Out,
+    Quiet,
+    app,
+    read_data,
+)
+from spikec.cli.text import EPILOGS
+from spikec.driver import bisect
+from spikec.ir import UsageError
+from spikec.ui import Ui, percent
+
+
+@app.command(epilog=EPILOGS["check"])
+def check(
+    out: Out,
+    data: Annotated[Path | None, typer.Option(help="Inputs; random ones if none.")] = None,
+    engines: Annotated[str, typer.Option(help="Names with commas.")] = "reference,fast",
+    model: Annotated[Path | None, typer.Option(help="Also compare with this ANN.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with this artifact, on the first engine.")
+    ] = None,
+    limit: Limit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Check that engines agree bit for bit, on every layer, neuron and step."""
+    ui, art = Ui(json, quiet), driver.load(out)
+    names = [name.strip() for name in engines.split(",") if name.strip()]
+    if data is None:
+        dataset = driver.random_inputs(art.graph, limit or 4)
+    else:
+        dataset = read_data(data, art, limit)
+    with ui.progress() as progress:
+        if against is None:
+            found = driver.check(art.graph, dataset, names, progress)
+        else:
+            other = driver.load(against)
+            names = names[:1] or ["reference"]
+            found = bisect.check_against(art, other, dataset, names[0], progress)
+        if model is not None:
+            found["model"] = driver.check_model(art, dataset, model)
+    rows = [
+        (layer["name"], layer["spikes_compared"], layer["spikes_differing"],
+         layer["potentials_compared"], layer["potentials_differing"])
+        for layer in found["layers"]
+    ]  # fmt: skip
+    if against is not None:
+        names = [str(out), str(against)]
+    title = f"{' = '.join(names)} on {len(dataset)} samples, T = {art.graph.steps}"
+    ui.table(title, ["layer", "spikes", "differing", "potentials", "differing"], rows)
+    if model is not None:
+        ui.say(f"agreement with the ANN: {percent(found['model']['agreement'])}")
+    if found["equal"]:
+        ui.say("equal: 0 spikes and 0 potentials differ")
+    elif found["first_difference"] is None:
+        ui.say(f"these layers could not be compared: {', '.join(found['layers_not_compared'])}")
+    else:
+        ui.say(driver.describe_difference(found["first_difference"]))
+        _explain(ui, found["first_difference"])
+    ui.result(found)
+    raise typer.Exit(0 if found["equal"] else 1)
+
+
+def _explain(ui: Ui, difference: dict[str, Any]) -> None:
+    """What entered the neuron of the first difference, and what follows from it."""
+    found = difference["explanation"]
+    rows = [(f"%{v['source']}", str(v["element"]), v["value"], v["weight"], v["product"])
+            for v in found["inputs"]]  # fmt: skip
+    title = f"Its inputs in this step: {found['inputs_nonzero']} non-zero, the largest first"
+    ui.table(title, ["from", "element", "value", "weight", "product"], rows)
+    names = {"current": "current", "bias": "bias", "potential_before": "potential before",
+             "potential_charged": "with current and bias", "theta": "theta",
+             "theta_neg": "theta_neg", "fire": "fire", "count_before": "count before",
+             "expected_spike": "so the spike is", "expected_potential": "and v after"}  # fmt: skip
+    ui.say(", ".join(f"{text} {found[key]}" for key, text in names.items() if key in found))
+    for name, text in difference["likely_cause"].items():
+        ui.say(f"{name}: {text}")
+
+
+@app.command(epilog=EPILOGS["reduce"])
+def reduce(
+    out: Out,
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the case.")],
+    engines: Annotated[str, typer.Option(help="Two names with a comma.")] = "reference,fast",
+    limit: Limit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Shrink a case in which two engines differ to a small graph and input, and write it."""
+    ui, art = Ui(json, quiet), driver.load(out)
+    names = [name.strip() for name in engines.split(",") if name.strip()]
+    with ui.progress() as progress:
+        found = bisect.reduce_case(art, read_data(data, art, limit), names, output, progress)
+    if found["equal"]:
+        ui.say(f"equal: {' and '.join(names)} do not differ, there is nothing to reduce")
+    else:
+        for cut in found["cuts"]:
+            ui.say(f"cut: {cut}")
+        ui.say(driver.describe_difference(found["first_difference"]))
+        _explain(ui, found["first_difference"])
+        ui.say(f"wrote {output}; run it with `spikec trace --verify {output} --engine {names[1]}`")
+    ui.result(found)
+    raise typer.Exit(0 if found["equal"] else 1)
+
+
+@app.command(epilog=EPILOGS["trace"])
+def trace(
+    out: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="Artifact.")] = None,
+    data: Annotated[Path | None, typer.Option(help=".npz with x, or .npy.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
+    verify: Annotated[
+        Path | None, typer.Option(help="Recompute the traces in this folder and compare.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="reference, fast or lava.")] = "reference",
+    arrays: Annotated[bool, typer.Option("--arrays", help="Write the full arrays too.")] = False,
+    limit: Limit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write golden traces for other implementations, or verify an engine against them."""
+    ui, art = Ui(json, quiet), None if out is None else driver.load(out)
+    if verify is not None:
+        cases = bisect.verify_traces(verify, engine, art)
+        rows = [(c["folder"], c["samples"], c["timesteps"], len(c["layers"]), c["equal"])
+                for c in cases]  # fmt: skip
+        ui.table(f"{engine} against golden traces",
+                 ["traces", "samples", "T", "layers", "equal"], rows)  # fmt: skip
+        for case in cases:
+            if case["first_difference"] is not None:
+                ui.say(f"{case['folder']}: first difference: {case['first_difference']}")
+        equal = all(case["equal"] for case in cases)
+        ui.result({"engine": engine, "equal": equal, "cases": cases})
+        raise typer.Exit(0 if equal else 1)
+    if art is None or data is None or output is None:
+        raise UsageError("trace needs OUT, --data and -o, or --verify FOLDER")
+    found = bisect.write_traces(art, read_data(data, art, limit), engine, output, arrays)
+    ui.say(f"wrote {output}: {found['samples']} samples, T = {found['steps']}, "
+           f"{len(found['layers'])} layers")  # fmt: skip
+    ui.result({"out": str(output), **{k: found[k] for k in ("samples", "steps", "network")}})

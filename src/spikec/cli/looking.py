@@ -1,0 +1,126 @@
+"""`inspect`, `opt` and the lists."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spikec import driver
+from spikec.backends import BACKENDS
+from spikec.cli.app import (
+    Debug,
+    Json,
+    Quiet,
+    Steps,
+    app,
+)
+from spikec.cli.text import EPILOGS
+from spikec.ir import OPS, UsageError
+from spikec.ui import Ui
+
+
+@app.command(epilog=EPILOGS["inspect"])
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="MODEL.onnx | OUT")],
+    chip: Annotated[
+        Path | None, typer.Option(help="Write a picture of the chip (SVG); needs OUT.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a model or an artifact holds, and what could not be converted."""
+    ui, found = Ui(json, quiet), driver.inspect(path)
+    rows = [(name, count) for name, count in sorted(found["operators"].items())]
+    ui.table("Operators", ["operator", "nodes"], rows)
+    rows_ = [(u["node"], u["op"], u["reason"], u["hint"]) for u in found["unsupported"]]
+    if rows_:
+        ui.table("Not supported", ["node", "operator", "reason", "what would help"], rows_)
+    layers = [(v["name"], v["op"], v["shape"], v["params"]) for v in found["layers"]]
+    ui.table("Layers", ["layer", "op", "shape", "parameters"], layers)
+    if found["placement"] is not None:
+        _show_placement(ui, found["placement"])
+    if chip is not None:
+        if found["placement"] is None:
+            raise UsageError("--chip needs an artifact: compile the model first")
+        driver.draw_chip(driver.load(path), chip)
+        ui.say(f"wrote {chip}")
+    for note in found["notes"]:
+        ui.say(f"note: {note}")
+    ui.say("supported" if found["supported"] else "not supported")
+    ui.result(found)
+
+
+def _show_placement(ui: Ui, found: dict[str, Any]) -> None:
+    rows = [
+        (layer["name"], layer["neurons"], layer["synapses"], layer["fan_in"], layer["memory"],
+         layer["memory_without_sharing"], layer["cores"], layer["cores_without_sharing"],
+         layer["first_core"], layer["bound_by"])
+        for layer in found["layers"]
+    ]  # fmt: skip
+    ui.table(
+        f"Placement on {found['hardware']} (memory: bytes of weights, shared over positions / not)",
+        ["layer", "neurons", "synapses", "fan-in", "memory", "unshared", "cores", "unshared",
+         "first", "bound by"],
+        rows,
+    )  # fmt: skip
+    figures = [(f["figure"], f["value"], f["status"], f["source"]) for f in found["figures"]]
+    ui.table(f"Figures of {found['hardware']}", ["figure", "value", "status", "source"], figures)
+    for problem in found["problems"]:
+        ui.say(f"does not fit: {problem['text']}")
+    if found["fits"]:
+        ui.say(f"fits: {found['cores']} neurocores, {found['memory']:,} bytes of synapses "
+               f"(without weight sharing {found['cores_without_sharing']} and "
+               f"{found['memory_without_sharing']:,})")  # fmt: skip
+
+
+@app.command(epilog=EPILOGS["opt"])
+def opt(
+    file: Annotated[Path, typer.Argument(metavar="FILE.spk")],
+    pass_pipeline: Annotated[str, typer.Option(help="Passes to run.")] = "",
+    timesteps: Steps = 8,
+    verify_roundtrip: Annotated[bool, typer.Option(help="Check parse(print(g)) == g.")] = False,
+    values: Annotated[bool, typer.Option(help="Print arrays too.")] = True,
+    debug: Debug = False,
+) -> None:
+    """Read a graph as text, run passes, print the result as text."""
+    sys.stdout.write(driver.opt(file, pass_pipeline, timesteps, verify_roundtrip, values))
+
+
+def _listing(kind: str, rows: list[tuple[Any, ...]], columns: list[str], ui: Ui) -> None:
+    ui.table("", columns, rows)
+    ui.result({kind: [dict(zip(columns, row, strict=True)) for row in rows]})
+
+
+@app.command(epilog=EPILOGS["passes"])
+def passes(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List the passes, with their options."""
+    rows = [(name, options, doc) for name, options, doc in driver.list_passes()]
+    _listing("passes", rows, ["name", "options", "doc"], Ui(json, quiet))
+
+
+@app.command(epilog=EPILOGS["targets"])
+def targets(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List targets and engines, and whether they can be used here."""
+    rows = []
+    for name, backend in BACKENDS.items():
+        uses = [n for n, given in (("target", backend.emit), ("engine", backend.simulate)) if given]
+        rows.append((name, ", ".join(uses), backend.unavailable() or "available", backend.doc))
+    _listing("targets", rows, ["name", "use", "here", "doc"], Ui(json, quiet))
+
+
+@app.command(epilog=EPILOGS["ops"])
+def ops(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List the ops of the graph and the ONNX operators that are imported."""
+    ui = Ui(json, quiet)
+    rows = [(n, ", ".join(op.stages), driver.first_line(op.__doc__)) for n, op in OPS.items()]
+    ui.table("Ops of the graph", ["name", "stages", "doc"], rows)
+    onnx_ops = driver.list_onnx_operators()
+    ui.table("ONNX operators", ["domain", "operators"],
+             [(domain, ", ".join(names)) for domain, names in onnx_ops.items()])  # fmt: skip
+    columns = ["name", "stages", "doc"]
+    listed = [dict(zip(columns, row, strict=True)) for row in rows]
+    ui.result({"ops": listed, "onnx": onnx_ops})

@@ -1,0 +1,116 @@
+"""`run`, `eval` and `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikec import driver
+from spikec.cli.app import (
+    Data,
+    Debug,
+    Json,
+    Limit,
+    Out,
+    Quiet,
+    app,
+    read_data,
+    read_steps,
+    warn_clipped,
+)
+from spikec.cli.text import EPILOGS
+from spikec.ui import Ui, percent
+
+
+@app.command(epilog=EPILOGS["run"])
+def run(
+    out: Out,
+    data: Data,
+    engine: Annotated[str, typer.Option(help="reference, fast or lava.")] = "fast",
+    stage: Annotated[str, typer.Option(help="int, or float before quantisation.")] = "int",
+    limit: Limit = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="An .npz.")] = None,
+    trace: Annotated[bool, typer.Option(help="Also write spikes and potentials.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run a compiled network on data."""
+    ui, art = Ui(json, quiet), driver.load(out)
+    dataset = read_data(data, art, limit)
+    with ui.progress() as progress:
+        found, traces = driver.predict(art, dataset, engine, stage, trace, progress)
+    if output is not None:
+        driver.write_npz(output, {"logits": found, **traces})
+        ui.say(f"wrote {output}")
+    accuracy = driver.accuracy(found, dataset.labels)
+    ui.table("", ["samples", "engine", "T", "accuracy"],
+             [(len(dataset), engine, art.graph.steps, percent(accuracy))])  # fmt: skip
+    warn_clipped(ui, art, dataset)
+    ui.result(
+        {
+            "samples": len(dataset),
+            "engine": engine,
+            "timesteps": art.graph.steps,
+            "accuracy": accuracy,
+            "output": None if output is None else str(output),
+            "predictions": found.argmax(axis=1).tolist(),
+        }
+    )
+
+
+@app.command(epilog=EPILOGS["eval"])
+def eval(
+    out: Out,
+    data: Data,
+    model: Annotated[Path | None, typer.Option(help="The ANN to compare with.")] = None,
+    engine: Annotated[str, typer.Option(help="reference, fast or lava.")] = "fast",
+    stage: Annotated[str, typer.Option(help="int, or float before quantisation.")] = "int",
+    timesteps: Annotated[str | None, typer.Option(help="Such as 1,2,4,8.")] = None,
+    limit: Limit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Measure accuracy, spike rates and synaptic operations."""
+    ui, art = Ui(json, quiet), driver.load(out)
+    dataset, steps = read_data(data, art, limit), read_steps(timesteps)
+    with ui.progress() as progress:
+        found = driver.evaluate(
+            art, dataset, timesteps=steps, model=model, engine_name=engine, stage=stage,
+            progress=progress,
+        )  # fmt: skip
+    rows = [
+        (r["timesteps"], percent(r["accuracy"]), percent(r["agreement"]),
+         r["spikes_per_neuron_step"], r["effective_acs"], r["effective_macs"], r["dense"],
+         r["seconds_per_sample"])
+        for r in found["results"]
+    ]  # fmt: skip
+    title = f"{len(dataset)} samples, compiled for T = {art.graph.steps}"
+    if found["ann_accuracy"] is not None:
+        title += f", ANN accuracy {percent(found['ann_accuracy'])}"
+    ui.table(title, ["T", "accuracy", "agrees", "rate", "ACs", "MACs", "dense", "s/sample"], rows)
+    ui.say("agrees: same class as the ANN; rate: spikes per neuron and step")
+    ui.say("ACs, MACs: effective synaptic operations per sample (spike or graded input and weight "
+           "not zero); dense: all")  # fmt: skip
+    warn_clipped(ui, art, dataset)
+    ui.result(found)
+
+
+@app.command(epilog=EPILOGS["demo"])
+def demo(
+    target: Annotated[str, typer.Option(help="lava, or numpy to leave Lava out.")] = "lava",
+    limit: Annotated[int, typer.Option(min=1, help="Test images.")] = 1000,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run the main job on a bundled trained model and real images."""
+    from spikec.demo import run_demo
+
+    ui = Ui(json, quiet)
+    found = run_demo(ui, target, limit)
+    ui.result(found)
+    raise typer.Exit(0 if found["equal"] is not False else 1)

@@ -1,0 +1,123 @@
+"""A compiled network: run it, save it, load it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.backends import engine, target
+from spikec.compiler.pipeline import Progress
+from spikec.driver.blocks import BLOCK, LARGE_BLOCK, encoded_blocks, logits, quiet, slices
+from spikec.driver.checking import check
+from spikec.driver.options import one_of
+from spikec.ir import Graph, UsageError
+from spikec.runtime import artifact as store
+from spikec.runtime.artifact import Stored
+from spikec.runtime.coding import encode
+from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.runtime.interpreter import Simulation
+
+Array = NDArray[Any]
+
+
+@dataclass(slots=True)
+class Artifact:
+    """A compiled network: its integer graph, the float graph behind it, and how it was made.
+
+    Attributes:
+        stored: Graphs, manifest and report.
+        seconds: Time per pass, when it was just compiled.
+    """
+
+    stored: Stored
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Graph:
+        """The integer spiking graph."""
+        return self.stored.graph
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the compiler did and measured."""
+        return self.stored.report
+
+    def save(self, folder: str | Path) -> None:
+        """Write the artifact directory in one step, with what its target emits."""
+        name = str(self.stored.manifest["target"])
+        emit = target(name).emit
+        assert emit is not None
+        into = None if name == "numpy" else functools.partial(emit, self.graph)
+        store.save(self.stored, Path(folder), into)
+
+    def stage(self, stage: str) -> Graph:
+        """The graph of stage `int` or `float`."""
+        one_of("stage", stage, ("int", "float"))
+        return self.graph if stage == "int" else self.stored.float_graph
+
+    def run(
+        self,
+        x: Source,
+        *,
+        engine: str = "fast",
+        stage: str = "int",
+        timesteps: int | None = None,
+    ) -> NDArray[np.float64]:
+        """Logits (N, classes) of the spiking network: accumulated current per step.
+
+        Args:
+            x: Real inputs (N, *shape), by name where there are several.
+            engine: reference, fast or lava.
+            stage: int, or float for the network before quantisation.
+            timesteps: Steps to run; those it was compiled for by default.
+        """
+        data = make_dataset(x, self.graph)
+        graph = self.stage(stage)
+        steps = graph.steps if timesteps is None else timesteps
+        if steps < 1:
+            raise UsageError(f"timesteps must be at least 1, not {steps}")
+        parts = [
+            logits(graph, run.readout, steps) for run in self.blocks(data, engine, stage, steps)
+        ]
+        return np.concatenate(parts)
+
+    def blocks(
+        self,
+        data: Dataset,
+        engine_name: str = "fast",
+        stage: str = "int",
+        steps: int | None = None,
+        trace: Sequence[str] = (),
+        progress: Progress = quiet,
+    ) -> Iterator[Simulation]:
+        """Simulate all samples, block by block."""
+        simulate, graph = engine(engine_name), self.stage(stage)
+        size = BLOCK if trace or engine_name == "reference" else LARGE_BLOCK
+        for start, feeds in encoded_blocks(graph, data, size):
+            yield simulate(graph, feeds, steps, trace)
+            progress("simulate", min(start + size, len(data)), len(data))
+
+    def clipped(self, x: Dataset) -> tuple[int, int]:
+        """How many input elements lie outside the coded range, and how many there are."""
+        found = [encode(self.graph, feeds) for _, feeds in slices(x, LARGE_BLOCK)]
+        return sum(e.clipped for e in found), sum(e.total for e in found)
+
+    def check(self, x: Source, engines: Sequence[str] = ("reference", "fast")) -> dict[str, Any]:
+        """Compare engines bit for bit on every layer and step; see `spikec check --json`."""
+        return check(self.graph, make_dataset(x, self.graph), engines)
+
+
+def load(folder: str | Path) -> Artifact:
+    """Load an artifact directory; raises InvalidArtifact when it is damaged."""
+    return Artifact(store.load(folder))
+
+
+def is_artifact(path: str | Path) -> bool:
+    """Whether a path is an artifact directory."""
+    return store.is_artifact(Path(path))

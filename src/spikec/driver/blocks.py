@@ -1,0 +1,43 @@
+"""Data in blocks, and what comes out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir import Graph
+from spikec.runtime.coding import decode, encode
+from spikec.runtime.data import Dataset
+
+Array = NDArray[Any]
+BLOCK = 32
+"""Samples that are simulated at a time where traces are kept or the engine is slow."""
+LARGE_BLOCK = 256
+"""Samples at a time for engines that bound their own memory or start slowly."""
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Progress that nobody sees."""
+
+
+def encoded_blocks(
+    graph: Graph, data: Dataset, size: int = BLOCK
+) -> Iterator[tuple[int, dict[str, Array]]]:
+    """(first sample, coded inputs) of each block."""
+    for start, feeds in slices(data, size):
+        yield start, encode(graph, feeds).feeds
+
+
+def slices(data: Dataset, size: int) -> Iterator[tuple[int, dict[str, Array]]]:
+    """(first sample, real inputs) of each block."""
+    for start in range(0, len(data), size):
+        yield start, {name: x[start : start + size] for name, x in data.feeds.items()}
+
+
+def logits(graph: Graph, readout: Mapping[str, Array], step: int) -> NDArray[np.float64]:
+    """Real outputs after `step` steps; several outputs are flattened side by side."""
+    parts = [decode(graph, name, readout[name][step - 1], step) for name in graph.outputs]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)

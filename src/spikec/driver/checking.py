@@ -1,0 +1,77 @@
+"""Engines against one another, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.backends import BACKENDS, engine
+from spikec.compiler.pipeline import Progress
+from spikec.driver.blocks import BLOCK, encoded_blocks, quiet
+from spikec.ir import Graph, UsageError, spread
+from spikec.runtime.check import Comparison, traced_layers
+from spikec.runtime.data import Dataset
+from spikec.runtime.explain import explain_difference
+
+Array = NDArray[Any]
+
+
+def check(
+    graph: Graph, data: Dataset, engines: Sequence[str], progress: Progress = quiet
+) -> dict[str, Any]:
+    """Run engines on the same coded inputs and compare every spike and potential."""
+    if len(set(engines)) < 2 or len(set(engines)) < len(engines):
+        raise UsageError("check needs at least two engines, each named once")
+    runners = {name: engine(name) for name in engines}
+    comparison = Comparison()
+    layers = traced_layers(graph)
+    for start, feeds in encoded_blocks(graph, data):
+        runs = {}
+        for index, (name, simulate) in enumerate(runners.items()):
+            runs[name] = simulate(graph, feeds, None, layers)
+            done = start * len(runners) + (index + 1) * min(BLOCK, len(data) - start)
+            progress(f"check {name}", done, len(data) * len(runners))
+        comparison.add(graph, runs, start)
+        difference = comparison.first_difference
+        if difference is not None and "explanation" not in difference:
+            explain_difference(graph, feeds, runs, difference, start)
+    return {
+        "engines": list(engines),
+        "samples": len(data),
+        "timesteps": graph.steps,
+        "layers": [asdict(layer) for layer in comparison.layers.values()],
+        "equal": comparison.equal,
+        "first_difference": comparison.first_difference,
+    }
+
+
+def engines() -> list[str]:
+    """Names of all engines that can run here."""
+    return [n for n, b in BACKENDS.items() if b.simulate is not None and b.unavailable() is None]
+
+
+def random_inputs(graph: Graph, samples: int) -> Dataset:
+    """Uniform inputs over each input's coded range, from a fixed seed."""
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for node in graph.inputs:
+        scale, offset = (spread(graph.array(node, r), node.type.shape) for r in ("scale", "offset"))
+        u = rng.integers(0, node.type.dtype.bounds[1] + 1, (samples, *node.type.shape))
+        feeds[node.name] = u * scale + offset
+    return Dataset(feeds)
+
+
+def describe_difference(difference: Mapping[str, Any]) -> str:
+    """A sentence about the first difference that `check` found."""
+    values = "; ".join(
+        f"{engine}: spike {v['spike']}, potential {v['potential']}"
+        for engine, v in difference["values"].items()
+    )
+    return (
+        f"first difference: layer %{difference['layer']}, neuron {difference['neuron']}, "
+        f"step {difference['step']}, sample {difference['sample']} ({values})"
+    )

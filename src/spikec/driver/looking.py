@@ -1,0 +1,140 @@
+"""What models, artifacts, graphs and this installation hold."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from spikec.compiler.onnx import import_model, load_model
+from spikec.compiler.onnx.node import LOWERINGS
+from spikec.compiler.passes import PASSES
+from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
+from spikec.driver.artifact import Artifact, is_artifact, load
+from spikec.driver.files import write_file
+from spikec.ir import Graph, UsageError, op_of, parse, same_values
+from spikec.runtime.chip import draw
+
+Array = NDArray[Any]
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """What a model or artifact holds; see `spikec inspect --json`."""
+    if is_artifact(path) or path.is_dir():
+        art = load(path)
+        return {
+            "supported": True,
+            "unsupported": [],
+            "operators": art.report["operators"],
+            "layers": _layers(art.graph),
+            "resources": {**resources(art.graph), **_hardware(art)},
+            "placement": placement(art),
+            "notes": art.report["notes"],
+        }
+    proto, source = load_model(path)
+    imported = import_model(proto, source)
+    return {
+        "supported": imported.graph is not None,
+        "unsupported": [asdict(refusal) for refusal in imported.refusals],
+        "operators": imported.operators,
+        "layers": [] if imported.graph is None else _layers(imported.graph),
+        "resources": None,
+        "placement": None,
+        "notes": imported.notes,
+    }
+
+
+def _layers(graph: Graph) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": node.name,
+            "op": node.op,
+            "onnx_node": node.loc,
+            "shape": list(node.type.shape),
+            "type": str(node.type),
+            "params": sum(graph.params[name].type.size for name in node.params.values()),
+        }
+        for node in graph.nodes
+    ]
+
+
+def resources(graph: Graph) -> dict[str, Any]:
+    """Neurons, weights and synapses that a spiking graph needs, in all."""
+    types = {node.name: node.type for node in graph.nodes}
+    weights = synapses = 0
+    for node in graph.nodes:
+        if op_of(node).weighted:
+            params = {role: graph.params[name].type for role, name in node.params.items()}
+            weights += params["w"].size
+            inputs = [types[name] for name in node.inputs]
+            synapses += op_of(node).synaptic_operations(inputs, node.attrs, params)
+    neurons = sum(node.type.size for node in graph.nodes if op_of(node).neuron)
+    return {"neurons": neurons, "weights": weights, "synapses": synapses}
+
+
+def placement(art: Artifact) -> dict[str, Any]:
+    """Where an artifact's layers are on the chip; computed where it was compiled without."""
+    found = art.report.get("placement")
+    if found is None:
+        record = Record("place", {})
+        PASSES["place"]().run(art.graph, Context(steps=art.graph.steps), record)
+        found = record.summary
+    return dict(found)
+
+
+def _hardware(art: Artifact) -> dict[str, Any]:
+    """Neurocores and bytes of synaptic memory that an artifact takes."""
+    found = placement(art)
+    return {
+        "hardware": found["hardware"],
+        "fits": found["fits"],
+        "neurocores": found["cores"],
+        "neurocores_without_sharing": found["cores_without_sharing"],
+        "memory": found["memory"],
+        "memory_without_sharing": found["memory_without_sharing"],
+    }
+
+
+def draw_chip(art: Artifact, path: Path) -> None:
+    """Write the picture of an artifact's neurocores, an SVG."""
+    title = art.stored.manifest["model"]["file"] or art.graph.name
+    write_file(path, draw(placement(art), title).encode())
+
+
+def opt(file: Path, pipeline: str, steps: int, roundtrip: bool, values: bool) -> str:
+    """The text of a graph after some passes."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {file}: {error}") from None
+    graph = parse(text, file=file.name)
+    if pipeline:
+        graph, _ = Pipeline(parse_pipeline(pipeline)).run(graph, Context(steps=steps))
+    printed = graph.to_text(values=values)
+    if roundtrip and not same_values(parse(graph.to_text(values=True)), graph):
+        raise UsageError("the printed graph does not read back as the same graph")
+    return printed
+
+
+def list_passes() -> list[tuple[str, str, str]]:
+    """Name, options and first line of each pass."""
+    rows = []
+    for name, kind in PASSES.items():
+        options = ", ".join(f"{f.name}={f.default}" for f in fields(kind))
+        rows.append((name, options, first_line(kind.__doc__)))
+    return rows
+
+
+def first_line(doc: str | None) -> str:
+    """The first sentence of a docstring."""
+    return (doc or "").strip().splitlines()[0] if doc else ""
+
+
+def list_onnx_operators() -> dict[str, list[str]]:
+    """Imported ONNX operators by domain."""
+    found: dict[str, list[str]] = {}
+    for domain, name in sorted(LOWERINGS):
+        found.setdefault(domain or "ai.onnx", []).append(name)
+    return found
