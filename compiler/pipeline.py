@@ -29,6 +29,7 @@ class Record:
         notes: What it changed, in sentences.
         layers: Per layer, named figures such as calibration errors before and after.
         summary: Figures of the whole network, such as its placement.
+        judged: Figures of the network after the pass on validation data, if there are any.
         seconds: Time it took; not part of the artifact.
     """
 
@@ -37,6 +38,7 @@ class Record:
     notes: list[str] = field(default_factory=list)
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    judged: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
     def note(self, text: str) -> None:
@@ -59,6 +61,7 @@ class Context:
         seed: Seeds every random choice.
         last: The last graph of each stage; that of stage ann is the calibration's reference.
         progress: Told about long work.
+        judge: Measures a spiking graph on validation data.
     """
 
     calib: Feeds | None = None
@@ -67,6 +70,7 @@ class Context:
     seed: int = 0
     last: dict[str, Graph] = field(default_factory=dict)
     progress: Progress = lambda what, done, total: None
+    judge: Callable[[Graph], dict[str, Any]] | None = None
 
     def data(self, name: str) -> Feeds:
         """The calibration data; raises PassError for the pass called `name` if there are none."""
@@ -146,11 +150,14 @@ class Pipeline:
                         f"the graph is at stage {graph.stage}"
                     )
             with _named(name):
+                self._judge_parts(group, graph, context, found)
                 start = time.perf_counter()
                 graph = self._apply(group, graph, context, found)
                 found[0].seconds += time.perf_counter() - start
                 if self.verify_each:
                     verify(graph)
+            if context.judge is not None and graph.stage != "ann":
+                found[-1].judged = context.judge(graph)
             context.last[graph.stage] = graph
             if self.dump is not None:
                 self.dump.mkdir(parents=True, exist_ok=True)
@@ -170,6 +177,17 @@ class Pipeline:
             ):
                 count += 1
         return count
+
+    def _judge_parts(
+        self, group: Sequence[Pass], graph: Graph, context: Context, records: list[Record]
+    ) -> None:
+        """Judge each pass of a shared sweep: the network after a sweep of it and those before."""
+        if context.judge is None:
+            return
+        for count in range(1, len(group)):
+            scratch = [Record(p.name, p.options) for p in group[:count]]
+            part = self._apply(group[:count], graph, context, scratch)
+            records[count - 1].judged = context.judge(part)
 
     def _apply(
         self, group: Sequence[Pass], graph: Graph, context: Context, records: list[Record]

@@ -17,7 +17,7 @@ from spikec.cli.app import (
     app,
 )
 from spikec.cli.text import EPILOGS
-from spikec.ui import Ui
+from spikec.ui import Ui, percent
 
 
 @app.command(epilog=EPILOGS["compile"])
@@ -26,6 +26,14 @@ def compile(
     out: Annotated[Path, typer.Option("-o", "--output", help="Artifact directory to write.")],
     calib: Annotated[Path | None, typer.Option(help="Calibration data, .npz or .npy.")] = None,
     timesteps: Steps = 8,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(help="Find the smallest T that loses at most this share, such as 0.01."),
+    ] = None,
+    max_timesteps: Annotated[int, typer.Option(min=1, help="With --max-loss: the largest T.")] = 64,
+    validate: Annotated[
+        Path | None, typer.Option(help="Data (labels y if any) to judge each pass or T on.")
+    ] = None,
     target: Annotated[str, typer.Option(help="What to emit; see `spikec targets`.")] = "numpy",
     weight_bits: Annotated[int, typer.Option(min=2, max=8, help="Signed weight width.")] = 8,
     threshold: Annotated[str, typer.Option(help="per-channel or per-layer.")] = "per-channel",
@@ -79,6 +87,8 @@ def compile(
         samples=samples,
         seed=seed,
         schedule=schedule,
+        max_loss=max_loss,
+        max_timesteps=max_timesteps,
         pass_pipeline=pass_pipeline,
         dump_ir=dump_ir,
         verify_each=verify_each,
@@ -87,13 +97,18 @@ def compile(
         hardware=hardware,
     )
     with ui.progress() as progress:
-        data = None if calib is None else driver.read_calibration(calib, model)
-        art = driver.compile(model, data, options=options, progress=progress)
+        data, held = (
+            None if path is None else driver.read_calibration(path, model, labels)
+            for path, labels in ((calib, max_loss is not None), (validate, True))
+        )
+        art = driver.compile(model, data, validation=held, options=options, progress=progress)
         art.save(out)
     if time_passes:
         rows = [(name, seconds) for name, seconds in art.seconds.items()]
         ui.table("Time per pass", ["pass", "seconds"], rows)
     report = art.report
+    _show_tried(ui, report.get("steps_tried", []), max_loss)
+    _show_judged(ui, report["passes"])
     errors = [
         (layer["name"], layer["op"], layer["shape"], layer["error_before"],
          next(reversed(layer["error_after"].values()), None), *_range(layer["range"]))
@@ -110,15 +125,16 @@ def compile(
         if found["name"] in ("range", "place"):
             for note in found["notes"]:
                 ui.say(f"note: {note}")
-    ui.say(f"wrote {out} (T = {timesteps}, {len(report['layers'])} layers, target {target})")
+    ui.say(f"wrote {out} (T = {art.graph.steps}, {len(report['layers'])} layers, target {target})")
     ui.result(
         {
             "out": str(out),
-            "timesteps": timesteps,
+            "timesteps": art.graph.steps,
             "layers": report["layers"],
             "warnings": report["warnings"],
             "notes": report["notes"],
             "passes": report["passes"],
+            "steps_tried": report.get("steps_tried"),
             "seconds": time.perf_counter() - start,
         }
     )
@@ -129,3 +145,32 @@ def _range(found: dict[str, Any] | None) -> tuple[Any, ...]:
     if found is None:
         return None, None, None
     return found["bits"], found["state_bits"], found["proven"]
+
+
+def _show_tried(ui: Ui, tried: list[dict[str, Any]], max_loss: float | None) -> None:
+    """The numbers of time steps that --max-loss tried."""
+    if not tried or max_loss is None:
+        return
+    rows = [(r["timesteps"], percent(r["accuracy"]), percent(r["agreement"]), percent(r["loss"]),
+             f"±{r['standard_error']:.1%}", r["loss"] <= max_loss) for r in tried]  # fmt: skip
+    judged = "accuracy" if tried[0]["accuracy"] is not None else "agreement with the ANN"
+    ui.table(f"Loss of {judged} on {tried[0]['samples']} samples not calibrated on",
+             ["T", "accuracy", "agrees", "loss", "std. error", "enough"], rows)  # fmt: skip
+
+
+def _show_judged(ui: Ui, passes: list[dict[str, Any]]) -> None:
+    """What each pass bought: calibration errors, and accuracy on validation data."""
+    rows = []
+    for each in passes:
+        layers = [v for v in each["layers"].values() if "error_after" in v]
+        if not layers and not each["judged"]:
+            continue
+        before, after = (
+            sum(v[key] for v in layers) / len(layers) if layers else None
+            for key in ("error_before", "error_after")
+        )
+        judged = each["judged"]
+        rows.append((each["name"], before, after, percent(judged.get("accuracy")),
+                     percent(judged.get("agreement"))))  # fmt: skip
+    ui.table("What each pass did (error: mean over layers, before and after the pass)",
+             ["pass", "error before", "after", "accuracy", "agrees"], rows)  # fmt: skip

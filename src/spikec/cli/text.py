@@ -9,7 +9,8 @@ EPILOGS = {
     "compile": _examples(
         "spikec compile model.onnx --calib calib.npz -o out/",
         "spikec compile model.onnx --calib calib.npz -o out/ --timesteps 4 --target lava",
-        "spikec compile model.onnx --calib calib.npz -o out/ --dni half --snm off --time-passes",
+        "spikec compile model.onnx --calib calib.npz -o out/ --max-loss 0.01",
+        "spikec compile model.onnx --calib calib.npz -o out/ --validate labelled.npz --time-passes",
     ),
     "run": _examples(
         "spikec run out/ --data test.npz -o predictions.npz",

@@ -13,6 +13,8 @@ from spikec.compiler.onnx import import_model, load_model, model_hash
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import quiet
+from spikec.driver.choosing import choose_steps
+from spikec.driver.judging import Judge
 from spikec.driver.options import Options
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
@@ -26,6 +28,7 @@ def compile(
     model: Any,
     calib: Source | Dataset | None = None,
     *,
+    validation: Source | Dataset | None = None,
     options: Options | None = None,
     progress: Progress = quiet,
     **settings: Any,
@@ -35,6 +38,8 @@ def compile(
     Args:
         model: Path, bytes or onnx.ModelProto.
         calib: Calibration inputs: an array, a dict of arrays or an iterable of batches.
+        validation: Other inputs, with labels if there are any, on which the network is judged
+            after each pass. With `max_loss` and without `validation`, part of `calib` is held out.
         options: All options at once; or give them as keywords (`timesteps=4`).
         progress: Called with (what, done, total).
         **settings: Fields of Options.
@@ -49,6 +54,32 @@ def compile(
             raise UsageError(str(error).replace("Options.__init__()", "compile()")) from None
     if options.timesteps < 1:
         raise UsageError(f"timesteps must be at least 1, not {options.timesteps}")
+    if options.max_loss is not None:
+        return choose_steps(
+            model,
+            calib,
+            validation,
+            options,
+            progress,
+            lambda data, each: _compile(model, data, None, each, progress),
+        )
+    judge = None
+    if validation is not None:
+        if not isinstance(validation, Dataset):
+            ann = import_model(*load_model(model)).require()
+            validation = make_dataset(validation, ann)
+        judge = Judge.of(model, validation, options.seed, progress)
+    return _compile(model, calib, judge, options, progress)
+
+
+def _compile(
+    model: Any,
+    calib: Source | Dataset | None,
+    judge: Judge | None,
+    options: Options,
+    progress: Progress,
+) -> Artifact:
+    """Compile for the time steps of the options."""
     passes, hardware = options.passes(), options.hardware
     backend = target(options.target)
     proto, source = load_model(model)
@@ -63,6 +94,7 @@ def compile(
         spec=backend.spec if hardware is None else read_spec(Path(hardware), backend.spec),
         seed=options.seed,
         progress=progress,
+        judge=judge,
     )
     graph, records = Pipeline(passes, options.verify_each, options.dump_ir).run(ann, context)
     if graph.stage != "int" or "snn" not in context.last:
@@ -73,7 +105,13 @@ def compile(
         "notes": imported.notes,
         "operators": imported.operators,
         "passes": [
-            {"name": r.name, "options": r.options, "notes": r.notes, "layers": r.layers}
+            {
+                "name": r.name,
+                "options": r.options,
+                "notes": r.notes,
+                "layers": r.layers,
+                "judged": r.judged,
+            }
             for r in records
         ],
         "layers": describe_layers(graph, records),
@@ -153,7 +191,7 @@ def version() -> str:
         return "unknown"
 
 
-def read_calibration(path: Path, model: Any) -> Dataset:
-    """Calibration data for a model, by its ONNX inputs."""
+def read_calibration(path: Path, model: Any, labels: bool = False) -> Dataset:
+    """Calibration or validation data for a model, by its ONNX inputs."""
     proto, source = load_model(model)
-    return read_dataset(path, import_model(proto, source).require(), labels=False)
+    return read_dataset(path, import_model(proto, source).require(), labels=labels)

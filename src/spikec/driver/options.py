@@ -32,6 +32,8 @@ class Options:
     samples: int = 256
     seed: int = 0
     schedule: str = "synchronous"
+    max_loss: float | None = None
+    max_timesteps: int = 64
     pass_pipeline: str | None = None
     dump_ir: Path | None = None
     verify_each: bool = True

@@ -1,0 +1,91 @@
+"""The smallest number of time steps that loses little enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from spikec.compiler.onnx import import_model, load_model
+from spikec.compiler.pipeline import Progress
+from spikec.driver.artifact import Artifact
+from spikec.driver.judging import Judge, hold_out
+from spikec.driver.options import Options
+from spikec.ir import PassError, UsageError
+from spikec.runtime.data import Dataset, Source, make_dataset
+
+Build = Callable[[Dataset, Options], Artifact]
+"""Compiles for one number of time steps."""
+
+
+def choose_steps(
+    model: Any,
+    calib: Source | Dataset | None,
+    validation: Source | Dataset | None,
+    options: Options,
+    progress: Progress,
+    build: Build,
+) -> Artifact:
+    """Compile for the smallest T whose loss is at most `options.max_loss`.
+
+    T doubles until the loss is small enough, then the gap to the T before is halved; that finds
+    the smallest T if loss falls with T. The report lists all T that were tried.
+
+    Raises:
+        UsageError: when no T up to `options.max_timesteps` is good enough; it names the best.
+    """
+    assert options.max_loss is not None
+    if not 0 <= options.max_loss < 1:
+        raise UsageError(f"max_loss must be from 0 up to 1 (a share), not {options.max_loss:g}")
+    graph = import_model(*load_model(model)).require()
+    if calib is None:
+        raise PassError("max_loss needs calibration data", hint="give --calib CALIB.npz")
+    data = calib if isinstance(calib, Dataset) else make_dataset(calib, graph)
+    if validation is None:
+        if len(data) < 2:
+            raise UsageError("max_loss needs samples to judge on: give --validate or more samples")
+        data, held = hold_out(data, options.samples, options.seed)
+    else:
+        held = validation if isinstance(validation, Dataset) else make_dataset(validation, graph)
+    judge = Judge.of(model, held, options.seed, progress)
+    tried: dict[int, tuple[Artifact, dict[str, Any]]] = {}
+
+    def holds(steps: int) -> bool:
+        progress(f"try T = {steps}", 0, 1)
+        art = build(data, replace(options, timesteps=steps, max_loss=None))
+        tried[steps] = art, judge(art.graph)
+        progress(f"try T = {steps}", 1, 1)
+        return bool(tried[steps][1]["loss"] <= options.max_loss)
+
+    chosen = _smallest(holds, options.max_timesteps)
+    rows = [{"timesteps": t, **tried[t][1]} for t in sorted(tried)]
+    if chosen is None:
+        best = min(rows, key=lambda row: float(row["loss"]))
+        raise UsageError(
+            f"no T up to {options.max_timesteps} loses at most {options.max_loss:.2%}; "
+            f"T = {best['timesteps']} loses least, {best['loss']:.2%} "
+            f"± {best['standard_error']:.2%} on {best['samples']} samples",
+            hint="raise --max-loss or --max-timesteps, or try --spikes graded",
+        )
+    art = tried[chosen][0]
+    art.report["steps_tried"] = rows
+    return art
+
+
+def _smallest(holds: Callable[[int], bool], limit: int) -> int | None:
+    """The smallest number up to `limit` for which `holds`, if it holds for all larger ones."""
+    if limit < 1:
+        raise UsageError(f"max_timesteps must be at least 1, not {limit}")
+    failed, good = 0, 1
+    while not holds(good):
+        failed = good
+        if good == limit:
+            return None
+        good = min(2 * good, limit)
+    while good - failed > 1:
+        middle = (failed + good) // 2
+        if holds(middle):
+            good = middle
+        else:
+            failed = middle
+    return good

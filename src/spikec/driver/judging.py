@@ -1,0 +1,85 @@
+"""How much a spiking network loses against its ANN, on samples that it was not calibrated on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.backends import engine
+from spikec.compiler.onnx.session import Ann
+from spikec.compiler.pipeline import Progress
+from spikec.driver.blocks import LARGE_BLOCK, encoded_blocks, logits, quiet
+from spikec.ir import Graph
+from spikec.runtime.data import Dataset
+
+Array = NDArray[Any]
+JUDGED = 1000
+"""Validation samples that are used at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Validation samples and what the ANN says of them.
+
+    Attributes:
+        data: The samples, with labels if there are any.
+        ann: The ANN's outputs (samples, values).
+    """
+
+    data: Dataset
+    ann: Array
+
+    @staticmethod
+    def of(model: Any, data: Dataset, seed: int, progress: Progress = quiet) -> Judge:
+        """A judge on at most `JUDGED` samples of `data`, drawn by the seed."""
+        drawn = data.draw(JUDGED, seed)
+        return Judge(drawn, Ann.load(model).logits(drawn.feeds, progress))
+
+    def __call__(self, graph: Graph) -> dict[str, Any]:
+        """The figures of a spiking graph of stage snn or int; see `judge`."""
+        simulate = engine("fast")
+        parts = [
+            logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
+            for _, feeds in encoded_blocks(graph, self.data, LARGE_BLOCK)
+        ]
+        return self.judge(np.concatenate(parts))
+
+    def judge(self, outputs: Array) -> dict[str, Any]:
+        """Accuracy, agreement with the ANN, and the loss with its standard error.
+
+        The loss is the ANN's accuracy minus the network's; without labels it is the share of
+        samples that get another class than from the ANN, which is never less.
+        """
+        found, expected, labels = outputs.argmax(axis=1), self.ann.argmax(axis=1), self.data.labels
+        if labels is None:
+            lost = (found != expected).astype(float)
+        else:
+            lost = (expected == labels).astype(float) - (found == labels)
+        return {
+            "samples": len(lost),
+            "accuracy": None if labels is None else float((found == labels).mean()),
+            "agreement": float((found == expected).mean()),
+            "loss": float(lost.mean()),
+            "standard_error": float(lost.std() / np.sqrt(len(lost))),
+        }
+
+
+def hold_out(calib: Dataset, samples: int, seed: int) -> tuple[Dataset, Dataset]:
+    """Calibration data in two: to calibrate on, and to judge on.
+
+    What is left of a large file judges; of a small file a quarter of the samples does.
+    """
+    total = len(calib)
+    kept = min(samples, total - total // 4)
+    picked = np.zeros(total, bool)
+    picked[np.random.default_rng(seed).choice(total, kept, replace=False)] = True
+    return _where(calib, picked), _where(calib, ~picked)
+
+
+def _where(data: Dataset, picked: Array) -> Dataset:
+    feeds: Mapping[str, Array] = {name: x[picked] for name, x in data.feeds.items()}
+    return Dataset(dict(feeds), None if data.labels is None else data.labels[picked])
