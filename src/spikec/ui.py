@@ -105,6 +105,13 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
+def bar(share: float, width: int = 22) -> str:
+    """A horizontal bar for a share of 0 to 1, in eighths of a character."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    text = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8]
+    return text[:width].ljust(width)
+
+
 def print_error(error: SpikecError | str) -> None:
     """One clear error on stderr."""
     Console(stderr=True).print(

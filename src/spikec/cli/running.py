@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from spikec import driver
+from spikec import driver, plots
 from spikec.cli.app import (
     Data,
     Debug,
@@ -21,7 +21,9 @@ from spikec.cli.app import (
     warn_clipped,
 )
 from spikec.cli.text import EPILOGS
-from spikec.ui import Ui, percent
+from spikec.driver.measuring import Cluster
+from spikec.ir import UsageError
+from spikec.ui import Ui, bar, percent, short
 
 
 @app.command(epilog=EPILOGS["run"])
@@ -69,6 +71,15 @@ def eval(
     engine: Annotated[str, typer.Option(help="reference, fast or lava.")] = "fast",
     stage: Annotated[str, typer.Option(help="int, or float before quantisation.")] = "int",
     timesteps: Annotated[str | None, typer.Option(help="Such as 1,2,4,8.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw accuracy and operations over T: .svg, .png or .pdf.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Spread samples over N processes (needs dask).")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Spread samples over a dask scheduler, tcp://HOST:PORT.")
+    ] = None,
     limit: Limit = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -77,10 +88,12 @@ def eval(
     """Measure accuracy, spike rates and synaptic operations."""
     ui, art = Ui(json, quiet), driver.load(out)
     dataset, steps = read_data(data, art, limit), read_steps(timesteps)
+    if plot is not None:
+        plots.check(plot)
     with ui.progress() as progress:
         found = driver.evaluate(
             art, dataset, timesteps=steps, model=model, engine_name=engine, stage=stage,
-            progress=progress,
+            cluster=_cluster(cluster, workers), progress=progress,
         )  # fmt: skip
     rows = [
         (r["timesteps"], percent(r["accuracy"]), percent(r["agreement"]),
@@ -95,8 +108,38 @@ def eval(
     ui.say("agrees: same class as the ANN; rate: spikes per neuron and step")
     ui.say("ACs, MACs: effective synaptic operations per sample (spike or graded input and weight "
            "not zero); dense: all")  # fmt: skip
+    for r in found["results"]:
+        if "error" in r:
+            ui.say(f"T = {r['timesteps']}: {r['error']}; compiled for T = {art.graph.steps}")
+    drawn = [r for r in found["results"] if "error" not in r]
+    if len(drawn) > 1:
+        ui.table("Over time steps", ["T", "accuracy or agreement", "synaptic operations"],
+                 _bars(drawn))  # fmt: skip
+    if plot is not None:
+        plots.write_figure(plots.draw_steps(drawn, found["ann_accuracy"]), plot)
+        ui.say(f"wrote {plot}")
     warn_clipped(ui, art, dataset)
     ui.result(found)
+
+
+def _cluster(address: str | None, workers: int | None) -> Cluster | None:
+    if address is not None and workers is not None:
+        raise UsageError("give --cluster or --workers, not both")
+    if address is None and workers is None:
+        return None
+    return Cluster(address, workers or 1)
+
+
+def _bars(results: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
+    """Bars of accuracy (of 100 %) and of operations (of the most), for each T."""
+    most = max(r["effective_acs"] + r["effective_macs"] for r in results)
+    rows = []
+    for r in results:
+        share = r["agreement"] if r["accuracy"] is None else r["accuracy"]
+        operations = r["effective_acs"] + r["effective_macs"]
+        text = "-" if share is None else f"{bar(share)} {percent(share)}"
+        rows.append((r["timesteps"], text, f"{bar(operations / max(most, 1))} {short(operations)}"))
+    return rows
 
 
 @app.command(epilog=EPILOGS["demo"])

@@ -28,6 +28,8 @@ EPILOGS = {
     ),
     "eval": _examples(
         "spikec eval out/ --data test.npz --model model.onnx --timesteps 1,2,4,8",
+        "spikec eval out/ --data test.npz --timesteps 1,2,4,8,16,32 --plot steps.svg",
+        "spikec eval out/ --data test.npz --cluster tcp://scheduler:8786",
     ),
     "inspect": _examples(
         "spikec inspect model.onnx", "spikec inspect out/", "spikec inspect out/ --chip chip.svg"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from spikec.compiler.onnx.session import Ann
 from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import logits, quiet
-from spikec.ir import UsageError
+from spikec.driver.measuring import Cluster, measure_all
+from spikec.ir import Graph, RangeError, UsageError
 from spikec.runtime.check import traced_layers
 from spikec.runtime.data import Dataset
 from spikec.runtime.metrics import add_events, fan_outs, spike_counts, synaptic_operations
@@ -28,6 +30,16 @@ def accuracy(outputs: Array, labels: Array | None) -> float | None:
     return None if labels is None else float((outputs.argmax(axis=1) == labels).mean())
 
 
+@dataclass(slots=True)
+class _Totals:
+    """What all samples gave: events summed, outputs by number of steps, and the time it took."""
+
+    outputs: dict[int, list[Array]]
+    events: dict[str, Array] = field(default_factory=dict)
+    units: dict[str, Array] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
 def evaluate(
     art: Artifact,
     data: Dataset,
@@ -36,11 +48,15 @@ def evaluate(
     model: Any = None,
     engine_name: str = "fast",
     stage: str = "int",
+    cluster: Cluster | None = None,
     progress: Progress = quiet,
 ) -> dict[str, Any]:
     """Accuracy, agreement with the ANN, spikes and synaptic operations; see `spikec eval --json`.
 
-    The figures at fewer steps than the longest are those of the same run, read earlier.
+    The figures at fewer steps than the longest are those of the same run, read earlier (under the
+    layerwise schedule: of runs of their own). Steps
+    beyond those the artifact was compiled for at which its state overflows have no figures but an
+    `error`.
     """
     graph = art.stage(stage)
     wanted = sorted(set(timesteps or (graph.steps,)))
@@ -51,36 +67,13 @@ def evaluate(
         network = Ann.load(model)
         same_model(art, network)
         ann = network.logits(data.feeds, progress)
-    events: dict[str, Array] = {}
-    units: dict[str, Array] = {}
-    outputs: dict[int, list[Array]] = {t: [] for t in wanted}
-    start = time.perf_counter()
-    for run in art.blocks(data, engine_name, stage, wanted[-1], progress=progress):
-        add_events(events, run.events)
-        add_events(units, run.units)
-        for t in wanted:
-            outputs[t].append(logits(graph, run.readout, t))
-    seconds = (time.perf_counter() - start) / len(data)
     fans = fan_outs(graph)
-    results = []
-    for t in wanted:
-        found = np.concatenate(outputs[t])
-        counts = spike_counts(graph, events, t, len(data))
-        ops = synaptic_operations(graph, events, fans, t, len(data), units)
-        neurons = sum(c["neurons"] for c in counts.values())
-        results.append(
-            {
-                "timesteps": t,
-                "accuracy": accuracy(found, data.labels),
-                "agreement": None if ann is None else accuracy(found, ann.argmax(axis=1)),
-                "spikes": sum(c["spikes"] for c in counts.values()),
-                "spikes_per_neuron_step": sum(c["spikes"] for c in counts.values())
-                / max(neurons * t, 1),
-                "payload_bits": sum(c["payload_bits"] for c in counts.values()),
-                **{key: sum(op[key] for op in ops.values()) for key in OPERATIONS},
-                "seconds_per_sample": seconds * t / wanted[-1],
-            }
-        )
+    results: list[dict[str, Any]] = []
+    for group in _runs(graph, wanted):
+        totals, refused = _simulate(graph, data, engine_name, group, cluster, progress)
+        results += [_figures(graph, totals, t, data, ann, fans) for t in totals.outputs]
+        results += [_refused(t, results[-1], text) for t, text in sorted(refused.items())]
+    last = max(totals.outputs)
     clipped, total = art.clipped(data)
     return {
         "samples": len(data),
@@ -88,11 +81,84 @@ def evaluate(
         "results": results,
         "layers": [
             {"name": name, **figures}
-            for name, figures in spike_counts(graph, events, wanted[-1], len(data)).items()
+            for name, figures in spike_counts(graph, totals.events, last, len(data)).items()
         ],
         "clipped_inputs": clipped / max(total, 1),
         "compiled_for": graph.steps,
     }
+
+
+def _runs(graph: Graph, wanted: list[int]) -> list[list[int]]:
+    """Numbers of steps that one run can show; a neuron with windows waits for the last step."""
+    windowed = any(node.op == "integrate_window" for node in graph.nodes)
+    return [[t] for t in wanted] if windowed else [wanted]
+
+
+def _simulate(
+    graph: Graph,
+    data: Dataset,
+    name: str,
+    wanted: list[int],
+    cluster: Cluster | None,
+    progress: Progress,
+) -> tuple[_Totals, dict[int, str]]:
+    """What all samples gave, and why there is nothing for some of the steps."""
+    wanted, refused = list(wanted), dict[int, str]()
+    while True:
+        try:
+            return _total(graph, data, name, wanted, cluster, progress), refused
+        except RangeError as error:
+            if wanted[-1] <= graph.steps or len(wanted) == 1:
+                raise
+            refused[wanted.pop()] = error.message
+
+
+def _total(
+    graph: Graph,
+    data: Dataset,
+    name: str,
+    wanted: Sequence[int],
+    cluster: Cluster | None,
+    progress: Progress,
+) -> _Totals:
+    totals, start = _Totals({t: [] for t in wanted}), time.perf_counter()
+    for part in measure_all(graph, data, name, wanted, progress, cluster):
+        add_events(totals.events, part.events)
+        add_events(totals.units, part.units)
+        for t, found in part.outputs.items():
+            totals.outputs[t].append(found)
+    totals.seconds = time.perf_counter() - start
+    return totals
+
+
+def _figures(
+    graph: Graph,
+    totals: _Totals,
+    t: int,
+    data: Dataset,
+    ann: Array | None,
+    fans: Mapping[str, Array],
+) -> dict[str, Any]:
+    """The figures of the network after `t` steps, per sample."""
+    found, samples = np.concatenate(totals.outputs[t]), len(data)
+    counts = spike_counts(graph, totals.events, t, samples).values()
+    ops = synaptic_operations(graph, totals.events, fans, t, samples, totals.units).values()
+    spikes, neurons = (sum(c[key] for c in counts) for key in ("spikes", "neurons"))
+    return {
+        "timesteps": t,
+        "accuracy": accuracy(found, data.labels),
+        "agreement": None if ann is None else accuracy(found, ann.argmax(axis=1)),
+        "spikes": spikes,
+        "spikes_per_neuron_step": spikes / max(neurons * t, 1),
+        "payload_bits": sum(c["payload_bits"] for c in counts),
+        **{key: sum(op[key] for op in ops) for key in OPERATIONS},
+        "seconds_per_sample": totals.seconds / samples * t / max(totals.outputs),
+    }
+
+
+def _refused(t: int, like: Mapping[str, Any], error: str) -> dict[str, Any]:
+    """No figures for `t` steps, and why."""
+    return {**dict.fromkeys(like), "timesteps": t, "error": error}
 
 
 def predict(

@@ -1,0 +1,153 @@
+"""Blocks of samples measured one by one, here or on a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from spikec.backends import engine
+from spikec.compiler.pipeline import Progress
+from spikec.driver.blocks import BLOCK, LARGE_BLOCK, encoded_blocks, logits
+from spikec.ir import Graph, UsageError
+from spikec.runtime.data import Dataset
+
+Array = NDArray[Any]
+AHEAD = 4
+"""Blocks that wait at each worker, so that none is idle."""
+
+PATIENCE = 10.0
+"""Seconds after which it is asked whether there are any workers at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one block of samples gave.
+
+    Attributes:
+        outputs: Logits (samples, values) after some numbers of steps.
+        events: Non-zero values per step and element, summed over the samples, by node.
+        units: Of graded spikes, those with payload 1 or -1.
+    """
+
+    outputs: dict[int, Array]
+    events: Mapping[str, Array]
+    units: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where to measure: a scheduler's address, or so many processes of this machine."""
+
+    address: str | None = None
+    workers: int = 1
+
+
+def measure(
+    graph: Graph, feeds: Mapping[str, Array], name: str, steps: Sequence[int], threads: int = 0
+) -> Part:
+    """Run one block of coded inputs on engine `name` and read it after each of `steps`."""
+    if threads:
+        os.environ["SPIKEC_THREADS"] = str(threads)
+    run = engine(name)(graph, feeds, max(steps), ())
+    return Part({t: logits(graph, run.readout, t) for t in steps}, run.events, run.units)
+
+
+def measure_all(
+    graph: Graph,
+    data: Dataset,
+    name: str,
+    steps: Sequence[int],
+    progress: Progress,
+    cluster: Cluster | None = None,
+) -> Iterator[Part]:
+    """Measure all samples, block by block, in order."""
+    size = BLOCK if name == "reference" else LARGE_BLOCK
+    if cluster is not None:
+        yield from _on_cluster(graph, data, name, steps, progress, cluster)
+        return
+    for start, feeds in encoded_blocks(graph, data, size):
+        yield measure(graph, feeds, name, steps)
+        progress("simulate", min(start + size, len(data)), len(data))
+
+
+def _on_cluster(
+    graph: Graph,
+    data: Dataset,
+    name: str,
+    steps: Sequence[int],
+    progress: Progress,
+    cluster: Cluster,
+) -> Iterator[Part]:
+    """Measure with dask.distributed; the share of a worker that is lost is measured again."""
+    with _client(cluster) as (client, workers, threads):
+        shared = client.submit(_same, graph, pure=False)  # made again where it is lost
+        size = max(1, min(LARGE_BLOCK, -(-len(data) // workers)))
+        waiting: list[tuple[int, Any]] = []
+
+        def first() -> Part:
+            done, future = waiting.pop(0)
+            part = _result(client, future)
+            progress("simulate", done, len(data))
+            return part
+
+        for start, feeds in encoded_blocks(graph, data, size):
+            future = client.submit(measure, shared, feeds, name, tuple(steps), threads, pure=False)
+            waiting.append((min(start + size, len(data)), future))
+            if len(waiting) >= AHEAD * workers:
+                yield first()
+        while waiting:
+            yield first()
+
+
+def _result(client: Any, future: Any) -> Part:
+    """What a worker made; raises UsageError when there have been no workers for long."""
+    alone = 0
+    while True:
+        try:
+            part: Part = future.result(timeout=PATIENCE)
+            return part
+        except (TimeoutError, asyncio.TimeoutError):
+            alone = 0 if client.scheduler_info(n_workers=-1)["workers"] else alone + 1
+            if alone == 3:
+                raise UsageError(
+                    "all workers of the cluster are gone",
+                    hint="the workers need the same Python, spikec and NumPy as here",
+                ) from None
+
+
+def _same(graph: Graph) -> Graph:
+    return graph
+
+
+@contextmanager
+def _client(cluster: Cluster) -> Iterator[tuple[Any, int, int]]:
+    """A client, its number of workers, and the threads that each may use (0: its own choice)."""
+    if importlib.util.find_spec("distributed") is None:
+        raise UsageError("--cluster and --workers need dask (pip install spikec[cluster])")
+    distributed: Any = importlib.import_module("distributed")
+
+    if cluster.address is not None:
+        try:
+            client = distributed.Client(cluster.address, timeout="10s")
+        except (OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
+            raise UsageError(f"no scheduler answers at {cluster.address}: {error}") from None
+        with client:
+            workers = len(client.scheduler_info(n_workers=-1)["workers"])
+            if workers == 0:
+                raise UsageError(f"the scheduler at {cluster.address} has no workers")
+            yield client, workers, 0
+        return
+    cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+    local = distributed.LocalCluster(
+        n_workers=cluster.workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    )
+    with local, distributed.Client(local) as client:
+        yield client, cluster.workers, max(1, len(cores) // cluster.workers)
