@@ -4,15 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 GRACE = 5.0
 """Seconds that an interrupted run gets to end its own children."""
+PREFIX = "spikec-lava-"
+YOUNG = 60.0
+"""Seconds in which a folder may not be locked yet."""
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder; first those whose process was killed are removed.
+
+    A folder is locked as long as its process lives.
+    """
+    import fcntl
+
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # gone, another user's, or locked
+            if time.time() - folder.stat().st_mtime > YOUNG:
+                with (folder / "lock").open("r+") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=PREFIX) as name,
+        (Path(name) / "lock").open("w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(name)
 
 
 def run_child(command: Sequence[str], folder: Path, timeout: float) -> tuple[int | None, str]:
@@ -40,6 +68,20 @@ def run_child(command: Sequence[str], folder: Path, timeout: float) -> tuple[int
         finally:
             _end(child)
     return code, log.read_text(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the stack where it would end Python at once; for the main thread."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -22,6 +22,8 @@ from typing import Any
 
 STEPS = {steps}
 """Time steps per sample that the network was compiled for."""
+ANY_STEPS = {any_steps}
+"""Whether it runs for other numbers of steps, too: delays or proofs may hold for STEPS alone."""
 DEPTH = {depth}
 """Steps from the input to the last layer: N samples take N * STEPS + DEPTH steps."""
 INPUTS = {inputs}
@@ -30,11 +32,13 @@ LAYERS = {layers}
 """Spiking layers, in order."""
 READOUTS = {readouts}
 """Readouts, and where `weights.npz` has the real value of one unit."""
+SAMPLES_PER_RUN = {samples}
+"""None: all follow each other. 1: Lava's stock neurons cannot be reset while the network runs."""
 
 
 def build(
     w: dict[str, Any], inputs: dict[str, Any], steps: int = STEPS, tag: str = "fixed_pt"
-) -> dict[str, Layer]:
+) -> dict[str, {layer}]:
     """Build the network; returns its layers.
 
     Args:
@@ -72,7 +76,10 @@ def _header(graph: Graph, plan: Plan) -> str:
     return _HEADER.format(
         title=_title(f"{graph.name} as a Lava network{source}. Generated; edit the model instead."),
         imports="\n".join(_imports(plan)),
-        steps=graph.steps,
+        steps=plan.steps,
+        any_steps=not (plan.layerwise or plan.stock),
+        samples=1 if plan.stock else None,
+        layer="Layer | StockIntegrate" if plan.stock else "Layer",
         depth=plan.depth,
         inputs=_wrapped("{", inputs, "}", indent="").strip(),
         layers=_wrapped("[", [f'"{name}"' for name in spiking], "]", indent="").strip(),
@@ -90,10 +97,13 @@ def _title(text: str) -> str:
 def _imports(plan: Plan) -> Iterator[str]:
     calls = {process.call for process in plan.processes.values()}
     classes = sorted({name for name in calls if name[0].isupper()} | {"Layer"})
-    functions = sorted(calls - set(classes) - {"conv"})
+    classes = [name for name in classes if name != "StockIntegrate"]
+    functions = sorted(calls - set(classes) - {"conv", "StockIntegrate"})
     if "conv" in calls:
         yield _import("convolution", ["conv"])
     yield _import("neurons", classes)
+    if plan.stock:
+        yield _import("stock", ["StockIntegrate"])
     if functions:
         yield _import("synapses", functions)
 
@@ -110,8 +120,12 @@ def _process(process: Process) -> str:
     lines = [f"    # {comment}"[:_WIDTH]] if comment else []
     arguments = [_argument(*argument) for argument in process.arguments]
     lines.append(_wrapped(f"    {process.name} = {process.call}(", arguments, ")").rstrip())
-    lines += [f"    {line}" for line in connections(process)]
+    lines += [_connection(*ends) for ends in connections(process)]
     return "\n".join(lines) + "\n"
+
+
+def _connection(source: str, target: str) -> str:
+    return _wrapped(f"    {source}.connect(", [target], ")").rstrip()
 
 
 def _argument(keyword: str, value: str) -> str:

@@ -13,24 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends.lava.code import network_source
+from spikec.backends.lava.legalise import rows, table
 from spikec.backends.lava.plan import Plan
 from spikec.backends.lava.planner import plan_network
 from spikec.ir import Graph
 
 PROJECT = Path(__file__).parent / "project"
 """The files that every project holds."""
+_STREAM = {
+    False: "Samples stream\nthrough the network one after the other: N of them take "
+    "N * {steps} + {depth} steps.",
+    True: "Lava's stock\nneurons cannot be reset while the network runs: each sample is a run of "
+    "{steps} + {depth} steps.",
+}
+"""How samples follow each other, by whether there are stock neurons."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def emit(graph: Graph, folder: Path) -> None:
+def emit(graph: Graph, folder: Path, neuron: str = "own") -> None:
     """Write the network of an integer graph as a Lava project.
 
     The same graph gives the same bytes.
 
+    Args:
+        graph: At stage int.
+        folder: Where to.
+        neuron: `own`, or `stock`: Lava's ATRLIF for the layers that it provably computes exactly.
+
     Raises:
         BackendError: naming the node that Lava cannot hold.
     """
-    write(graph, plan_network(graph), folder)
+    write(graph, plan_network(graph, neuron=neuron), folder)
 
 
 def write(graph: Graph, plan: Plan, folder: Path) -> None:
@@ -39,9 +52,11 @@ def write(graph: Graph, plan: Plan, folder: Path) -> None:
     names = {
         "name": graph.name,
         "package": re.sub("[^a-z0-9]+", "-", graph.name.lower()).strip("-") or "network",
-        "steps": graph.steps,
+        "steps": plan.steps,
         "processes": len(plan.processes),
         "depth": plan.depth,
+        "stream": _STREAM[bool(plan.stock)].format(steps=plan.steps, depth=plan.depth),
+        "mapping": table(rows(graph, plan)),
     }
     _copy(PROJECT, folder, names)
     (folder / "network.py").write_text(network_source(graph, plan), encoding="utf-8")

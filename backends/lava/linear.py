@@ -123,29 +123,33 @@ def _convolution(
     wires, shape, interval = planner.join(source, node)
     bounds = intervals.through(w.reshape(len(w), -1), interval)
     synapses = w.size * math.prod(node.type.shape[1:])
-    stock = _lava_can(w, window, groups, bounds)
+    beyond = _beyond_lava(w, window, groups, bounds)
     planner.plan.synapses += synapses
-    if not stock and synapses > LARGEST_UNROLLED:
+    if beyond and synapses > LARGEST_UNROLLED:
         raise BackendError(
-            f"%{node.name} needs {synapses} synapses unrolled, and Lava's Conv cannot do it",
-            loc=node.loc,
-            hint="Lava's Conv takes two axes, equal pads, fewer than 128 groups, 24-bit sums",
+            f"%{node.name} needs {synapses} synapses unrolled, and {beyond}", loc=node.loc
         )
     slow = _conv_microseconds(w, node) > CONV_MICROSECONDS
-    use_stock = stock and (not slow or synapses > UNROLLED)
+    use_stock = not beyond and (not slow or synapses > UNROLLED)
     arguments = [("", planner.weight(node, "w", w)), ("", str(shape))]
     arguments += _geometry(window, groups, stock=use_stock)
     call, port = ("conv", shape) if use_stock else ("unrolled_conv", (math.prod(shape),))
-    process = Process(node.name, call, tuple(arguments), wires, "s_in", port, transposed=use_stock)
+    process = Process(node.name, call, tuple(arguments), wires, "s_in", port, transposed=use_stock,
+                      why=beyond or "Lava's Conv is slower")  # fmt: skip
     return planner.synapse(node, process, bounds)
 
 
-def _lava_can(w: NDArray[Any], window: Window, groups: int, bounds: Interval) -> bool:
-    """Whether Lava's Conv computes this convolution exactly."""
+def _beyond_lava(w: NDArray[Any], window: Window, groups: int, bounds: Interval) -> str:
+    """Why Lava's Conv does not compute this convolution exactly; empty where it does."""
     rank = len(window.kernel)
+    if rank != 2:
+        return f"Lava's Conv takes two axes, not {rank}"
+    if window.pads[:rank] != window.pads[rank:]:
+        return "Lava's Conv pads both sides alike"
     sizes = (*window.kernel, *window.strides, *window.pads, *window.dilations, groups)
-    even = window.pads[:rank] == window.pads[rank:]
-    return rank == 2 and even and max(sizes) < 128 and intervals.within(bounds, STATE)
+    if max(sizes) > 127:
+        return "Lava's Conv gives zeros from 128 groups on and counts its geometry in 8 bits"
+    return "" if intervals.within(bounds, STATE) else "Lava's Conv wraps its sums at 24 bits"
 
 
 def _conv_microseconds(w: NDArray[Any], node: Node) -> float:

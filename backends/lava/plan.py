@@ -49,6 +49,8 @@ class Process:
         in_shape: Shape of the InPort, channels first.
         comment: What a reader should know.
         transposed: Whether the InPort really is (width, height, channels).
+        node: The graph node that it stands for or, for a delay, that waits.
+        why: Why it is this process and not the obvious one.
     """
 
     name: str
@@ -59,6 +61,25 @@ class Process:
     in_shape: tuple[int, ...] = ()
     comment: str = ""
     transposed: bool = False
+    node: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What became of a layer under `neuron="stock"`.
+
+    Attributes:
+        reason: Why the layer keeps spikec's own neuron; empty where it is stock.
+        uniform: Whether one integer half threshold serves the whole layer, as ATRLIF declares it;
+            else the threshold differs between neurons, which its CPU model computes as well.
+        bias_as_input: Whether its bias has to come with the input: one of its own would make it
+            fire before its first step.
+    """
+
+    reason: str = ""
+    uniform: bool = False
+    bias_as_input: bool = False
 
 
 @dataclass(slots=True)
@@ -66,20 +87,35 @@ class Plan:
     """All processes, in topological order.
 
     Attributes:
+        steps: Time steps per sample that it is made for.
         processes: By name.
         layers: Graph node (neuron layer, pooling or readout) to process name.
         weights: What goes into `weights.npz`.
         depth: Steps between the input and the last layer.
         synapses: Weights that are applied in each step, an upper bound.
         unproven: Graph values that could leave their width unseen by any layer's check.
+        layerwise: Whether delays and offsets depend on the steps per sample.
+        fits: Where stock neurons are wanted, which layers they compute exactly.
     """
 
+    steps: int
     processes: dict[str, Process] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=dict)
     weights: dict[str, NDArray[Any]] = field(default_factory=dict)
     depth: int = 0
     synapses: int = 0
     unproven: list[str] = field(default_factory=list)
+    layerwise: bool = False
+    fits: dict[str, Fit] = field(default_factory=dict)
+
+    def is_stock(self, layer: str) -> bool:
+        """Whether a layer is Lava's own neuron."""
+        return layer in self.fits and not self.fits[layer].reason
+
+    @property
+    def stock(self) -> list[str]:
+        """Layers that are Lava's own neurons."""
+        return [layer for layer in self.fits if self.is_stock(layer)]
 
     def add(self, process: Process) -> Process:
         """Add a process."""
@@ -102,14 +138,22 @@ def merge_delays(plan: Plan) -> None:
         source = plan.processes[process.wires[0].process] if process.wires else None
         if process.call != "delay" or source is None or source.call != "one_to_one":
             continue
-        if len(readers[source.name]) == 1:
+        waits = any(keyword == "delay" for keyword, _ in source.arguments)
+        if len(readers[source.name]) == 1 and not waits:
             # A synapse takes one step, as the delay's own synapse does: the sum stays the same.
             delay = process.arguments[1][1]
             merged = replace(source, name=process.name, arguments=(*source.arguments,
                                                                    ("delay", delay)),
-                             comment=f"{source.comment}, {delay} steps later")  # fmt: skip
+                             comment=f"{source.comment}, later by {delay}")  # fmt: skip
             plan.processes[process.name] = merged
             del plan.processes[source.name]
+
+
+def drop_unread(plan: Plan) -> None:
+    """Leave out inputs that nothing reads."""
+    for name, readers in plan.readers().items():
+        if not readers and plan.processes[name].call == "Source":
+            del plan.processes[name]
 
 
 def connected(plan: Plan) -> bool:
@@ -129,11 +173,11 @@ def connected(plan: Plan) -> bool:
     return len(seen) == len(neighbours)
 
 
-def connections(process: Process) -> Iterator[str]:
-    """The Python source that wires a process's InPort."""
+def connections(process: Process) -> Iterator[tuple[str, str]]:
+    """The Python sources of both ends of each wire into a process's InPort."""
     for wire in process.wires:
         source = f"{wire.process}.{wire.port}{_view(wire, process)}"
-        yield f"{source}.connect({process.name}.{process.in_port})"
+        yield source, f"{process.name}.{process.in_port}"
 
 
 def _view(wire: Wire, process: Process) -> str:

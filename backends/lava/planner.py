@@ -2,7 +2,8 @@
 
 A synapse process delivers one step late, so each layer works in a window of time steps that
 starts as many steps late as there are synapses on the longest path to it; where paths of other
-lengths meet it, the shorter ones get a delay.
+lengths meet it, the shorter ones get a delay. A layer that gathers a whole window of input before
+it fires (layerwise schedule) adds that window to the path.
 """
 
 from __future__ import annotations
@@ -25,19 +26,22 @@ from spikec.backends.lava.plan import (
     Process,
     Wire,
     connected,
+    drop_unread,
     merge_delays,
 )
+from spikec.backends.lava.stock import fit
 from spikec.ir import BackendError, Graph, Node, op_of, spread
 from spikec.runtime.interpreter import state_type
 
 LONGEST_DELAY = 62
 """Steps that one synapse can wait, on Loihi 2 as in Lava."""
 RESERVED = {"w", "inputs", "steps", "tag", "samples", "window", "conv", "dense", "delay", "sparse",
-            "one_to_one", "unrolled_conv", "build", "layers"}  # fmt: skip
+            "one_to_one", "unrolled_conv", "build", "layers", "StockIntegrate"}  # fmt: skip
 CLASSES = {
     "integrate": "Integrate",
     "integrate_signed": "IntegrateSigned",
     "integrate_graded": "IntegrateGraded",
+    "integrate_window": "IntegrateWindow",
     "accumulate": "Accumulate",
     "max_pool_count": "MaxPoolCount",
 }
@@ -46,20 +50,30 @@ KNOWN = {"theta", "theta_neg", "fire", "levels", "v0", "bias", "scale", "core", 
          "strides", "pads", "dilations"}  # fmt: skip
 """Attributes and params of layer ops that those processes implement."""
 FOREVER = 1 << 62
+NEURONS = ("own", "stock")
+"""What may stand for an integrate-and-fire layer."""
 
 
-def plan_network(graph: Graph) -> Plan:
+def plan_network(graph: Graph, steps: int | None = None, neuron: str = "own") -> Plan:
     """Plan the processes of `graph`.
+
+    Args:
+        graph: At stage int.
+        steps: Time steps per sample; the graph's own by default.
+        neuron: `own`, or `stock`: Lava's ATRLIF for the layers that it provably computes exactly.
 
     Raises:
         BackendError: naming the node that Lava cannot hold.
     """
     if graph.stage != "int":
         raise BackendError(f"only graphs of stage int can be emitted, not {graph.stage}")
-    planner = Planner(graph)
+    if neuron not in NEURONS:
+        raise BackendError(f"no Lava neuron '{neuron}'", hint=f"one of {', '.join(NEURONS)}")
+    planner = Planner(graph, steps or graph.steps, neuron)
     for node in graph.nodes:
         planner.lower(node)
     merge_delays(planner.plan)
+    drop_unread(planner.plan)
     if not connected(planner.plan):
         raise BackendError("the graph falls into parts that are not connected; Lava runs one")
     return planner.plan
@@ -74,9 +88,10 @@ class Planner:
         values: For each node the wires that make up its value.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, steps: int, neuron: str) -> None:
         self.graph = graph
-        self.plan = Plan()
+        self.neuron = neuron
+        self.plan = Plan(steps)
         self.values: dict[str, list[Wire]] = {}
         self.delays: dict[tuple[str, int], Wire] = {}
 
@@ -114,10 +129,11 @@ class Planner:
         bounds = node.type.dtype.bounds
         if not intervals.within(bounds, STATE):
             raise BackendError(f"input %{node.name} is wider than 24 bits", loc=node.loc)
+        self._store_units(node)
         data = f'inputs["{node.name}"]'
         arguments = (("data", data), ("steps", "steps"), ("name", f'"{node.name}"'))
         process = self.plan.add(Process(self._variable(node.name), "Source", arguments,
-                                        comment=_comment(node)))  # fmt: skip
+                                        comment=_comment(node), node=node.name))  # fmt: skip
         return Wire(process.name, "s_out", node.type.shape, node.type.shape, 0, bounds)
 
     def constant(self, node: Node, array: NDArray[Any]) -> list[Wire]:
@@ -126,7 +142,8 @@ class Planner:
         data = self._store(f"{node.name}.b", full[None].astype(np.int32))
         arguments = (("data", data), ("steps", str(FOREVER)))
         process = self.plan.add(Process(self._variable(f"{node.name}_b"), "Source", arguments,
-                                        comment=f"constant part of {node.name}"))  # fmt: skip
+                                        comment=f"constant part of {node.name}",
+                                        node=node.name))  # fmt: skip
         bounds = intervals.of_values(full)
         return [Wire(process.name, "s_out", full.shape, full.shape, None, bounds)]
 
@@ -146,7 +163,8 @@ class Planner:
         name = self._variable(process.name)
         arguments = (*process.arguments, ("", "tag"), ("", f'"{process.name}"'))
         arguments = tuple(sorted(arguments, key=lambda argument: bool(argument[0])))
-        made = replace(process, name=name, arguments=arguments, comment=_comment(node))
+        made = replace(process, name=name, arguments=arguments, comment=_comment(node),
+                       node=node.name)  # fmt: skip
         self.plan.add(made)
         arrivals = [wire.latency for wire in process.wires if wire.latency is not None]
         latency = max(arrivals) + 1
@@ -157,7 +175,7 @@ class Planner:
     def layer(self, node: Node, source: list[Wire]) -> list[Wire]:
         """A layer of neurons, pooling or readout."""
         self._refuse_unknown(node)
-        wires, in_shape, _ = self.join(source, node)
+        wires, in_shape, current = self.join(source, node)
         offset = max(wire.latency or 0 for wire in wires)
         arguments = [("shape", str(node.type.shape))]
         if node.op == "max_pool_count":
@@ -168,17 +186,28 @@ class Planner:
         limits = self._limits(node)
         if limits != STATE:
             arguments.append(("limits", str(limits)))
+        call = CLASSES[node.op]
+        if self.neuron == "stock":
+            self.plan.fits[node.name] = fit(self.graph, node, wires, current, self.plan.steps)
+            if self.plan.is_stock(node.name):
+                call = "StockIntegrate"
+                arguments = [a for a in arguments if a[0] != "limits"] + [("tag", "tag")]
+                if self.plan.fits[node.name].bias_as_input:
+                    arguments.append(("bias_as_input", "True"))
         arguments.append(("**", "window"))
         name = self._variable(node.name)
-        self.plan.add(Process(name, CLASSES[node.op], tuple(arguments), wires, "a_in",
-                              in_shape, _comment(node)))  # fmt: skip
+        self.plan.add(Process(name, call, tuple(arguments), wires, "a_in", in_shape,
+                              _comment(node), node=node.name))  # fmt: skip
         self.plan.layers[node.name] = name
-        self.plan.depth = max(self.plan.depth, offset)
+        first = offset + (self.plan.steps if node.op == "integrate_window" else 0)
+        self.plan.depth = max(self.plan.depth, first)
+        self.plan.layerwise |= first > offset
         if node.op == "accumulate":
-            self._store_scale(node)
+            self._store_units(node)
             return []
-        interval = (0, 1) if node.op == "integrate" else node.type.dtype.bounds
-        return [Wire(name, "s_out", node.type.shape, node.type.shape, offset, interval)]
+        unsigned = node.op in ("integrate", "integrate_window") and not node.attrs.get("free")
+        interval = (0, 1) if unsigned else node.type.dtype.bounds
+        return [Wire(name, "s_out", node.type.shape, node.type.shape, first, interval)]
 
     def join(
         self, source: list[Wire], node: Node
@@ -195,7 +224,7 @@ class Planner:
         firsts = {wire.process: wire for wire in source}
         wires = [self._repeated(firsts[name], count, node) for name, count in repeats.items()]
         last = max((wire.latency for wire in wires if wire.latency is not None), default=0)
-        wires = [self._delayed(wire, last) for wire in wires]
+        wires = [self._delayed(wire, last, node) for wire in wires]
         interval = intervals.total(*(wire.interval for wire in wires))
         if not intervals.within(interval, (-(1 << 31), (1 << 31) - 1)):
             raise BackendError(f"%{node.name}: what meets here can wrap at 32 bits", loc=node.loc)
@@ -213,22 +242,24 @@ class Planner:
         made = self.synapse(node, process, bounds)
         return replace(made, port_shape=flat, shape=wire.shape, transposed=False)
 
-    def _delayed(self, wire: Wire, latency: int) -> Wire:
-        """The same values, arriving at step `latency`."""
+    def _delayed(self, wire: Wire, latency: int, node: Node) -> Wire:
+        """The same values, arriving at step `latency`, for `node`."""
         while wire.latency is not None and wire.latency < latency:
             steps = min(latency - wire.latency, LONGEST_DELAY)
             key = (wire.process, steps)
             if key not in self.delays:
-                self.delays[key] = self._delay(wire, steps, wire.latency + steps)
+                self.delays[key] = self._delay(wire, steps, node)
             wire = replace(self.delays[key], shape=wire.shape)
         return wire
 
-    def _delay(self, wire: Wire, steps: int, latency: int) -> Wire:
+    def _delay(self, wire: Wire, steps: int, node: Node) -> Wire:
         """Add a process that passes a value on, `steps` steps later."""
         name, flat = self._variable(f"{wire.process}_later_{steps}"), (math.prod(wire.shape),)
         arguments = (("", str(flat[0])), ("", str(steps)), ("", "tag"), ("", f'"{name}"'))
         comment = f"{wire.process}, in step with a longer path"
-        self.plan.add(Process(name, "delay", arguments, (wire,), "s_in", flat, comment))
+        self.plan.add(Process(name, "delay", arguments, (wire,), "s_in", flat, comment,
+                              node=node.name))  # fmt: skip
+        latency = (wire.latency or 0) + steps
         return Wire(name, "a_out", flat, wire.shape, latency, wire.interval)
 
     def _limits(self, node: Node) -> Interval:
@@ -270,10 +301,12 @@ class Planner:
             raise BackendError(f"%{node.name}: {role} leaves 24 bits", loc=node.loc)
         return self._store(f"{node.name}.{role}", array.astype(np.int32))
 
-    def _store_scale(self, node: Node) -> None:
-        if "scale" in node.params:
-            array = spread(self.array(node, "scale"), node.type.shape)
-            self._store(f"{node.name}.scale", array.astype(np.float64))
+    def _store_units(self, node: Node) -> None:
+        """Store what an integer stands for, shaped so that it broadcasts."""
+        for role in ("scale", "offset"):
+            if role in node.params:
+                array = spread(self.array(node, role), node.type.shape)
+                self._store(f"{node.name}.{role}", array.astype(np.float64))
 
     def _store(self, key: str, array: NDArray[Any]) -> str:
         self.plan.weights[key] = np.ascontiguousarray(array)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.backends.lava.child import run_child
+from spikec.backends.lava.child import run_child, scratch_folder, terminable
 from spikec.backends.lava.emit import save_arrays, write
 from spikec.backends.lava.plan import Plan
 from spikec.backends.lava.planner import plan_network
@@ -39,6 +38,7 @@ def simulate(
     steps: int | None = None,
     trace: Collection[str] = (),
     tag: str = "fixed_pt",
+    neuron: str = "own",
 ) -> Simulation:
     """Run an integer graph in Lava; see `spikec.runtime.interpreter.simulate`.
 
@@ -48,6 +48,7 @@ def simulate(
         steps: Time steps; the graph's own by default.
         trace: Layers whose spikes and potentials to return.
         tag: Lava's process models: fixed_pt or floating_pt, where integers are exact as well.
+        neuron: `own`, or `stock`: Lava's ATRLIF for the layers that it provably computes exactly.
 
     Raises:
         RangeError: when a current or potential leaves its width.
@@ -55,13 +56,13 @@ def simulate(
     """
     samples = check_feeds(graph, feeds)
     steps = steps or graph.steps
-    plan = plan_network(graph)
+    plan = plan_network(graph, steps, neuron)
     for node in graph.inputs:
         check_width(graph, node, np.asarray(feeds[node.name])[None], None)
     coded = {node.name: feeds[node.name].astype(node.type.dtype.storage) for node in graph.inputs}
     traced = [name for name in plan.layers if name in trace]
-    with tempfile.TemporaryDirectory(prefix="spikec-lava-") as folder:
-        results = _run(graph, plan, coded, steps, samples, traced, Path(folder), tag)
+    with terminable(), scratch_folder() as folder:
+        results = _run(graph, plan, coded, steps, samples, traced, folder, tag)
     return _collect(graph, plan, coded, steps, traced, results)
 
 
@@ -80,9 +81,11 @@ def _run(
     save_arrays(folder / "inputs.npz", coded)
     total = samples * steps + plan.depth
     timeout = 120 + total * (1 + plan.synapses / 1e7)
+    if plan.stock:  # a run for each sample
+        timeout += samples * (plan.depth + 2 + 0.1 * len(plan.processes))
     command = [sys.executable, "run.py", "--input", "inputs.npz", "--output", "results.npz",
                "--steps", str(steps), "--timeout", f"{timeout:.0f}", "--fault", "fault.json",
-               "--tag", tag, "--spikes", "--end-with-parent"]  # fmt: skip
+               "--tag", tag, "--scratch", ".", "--spikes", "--end-with-parent"]  # fmt: skip
     command += ["--trace", *traced] if traced else []
     code, log = run_child(command, folder, timeout + 60)
     if code != 0:

@@ -1,177 +1,26 @@
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from lava_nets import GEOMETRY, I8, Net, assert_equal, runs_lava, small
 
-from spikec.backends.lava import BACKEND, child
 from spikec.backends.lava.emit import emit
 from spikec.backends.lava.planner import plan_network
 from spikec.backends.lava.simulate import simulate
 from spikec.ir import (
     SPIKE,
     BackendError,
-    DType,
-    Graph,
-    Node,
     Param,
     RangeError,
-    TensorType,
     parse,
     signed,
-    unsigned,
-    verify,
 )
-from spikec.runtime.interpreter import Simulation
 from spikec.runtime.interpreter import simulate as reference
-
-REASON = BACKEND.unavailable()
-runs_lava = pytest.mark.skipif(REASON is not None, reason=str(REASON))
-I8, I24 = signed(8), signed(24)
-GEOMETRY = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
-
-
-class Net:
-    """Builds an integer graph node by node, with random weights."""
-
-    def __init__(self, seed: int = 0, steps: int = 5) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.steps = steps
-        self.nodes: dict[str, Node] = {}
-        self.params: dict[str, Param] = {}
-
-    def add(self, op: str, inputs: str, shape: tuple[int, ...], dtype: DType = I24,
-            attrs: dict[str, Any] | None = None, name: str = "",
-            **params: Param) -> str:  # fmt: skip
-        name = name or f"{op[:4]}{len(self.nodes)}"
-        roles = {role: f"{name}.{role}" for role in params}
-        self.params.update({roles[role]: param for role, param in params.items()})
-        type_ = TensorType(dtype, shape)
-        node = Node(name, op, tuple(inputs.split()), type_, attrs or {}, roles, f"onnx/{name}")
-        self.nodes[name] = node
-        return name
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.nodes[name].type.shape
-
-    def weights(self, *shape: int) -> Param:
-        return Param.of(self.rng.integers(-128, 128, shape), I8)
-
-    def values(self, low: int, high: int, *shape: int) -> Param:
-        return Param.of(self.rng.integers(low, high, shape), I24)
-
-    def input(self, *shape: int, name: str = "x") -> str:
-        return self.add("input", "", shape, unsigned(8), name=name)
-
-    def conv(self, x: str, out: int, kernel: tuple[int, ...], groups: int = 1,
-             **geometry: tuple[int, ...]) -> str:  # fmt: skip
-        rank = len(kernel)
-        plain = {"strides": (1,) * rank, "pads": (0,) * 2 * rank, "dilations": (1,) * rank}
-        attrs: dict[str, Any] = {**plain, **geometry, "groups": groups}
-        w = self.weights(out, self.shape(x)[0] // groups, *kernel)
-        place = zip(self.shape(x)[1:], kernel, attrs["strides"], attrs["pads"],
-                    attrs["pads"][rank:], attrs["dilations"], strict=False)  # fmt: skip
-        spatial = tuple((n + a + b - d * (k - 1) - 1) // s + 1 for n, k, s, a, b, d in place)
-        return self.add("conv", x, (out, *spatial), attrs=attrs, w=w)
-
-    def dense(self, x: str, out: int) -> str:
-        return self.add("dense", x, (out,), w=self.weights(out, *self.shape(x)))
-
-    def flatten(self, x: str) -> str:
-        size = int(np.prod(self.shape(x)))
-        dtype = self.nodes[x].type.dtype
-        return self.add("reshape", x, (size,), dtype, attrs={"shape": (size,)})
-
-    def integrate(self, x: str, theta: int = 150, *per: int) -> str:
-        state = {"theta": self.values(theta, 2 * theta, *per), "v0": self.values(0, theta, *per),
-                 "bias": self.values(-theta // 8, theta // 4, *per)}  # fmt: skip
-        return self.add("integrate", x, self.shape(x), SPIKE, **state)
-
-    def signed(self, x: str, theta: int = 150, *, free: bool = False) -> str:
-        shape = self.shape(x)
-        state = {"theta": self.values(theta, 2 * theta, shape[0]),
-                 "v0": self.values(0, theta, shape[0]),
-                 "theta_neg": self.values(-theta // 4, 1)}  # fmt: skip
-        return self.add("integrate_signed", x, shape, SPIKE, {"free": free}, **state)
-
-    def readout(self, x: str, name: str = "out") -> str:
-        return self.add("accumulate", x, self.shape(x), name=name, bias=self.values(-9, 9))
-
-    def graph(self, *outputs: str) -> Graph:
-        nodes = tuple(self.nodes.values())
-        return verify(Graph("net", "int", self.steps, nodes, outputs or ("out",), self.params))
-
-    def feeds(self, samples: int = 2) -> dict[str, Any]:
-        return {
-            node.name: self.rng.integers(0, 256, (samples, *node.type.shape), np.uint8)
-            for node in self.nodes.values()
-            if node.op == "input"
-        }
-
-
-def assert_equal(graph: Graph, feeds: dict[str, Any], steps: int | None = None) -> Simulation:
-    names = [node.name for node in graph.nodes]
-    want = reference(graph, feeds, steps, names)
-    got = simulate(graph, feeds, steps, names)
-    for kind in ("readout", "events"):
-        left, right = getattr(want, kind), getattr(got, kind)
-        assert left.keys() == right.keys()
-        for name in left:
-            np.testing.assert_array_equal(right[name], left[name], f"{kind} of {name}", strict=True)
-    assert want.traces.keys() == got.traces.keys()
-    for name, trace in want.traces.items():
-        np.testing.assert_array_equal(got.traces[name].potentials, trace.potentials, name)
-        if trace.spikes is None:
-            assert got.traces[name].spikes is None
-        else:
-            np.testing.assert_array_equal(got.traces[name].spikes, trace.spikes, name)
-    return got
-
-
-def session_of(pid: int) -> set[int]:
-    """Living processes of a session, zombies left out."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == pid and fields[0] != "Z":
-                    found.add(int(entry.name))
-    return found
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Ids of the children that a test starts; none may leave anything behind."""
-    ids: list[int] = []
-    original = subprocess.Popen
-
-    def popen(*args: Any, **options: Any) -> Any:
-        process = original(*args, **options)
-        ids.append(process.pid)
-        return process
-
-    monkeypatch.setattr(child.subprocess, "Popen", popen)
-    before = set(os.listdir("/dev/shm"))
-    yield ids
-    until = time.monotonic() + 5
-    left: set[Any] = {1}
-    while left and time.monotonic() < until:
-        memory = {name for name in os.listdir("/dev/shm") if name.startswith("psm_")}
-        left = memory - before | {pid for session in ids for pid in session_of(session)}
-        time.sleep(0.05)
-    assert not left
-
 
 pytestmark = pytest.mark.lava
 
@@ -261,6 +110,14 @@ def test_two_inputs_constants_and_extreme_weights() -> None:
 
 
 @runs_lava
+def test_an_input_that_nothing_reads() -> None:
+    net = Net(10)
+    net.input(3, name="unread")
+    net.readout(net.dense(net.input(7), 2))
+    assert_equal(net.graph(), net.feeds())
+
+
+@runs_lava
 def test_any_linear_op_by_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     from spikec.backends.lava import linear
 
@@ -310,13 +167,6 @@ def test_random_networks(seed: int) -> None:
     assert_equal(net.graph(), net.feeds(3))
 
 
-def small() -> Net:
-    net = Net(8, steps=4)
-    a = net.integrate(net.dense(net.input(6), 5), 9000)
-    net.readout(net.dense(a, 3))
-    return net
-
-
 @runs_lava
 @pytest.mark.parametrize("what", ["current", "potential"])
 def test_overflow_names_layer_neuron_and_step(what: str, started: list[int]) -> None:
@@ -357,71 +207,6 @@ def test_overflow_of_a_value_that_no_layer_sees() -> None:
     with pytest.raises(RangeError) as got:
         simulate(graph, feeds)
     assert str(got.value) == str(want.value)
-
-
-def wait_for(condition: Any) -> Any:
-    until = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return found
-
-
-def actors(session: int) -> list[int]:
-    """Lava's own processes, oldest first, once the network runs."""
-    found = sorted(session_of(session) - {session})
-    return found[2:] if len(found) >= 8 else []
-
-
-@runs_lava
-@pytest.mark.parametrize("victim", ["layer", "runner"])
-def test_killed_child_is_reported(victim: str, started: list[int]) -> None:
-    net = small()
-
-    def kill() -> None:
-        session = wait_for(lambda: started and started[0])
-        layer = wait_for(lambda: actors(session))[1]
-        os.kill(layer if victim == "layer" else session, signal.SIGKILL)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    with pytest.raises(BackendError, match="Lava failed"):
-        simulate(net.graph(), net.feeds(1), steps=30000)
-    thread.join()
-
-
-@runs_lava
-def test_interrupt_leaves_nothing(started: list[int]) -> None:
-    net = small()
-
-    def interrupt() -> None:
-        session = wait_for(lambda: started and started[0])
-        wait_for(lambda: actors(session))
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        simulate(net.graph(), net.feeds(1), steps=30000)
-    thread.join()
-
-
-@runs_lava
-def test_failing_model_shows_its_traceback(
-    monkeypatch: pytest.MonkeyPatch, started: list[int]
-) -> None:
-    from spikec.backends.lava import simulate as module
-
-    def broken(graph: Graph, plan: Any, folder: Path) -> None:
-        original(graph, plan, folder)
-        path = folder / "neurons" / "integrate.py"
-        path.write_text(path.read_text().replace("self.theta * spikes", "1 / 0"))
-
-    original = sys.modules[module.__module__].write  # type: ignore[attr-defined]
-    monkeypatch.setattr(sys.modules[module.__module__], "write", broken)
-    net = small()
-    with pytest.raises(BackendError, match="ZeroDivisionError"):
-        simulate(net.graph(), net.feeds())
 
 
 @runs_lava

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ TICK = 0.1
 """Seconds between two looks at the children."""
 GRACE = 2.0
 """Seconds that a killed child may take to go."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SLOTS = 2
 """Messages that a channel can hold; in lock step there is never more than one."""
 
@@ -88,16 +90,21 @@ def run(process: Any, steps: int, tag: str = "fixed_pt", timeout: float = 600.0)
     Raises:
         LavaError: when a child fails or dies, or the time is over.
     """
-    os.register_at_fork(after_in_child=_become_child(os.getpid()))
+    _prepare_children()
     executable = process.compile(Loihi2SimCfg(select_tag=tag), {"pypy_channel_size": SLOTS})
     runtime = Runtime(executable, ActorType.MultiProcessing)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         with _watched(runtime, timeout) as watch:
             runtime.initialize()
             runtime.start(RunSteps(num_steps=steps, blocking=False))
             _wait(runtime, watch)
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         _end(runtime)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # those that came meanwhile act now
 
 
 @contextlib.contextmanager
@@ -105,7 +112,7 @@ def _watched(runtime: Runtime, timeout: float) -> Iterator[_Watch]:
     """A watch that looks at every tick of the timer."""
     watch = _Watch(runtime, timeout)
     signal.signal(signal.SIGALRM, watch.look)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, watch.stop)
     signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     try:
@@ -141,9 +148,7 @@ def _exception(actor: Any) -> Any:
 
 
 def _end(runtime: Runtime) -> None:
-    """End the children and free the shared memory; signals must wait."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """End the children and free the shared memory."""
     runtime._is_started = runtime._is_running = False  # else Lava waits for its children
     for actor in _actors(runtime):
         actor.kill()
@@ -152,8 +157,14 @@ def _end(runtime: Runtime) -> None:
     infrastructure = runtime._messaging_infrastructure
     memory = None if infrastructure is None else infrastructure.smm
     if memory is not None:
-        with contextlib.suppress(OSError, EOFError):  # its server may have been killed
+        # Its server may have been killed, or interrupted before it ran.
+        with contextlib.suppress(OSError, EOFError, AttributeError):
             memory.shutdown()
+
+
+@functools.cache
+def _prepare_children() -> None:
+    os.register_at_fork(after_in_child=_become_child(os.getpid()))
 
 
 def _become_child(parent: int) -> Any:

@@ -1,7 +1,7 @@
 # mypy: disable-error-code="import-not-found"
-"""Runs the network on coded integer inputs.
+"""Runs the network on real or coded integer inputs.
 
-    python run.py --input images.npy --output predictions.npz
+    python run.py --input images.npy --real --output predictions.npz
 
 Exit codes: 0 fine, 1 the run failed, 2 wrong usage, 3 a current or potential left its range.
 """
@@ -9,6 +9,7 @@ Exit codes: 0 fine, 1 the run failed, 2 wrong usage, 3 a current or potential le
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -34,8 +35,11 @@ def main() -> int:
     if options.end_with_parent:
         end_with_parent(signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    inputs = _inputs(options.input)
-    with tempfile.TemporaryDirectory(prefix="lava-") as scratch:
+    inputs = _inputs(options.input, real=options.real)
+    with contextlib.ExitStack() as stack:
+        scratch = options.scratch and str(options.scratch.resolve())
+        scratch = scratch or stack.enter_context(tempfile.TemporaryDirectory(prefix="lava-"))
+        tempfile.tempdir = scratch  # of Lava's processes, too
         try:
             results = _run(options, inputs, Path(scratch))
         except LavaError as fault:
@@ -51,8 +55,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=network.__doc__)
     add = parser.add_argument
     add("--input", type=Path, required=True, metavar="X.npy",
-        help=f"coded integers (samples, *shape), or .npz with one array for each of "
+        help=f"integers (samples, *shape), or .npz with one array for each of "
              f"{', '.join(network.INPUTS)}")  # fmt: skip
+    add("--real", action="store_true", help="the input is what the model takes: code it first")
     add("--output", type=Path, default=Path("predictions.npz"), help="what to write")
     add("--steps", type=int, default=network.STEPS, help="time steps per sample")
     add("--spikes", action="store_true", help="write the spikes of all layers, too")
@@ -60,6 +65,7 @@ def _options() -> argparse.Namespace:
         "of all if none is named")  # fmt: skip
     add("--tag", choices=("fixed_pt", "floating_pt"), default="fixed_pt", help="process models")
     add("--timeout", type=float, default=3600.0, help="seconds until the run is given up")
+    add("--scratch", type=Path, metavar="FOLDER", help="put temporary files here, and leave them")
     add("--fault", type=Path, metavar="FILE", help="write a failure here, as JSON")
     add("--end-with-parent", action="store_true", help="stop when the calling process ends")
     options = parser.parse_args()
@@ -68,14 +74,18 @@ def _options() -> argparse.Namespace:
         parser.error(f"no layer {', '.join(sorted(unknown))}")
     if options.steps < 1:
         parser.error("--steps must be at least 1")
+    if options.steps != network.STEPS and not network.ANY_STEPS:
+        parser.error(f"this network runs for {network.STEPS} steps only")
     return options
 
 
-def _inputs(path: Path) -> dict[str, Any]:
+def _inputs(path: Path, *, real: bool) -> dict[str, Any]:
     """Input name to integers (samples, *shape), checked against what the network takes."""
     loaded = np.load(path)
     names = list(network.INPUTS)
     found = {names[0]: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    if real:
+        found = {name: _code(name, x) for name, x in found.items() if name in names}
     for name, (shape, low, high) in network.INPUTS.items():
         x = found.get(name)
         if x is None or x.shape[1:] != shape or x.dtype.kind not in "iu" or len(x) == 0:
@@ -87,11 +97,58 @@ def _inputs(path: Path) -> dict[str, Any]:
     return found
 
 
+def _code(name: str, x: Any) -> Any:
+    """The integers that stand for real inputs (samples, *shape)."""
+    shape, low, high = network.INPUTS[name]
+    if x.shape[1:] != shape or not np.isfinite(x).all():
+        sys.exit(f"input {name} must be finite numbers (samples, {str(shape)[1:]}")
+    with np.load(HERE / "weights.npz") as w:
+        scale, offset = w.get(f"{name}.scale", 1.0), w.get(f"{name}.offset", 0.0)
+    return np.clip(np.rint((x.astype(float) - offset) / scale), low, high).astype(np.int32)
+
+
 def _run(options: argparse.Namespace, inputs: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    """Build, run and read the traces back."""
+    """Run all samples; returns what `--output` gets."""
     started = time.monotonic()
     weights = dict(np.load(HERE / "weights.npz"))
+    samples = len(next(iter(inputs.values())))
+    block = network.SAMPLES_PER_RUN or samples
+    parts = []
+    for first in range(0, samples, block):
+        part = {name: x[first : first + block] for name, x in inputs.items()}
+        left = options.timeout - (time.monotonic() - started)
+        parts.append(_run_block(options, weights, part, scratch, first, left))
+    results = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+    seconds = time.monotonic() - started
+    print(f"{samples} samples in {seconds:.1f} s", file=sys.stderr)
+    return results | _logits(results, weights, options.steps)
+
+
+def _run_block(
+    options: argparse.Namespace,
+    weights: dict[str, Any],
+    inputs: dict[str, Any],
+    scratch: Path,
+    first: int,
+    timeout: float,
+) -> dict[str, Any]:
+    """Build the network, run it once and read the traces back."""
     layers = network.build(weights, inputs, options.steps, options.tag)
+    files = _trace(options, layers, scratch)
+    samples = len(next(iter(inputs.values())))
+    total = samples * options.steps + network.DEPTH
+    readout = layers[next(iter(network.READOUTS))]
+    try:
+        run(readout, total, options.tag, timeout)
+    except LavaError as fault:
+        if found := _overflow(fault):
+            found["sample"] += first
+        raise
+    return {key: _per_sample(np.load(path), options.steps) for key, path in files.items()}
+
+
+def _trace(options: argparse.Namespace, layers: dict[str, Any], scratch: Path) -> dict[str, Path]:
+    """Let the layers write what is asked for; returns the files by their key in `--output`."""
     traced = {*network.LAYERS, *network.READOUTS} if options.trace == [] else options.trace or ()
     files: dict[str, Path] = {}
     for name, layer in layers.items():
@@ -101,13 +158,7 @@ def _run(options: argparse.Namespace, inputs: dict[str, Any], scratch: Path) -> 
             files[f"potentials/{name}"] = scratch / f"{name}.potentials.npy"
         paths = {kind: files.get(f"{kind}/{name}") for kind in ("spikes", "potentials")}
         layer.trace(**{kind: path and str(path) for kind, path in paths.items()})
-    samples = len(next(iter(inputs.values())))
-    total = samples * options.steps + network.DEPTH
-    run(next(iter(layers.values())), total, options.tag, options.timeout)
-    results = {key: _per_sample(np.load(path), options.steps) for key, path in files.items()}
-    seconds = time.monotonic() - started
-    print(f"{samples} samples, {total} time steps in {seconds:.1f} s", file=sys.stderr)
-    return results | _logits(results, weights, options.steps)
+    return files
 
 
 def _per_sample(trace: Any, steps: int) -> Any:
@@ -122,17 +173,23 @@ def _logits(results: dict[str, Any], weights: dict[str, Any], steps: int) -> dic
     return {"logits": results[f"potentials/{name}"][-1] * scale / steps}
 
 
+def _overflow(fault: LavaError) -> dict[str, Any] | None:
+    """What left its range, if that is the fault."""
+    cause = fault.cause
+    found = cause.args[0] if isinstance(cause, OverflowError) and cause.args else None
+    return found if isinstance(found, dict) else None
+
+
 def _report(fault: LavaError, path: Path | None) -> int:
     """Say on stderr and in `path` what went wrong; returns the exit code."""
-    cause = fault.cause
-    overflow = cause.args[0] if isinstance(cause, OverflowError) and cause.args else None
-    if isinstance(overflow, dict):
+    overflow = _overflow(fault)
+    if overflow:
         message = (
             "{what} of layer {layer} reaches {value} at neuron {neuron}, step {step}, "
             "sample {sample}; it must stay in {limits}"
         ).format_map(overflow)
     else:
-        overflow, message = None, str(fault)
+        message = str(fault)
     print(message, file=sys.stderr)
     if path is not None:
         path.write_text(json.dumps({"message": message, "overflow": overflow}))

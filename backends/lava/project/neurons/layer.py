@@ -4,7 +4,8 @@
 A synapse process delivers its current one step after the spikes, so a layer with k synapses
 before it works `offset = k` steps late. Samples follow each other: a layer handles sample i in
 the steps offset + i * steps + 1 to offset + (i + 1) * steps, starts each from its initial state
-and is silent at all other times.
+and is silent at all other times. A layer that gathers a whole window before it fires sends its
+spikes `lag` steps later than that.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class LayerModel(PyLoihiProcessModel):
 
     kind: Any = np.int32
     spike_kind: Any = np.int8
+    lag: int = 0
     v: NDArray[Any]
 
     def __init__(self, proc_params: Any) -> None:
@@ -100,21 +102,31 @@ class LayerModel(PyLoihiProcessModel):
         """Integrate one step's current and return the spikes."""
         raise NotImplementedError
 
+    def gather(self, current: NDArray[Any]) -> None:
+        """Take the current of a step; for layers that fire `lag` steps later."""
+
     def run_spk(self) -> None:
         """One time step."""
         current = self.a_in.recv()
-        self.now = self.time_step - 1 - self.offset
-        if not 0 <= self.now < self.total:
-            self.s_out.send(np.zeros(self.shape, self.kind))
-            return
-        if self.now % self.steps == 0:
-            self.begin()
-        spikes = self.advance(current).astype(self.kind)
+        arrival = self.time_step - 1 - self.offset
+        self.now = arrival - self.lag
+        spikes = np.zeros(self.shape, self.kind)
+        if 0 <= self.now < self.total:
+            if self.now % self.steps == 0:
+                self.begin()
+            spikes = self.advance(current).astype(self.kind)
+            self.record(spikes)
+        self.now = arrival
+        if 0 <= self.now < self.total:
+            self.gather(current)
+        self.s_out.send(spikes)
+
+    def record(self, spikes: NDArray[Any]) -> None:
+        """Write what was asked for."""
         if self.spikes is not None:
             self.spikes[self.now] = spikes
         if self.potentials is not None:
             self.potentials[self.now] = self.v
-        self.s_out.send(spikes)
 
     def check(self, what: str, value: NDArray[Any]) -> None:
         """Fail when a value leaves its range: nothing wraps or saturates silently.

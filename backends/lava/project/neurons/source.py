@@ -18,16 +18,19 @@ from numpy.typing import NDArray
 
 
 class Source(AbstractProcess):
-    """Sends sample i in the steps i * steps + 1 to (i + 1) * steps, then zeros.
+    """Sends sample i in the steps offset + i * steps + 1 to offset + (i + 1) * steps, else zeros.
 
     Args:
         data: Integers (samples, *shape).
         steps: Time steps per sample.
+        offset: Steps before the first sample.
         name: The input's name.
     """
 
-    def __init__(self, *, data: NDArray[Any], steps: int, name: str | None = None) -> None:
-        super().__init__(data=data, steps=steps, name=name)
+    def __init__(
+        self, *, data: NDArray[Any], steps: int, offset: int = 0, name: str | None = None
+    ) -> None:
+        super().__init__(data=data, steps=steps, offset=offset, name=name)
         self.s_out = OutPort(shape=data.shape[1:])
 
 
@@ -40,11 +43,12 @@ class SourceModel(PyLoihiProcessModel):
         super().__init__(proc_params)
         self.data = proc_params["data"]
         self.steps = proc_params["steps"]
+        self.offset = proc_params["offset"]
 
     def run_spk(self) -> None:
         """One time step."""
-        sample = (self.time_step - 1) // self.steps
-        if sample < len(self.data):
+        sample = (self.time_step - 1 - self.offset) // self.steps
+        if 0 <= sample < len(self.data):
             self.s_out.send(self.data[sample].astype(self.kind))
         else:
             self.s_out.send(np.zeros(self.data.shape[1:], self.kind))

@@ -1,0 +1,159 @@
+"""Says how each part of a network was mapped to Lava, and what only its CPU simulation can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from spikec.backends.lava.plan import Plan, Process
+from spikec.backends.lava.planner import CLASSES, plan_network
+from spikec.ir import Graph, Node
+
+MICROCODE = "on a chip: microcode with its rule"
+NEURONS = {
+    "integrate": "integrate-and-fire with soft reset",
+    "integrate_signed": "signed neuron with memory",
+    "integrate_graded": "signed neuron with payloads 1, 2, 4, ...",
+    "integrate_window": "neuron that gathers a window, then fires",
+}
+"""What the neuron ops are called."""
+SYNAPSES = {
+    "dense": "Lava's Dense",
+    "one_to_one": "Lava's Sparse, one synapse per neuron",
+    "conv": "Lava's Conv",
+    "sparse": "Lava's Sparse with the op's matrix",
+    "delay": "Lava's DelaySparse, weight 1",
+}
+"""What the project's synapses are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one thing was mapped.
+
+    Attributes:
+        layer: The graph node.
+        what: What it is.
+        how: What stands for it.
+        chip: Whether a Loihi 2 could do it, with microcode where `how` says so; else only Lava's
+            CPU simulation can, as far as is published.
+    """
+
+    layer: str
+    what: str
+    how: str
+    chip: bool
+
+
+def describe(graph: Graph, neuron: str = "own") -> list[dict[str, Any]]:
+    """How `emit` maps a graph: rows of layer, what, how and chip; see `Row`.
+
+    Raises:
+        BackendError: naming the node that Lava cannot hold.
+    """
+    return [asdict(row) for row in rows(graph, plan_network(graph, neuron=neuron))]
+
+
+def rows(graph: Graph, plan: Plan) -> list[Row]:
+    """The same of a plan."""
+    nodes = graph.by_name
+    found: list[Row] = []
+    for process in plan.processes.values():
+        node = nodes[process.node]
+        if process.call == "Source":
+            found.append(_source(process, node))
+        elif process.name in plan.layers.values():
+            found += _layer(process, node, plan)
+        else:
+            found += _synapse(process, node, plan)
+    found += [Row(name, "width", "checked after the run: no layer sees this value", False)
+              for name in plan.unproven]  # fmt: skip
+    return found
+
+
+def table(found: list[Row]) -> str:
+    """The rows as Markdown, those that say the same in one."""
+    merged: dict[tuple[str, str, bool], list[str]] = {}
+    for row in found:
+        merged.setdefault((row.what, row.how, row.chip), []).append(row.layer)
+    lines = ["| what | how | Loihi 2 | where |", "|---|---|---|---|"]
+    for (what, how, chip), layers in merged.items():
+        can = "microcode" if MICROCODE in how else "yes"
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys(layers))
+        lines.append(f"| {what} | {how} | {can if chip else 'no'} | {names} |")
+    return "\n".join(lines)
+
+
+def _source(process: Process, node: Node) -> Row:
+    if node.op == "input":
+        return Row(node.name, "graded input", "the host sends the code in every step", chip=True)
+    return Row(node.name, "constant current", "a process that sends it in every step", chip=False)
+
+
+def _layer(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
+    fit = plan.fits.get(node.name)
+    own = f"`neurons/{node.op}.py`"
+    if node.op == "max_pool_count":
+        yield Row(node.name, "max pooling", f"running maximum of spike counts, {own}", chip=False)
+    elif node.op == "accumulate":
+        yield Row(node.name, "readout", f"potential, read by the host, {own}; {MICROCODE}", True)
+    elif plan.is_stock(node.name):
+        yield _stock(node, plan)
+    else:
+        kept = f" (not stock: {fit.reason})" if fit else ""
+        what = "relay of a signed value" if node.attrs.get("free") else NEURONS[node.op]
+        yield Row(node.name, what, f"{own}{kept}; {MICROCODE}", chip=True)
+    if "bias" in node.params:
+        yield Row(node.name, "bias", _bias(process, node, plan), chip=not _sent(node, plan))
+    if any(wire.process in plan.layers.values() for wire in process.wires):
+        how = "one OutPort into the next InPort, without a synapse or its step"
+        yield Row(node.name, "spikes straight into a layer", how, chip=False)
+
+
+def _stock(node: Node, plan: Plan) -> Row:
+    what, how = NEURONS[node.op], "Lava's ATRLIF, proven exact"
+    if plan.fits[node.name].uniform:
+        return Row(node.name, what, how, chip=True)
+    return Row(node.name, what, f"{how}; thresholds per neuron, which its process does not "
+               "declare and its CPU model computes", chip=False)  # fmt: skip
+
+
+def _sent(node: Node, plan: Plan) -> bool:
+    return plan.is_stock(node.name) and plan.fits[node.name].bias_as_input
+
+
+def _bias(process: Process, node: Node, plan: Plan) -> str:
+    if _sent(node, plan):
+        return "sent as an input while the sample is there"
+    if plan.is_stock(node.name):
+        return "v0 makes up for the steps before the first input"
+    return f"added only in the steps of the layer's own window; {MICROCODE}"
+
+
+def _synapse(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
+    how = SYNAPSES.get(process.call) or f"Lava's Sparse, unrolled: {process.why}"
+    waits = _delay(process)
+    if process.call == "delay":
+        yield Row(node.name, "delay that balances paths", f"{how}, {_steps(waits)}", chip=True)
+    else:
+        wait = f", {_steps(waits)} later to balance paths" if waits else ""
+        yield Row(node.name, node.op, how + wait, chip=True)
+    if any(_is_synapse(plan.processes[wire.process], plan) for wire in process.wires):
+        how = "a synapse feeds a synapse, with no neuron between"
+        yield Row(node.name, "chain of linear ops", how, chip=False)
+
+
+def _is_synapse(process: Process, plan: Plan) -> bool:
+    return process.call not in (*CLASSES.values(), "Source", "StockIntegrate")
+
+
+def _delay(process: Process) -> int:
+    """Steps that a synapse waits besides its own, 0 for most."""
+    if process.call == "delay":
+        return int(process.arguments[1][1])
+    return int(dict(process.arguments).get("delay", 0))
+
+
+def _steps(number: int) -> str:
+    return "1 step" if number == 1 else f"{number} steps"

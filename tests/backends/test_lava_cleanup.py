@@ -1,0 +1,162 @@
+"""Whatever ends a Lava run, it leaves no process, no shared memory and no file behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lava_nets import runs_lava, session_of, small
+
+from spikec.backends.lava import child
+from spikec.backends.lava.simulate import simulate
+from spikec.ir import BackendError, Graph
+
+pytestmark = pytest.mark.lava
+
+
+def wait_for(condition: Any) -> Any:
+    until = time.monotonic() + 30
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
+
+
+def actors(session: int) -> list[int]:
+    """Lava's own processes, oldest first, once the network runs."""
+    found = sorted(session_of(session) - {session})
+    return found[2:] if len(found) >= 8 else []
+
+
+@runs_lava
+@pytest.mark.parametrize("victim", ["layer", "runner"])
+def test_killed_child_is_reported(victim: str, started: list[int]) -> None:
+    net = small()
+
+    def kill() -> None:
+        session = wait_for(lambda: started and started[0])
+        layer = wait_for(lambda: actors(session))[1]
+        os.kill(layer if victim == "layer" else session, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(BackendError, match="Lava failed"):
+        simulate(net.graph(), net.feeds(1), steps=30000)
+    thread.join()
+
+
+@runs_lava
+def test_interrupt_leaves_nothing(started: list[int]) -> None:
+    net = small()
+
+    def interrupt() -> None:
+        session = wait_for(lambda: started and started[0])
+        wait_for(lambda: actors(session))
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        simulate(net.graph(), net.feeds(1), steps=30000)
+    thread.join()
+
+
+@runs_lava
+def test_failing_model_shows_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, started: list[int]
+) -> None:
+    from spikec.backends.lava import simulate as module
+
+    def broken(graph: Graph, plan: Any, folder: Path) -> None:
+        original(graph, plan, folder)
+        path = folder / "neurons" / "integrate.py"
+        path.write_text(path.read_text().replace("self.theta * spikes", "1 / 0"))
+
+    original = sys.modules[module.__module__].write  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys.modules[module.__module__], "write", broken)
+    net = small()
+    with pytest.raises(BackendError, match="ZeroDivisionError"):
+        simulate(net.graph(), net.feeds())
+
+
+LONG_RUN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from lava_nets import simulate, small
+net = small()
+simulate(net.graph(), net.feeds(1), steps=30000)
+"""
+
+
+def long_run() -> tuple[subprocess.Popen[bytes], int]:
+    """A process of its own with a network that runs, and the session of its Lava processes."""
+    command = [sys.executable, "-c", LONG_RUN, str(Path(__file__).parent)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    runner = wait_for(lambda: children_of(process.pid))[0]
+    wait_for(lambda: actors(runner))
+    return process, runner
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(entry.name))
+    return found
+
+
+@runs_lava
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_spikec_leaves_nothing(number: int, started: list[int]) -> None:
+    process, runner = long_run()
+    started.append(runner)
+    process.send_signal(number)
+    assert process.wait(10) in (128 + number, -number)
+
+
+@runs_lava
+def test_what_a_killed_spikec_leaves_is_removed_by_the_next(
+    started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, runner = long_run()
+    started.append(runner)
+    process.kill()
+    process.wait(10)
+    root = Path(tempfile.gettempdir())
+    (left,) = root.glob("spikec-*")
+    with child.scratch_folder():
+        assert left.exists()  # too young: it might be about to be locked
+    wait_for(lambda: not session_of(runner))
+    monkeypatch.setattr(child, "YOUNG", -1.0)
+    with child.scratch_folder() as mine, child.scratch_folder() as other:
+        assert sorted(root.glob("spikec-*")) == sorted([mine, other])
+
+
+@runs_lava
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_a_project_leaves_nothing(
+    number: int, started: list[int], tmp_path: Path
+) -> None:
+    import numpy as np
+
+    from spikec.backends.lava.emit import emit
+
+    net = small()
+    emit(net.graph(), tmp_path / "project")
+    np.save(tmp_path / "x.npy", net.feeds(1)["x"])
+    command = [sys.executable, "run.py", "--input", "../x.npy", "--steps", "30000"]
+    process = subprocess.Popen(command, cwd=tmp_path / "project", stderr=subprocess.DEVNULL,
+                               start_new_session=True)  # fmt: skip
+    wait_for(lambda: actors(process.pid))
+    process.send_signal(number)
+    assert process.wait(10) == 128 + number
