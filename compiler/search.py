@@ -16,6 +16,8 @@ from spikec.runtime import kernels
 Array = NDArray[Any]
 _THETAS = np.geomspace(0.35, 1.6, 16)
 _STARTS = np.linspace(-0.2, 1.0, 13)
+_PRIOR = 200.0
+_NEURON_OFFSETS = np.linspace(-0.4, 0.4, 9)
 _PAYLOADS = np.geomspace(0.7, 6.0, 20)
 _PAYLOAD_STARTS = np.linspace(-0.5, 0.75, 11)
 
@@ -58,7 +60,7 @@ def draw(layer: Layer, samples: int) -> Drawn:
 
 
 def search(
-    layer: Layer, *, joint: bool, shared: bool, samples: int, fires: Sequence[float] = ()
+    layer: Layer, *, joint: bool, per: str, samples: int, fires: Sequence[float] = ()
 ) -> Layer:
     """Thresholds and initial potentials that minimise the error of the rate.
 
@@ -68,11 +70,12 @@ def search(
     Args:
         layer: The layer; its parameters are where the search starts.
         joint: Search theta too, not only v0.
-        shared: One factor on theta and one v0 / theta for the whole layer.
+        per: channel; layer for one factor on theta and one v0 / theta in all; neuron for an initial
+            potential for each neuron besides.
         samples: Neurons drawn per channel.
         fires: Of graded neurons, other firing levels (shares of theta) to try near the best point.
     """
-    drawn = draw(layer, samples)
+    drawn, shared = draw(layer, samples), per == "layer"
     first, least = _search(layer, drawn, joint, shared)
     best = first
     for fire in fires:
@@ -85,7 +88,30 @@ def search(
             for role in ("theta", "v0", "fire")
         }
         best, least = best.with_neurons(**changes), np.minimum(error, least)
-    return best
+    return _refine_starts(best) if per == "neuron" else best
+
+
+def _refine_starts(layer: Layer) -> Layer:
+    """An initial potential for each neuron, where `search` found one per channel.
+
+    Per neuron `argmin over v0 of sum((theta * count / T - target)^2)` over the calibration samples
+    and `_PRIOR` more that err as the channel does on average, which keep few samples from
+    being fitted by chance.
+    """
+    shape = layer.node.type.shape
+    theta = spread(layer.neurons.theta, shape)
+    center = np.broadcast_to(spread(layer.neurons.v0, shape) / np.maximum(theta, 1e-30), shape)
+    axes = tuple(range(1, len(shape)))
+    best, least = center, np.full(shape, np.inf)
+    for offset in _NEURON_OFFSETS:
+        v0 = ((center + offset) * theta).astype(np.float32)
+        moved = layer.with_neurons(v0=v0)
+        error = ((moved.rate() - layer.target) ** 2).sum(axis=0, dtype=np.float64)
+        mean = error.mean(axis=axes, keepdims=True) / len(layer.target)
+        error = error + _PRIOR * mean
+        better = error < least
+        best, least = np.where(better, center + offset, best), np.where(better, error, least)
+    return layer.with_neurons(v0=(best * theta).astype(np.float32))
 
 
 def _search(

@@ -20,6 +20,8 @@ import numpy as np
 from spikec.ir import Graph, InvalidArtifact, Param, parse, verify
 
 FORMAT = 1
+REPORT = "report.json"
+"""What is known of the network; not part of it, so no hash guards it."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -68,7 +70,7 @@ def save(stored: Stored, folder: Path, emit: Callable[[Path], None] | None = Non
             target.mkdir()
             emit(target)
         files = sorted(p for p in made.rglob("*") if p.is_file())
-        hashes = {p.relative_to(made).as_posix(): _hash(p) for p in files}
+        hashes = {p.relative_to(made).as_posix(): _hash(p) for p in files if p.name != REPORT}
         manifest = {**stored.manifest, "format": FORMAT, "files": hashes}
         (made / "manifest.json").write_text(to_json(manifest), encoding="utf-8")
         _swap(made, folder)
@@ -82,7 +84,17 @@ def _write(stored: Stored, folder: Path) -> None:
         arrays = {key: p.array for key, p in graph.params.items() if p.array is not None}
         target = "weights.npz" if name == "graph" else "float.npz"
         (folder / target).write_bytes(npz_bytes(arrays))
-    (folder / "report.json").write_text(to_json(stored.report), encoding="utf-8")
+    (folder / REPORT).write_text(to_json(stored.report), encoding="utf-8")
+
+
+def record(folder: Path, report: Mapping[str, Any]) -> None:
+    """Replace the report of an artifact, which may grow after it was compiled."""
+    part = folder / f".{REPORT}.part"
+    try:
+        part.write_text(to_json(report), encoding="utf-8")
+        part.replace(folder / REPORT)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _swap(made: Path, folder: Path) -> None:
@@ -159,11 +171,14 @@ def load(folder: str | Path) -> Stored:
                 loc=str(folder),
                 hint="compile the model again",
             )
-    for name in ("graph.spk", "weights.npz", "float.spk", "float.npz", "report.json"):
+    for name in ("graph.spk", "weights.npz", "float.spk", "float.npz"):
         if name not in files:
             raise InvalidArtifact(f"{name} is not listed in manifest.json", loc=str(folder))
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidArtifact(f"{REPORT} cannot be read: {error}", loc=str(folder)) from None
+    try:
         graph = read_graph(folder, "graph.spk", "weights.npz")
         return Stored(graph, read_graph(folder, "float.spk", "float.npz"), manifest, report)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:

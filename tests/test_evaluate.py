@@ -131,3 +131,24 @@ def test_a_cluster_and_workers_exclude_each_other(art, tmp_path, tiny_data, caps
               "--cluster", "tcp://a:1"])  # fmt: skip
     assert ended.value.code == 2
     assert "give --cluster or --workers, not both" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_kept_in_the_report(art, data, tmp_path, capsys):
+    out, file = tmp_path / "out", tmp_path / "x.npz"
+    art.save(out)
+    np.savez(file, x=data.feeds[art.graph.inputs[0].name], y=data.labels)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, arguments), "--data", str(file), "-q"])
+        assert ended.value.code == 0
+
+    call("eval", out, "--limit", "16")
+    call("eval", out, "--limit", "16", "--timesteps", "1,2")
+    call("eval", out, "--limit", "20")
+    call("check", out, "--limit", "2")
+    report = spikec.load(out).report
+    of = [(found["of"]["samples"], len(found["results"])) for found in report["evaluations"]]
+    assert of == [(16, 2), (20, 1)]
+    assert report["checks"][0]["of"]["engines"] == ["reference", "fast"]
+    assert report["checks"][0]["equal"]

@@ -16,7 +16,7 @@ class Dni(LayerPass):
     The paper's formula is not public; ours is the minimum of the squared error between the
     spiking rate on real input spikes and the ANN's activation, per channel.
 
-    Options: search=joint (theta and v0) or v0; per=channel|layer; samples drawn per channel.
+    Options: search=joint (theta and v0) or v0; per=channel|layer|neuron; samples drawn per channel.
     """
 
     search: str = "joint"
@@ -25,13 +25,13 @@ class Dni(LayerPass):
 
     def fit(self, layer: Layer, record: Record) -> Layer:
         choice("search", self.search, ("joint", "v0"))
-        choice("per", self.per, ("channel", "layer"))
+        choice("per", self.per, ("channel", "layer", "neuron"))
         within("samples", self.samples, 1)
         if not layer.spiking:
             return layer
         return search(
             layer,
             joint=self.search == "joint",
-            shared=self.per == "layer",
+            per=self.per,
             samples=self.samples,
         )

@@ -25,7 +25,7 @@ class Graded(LayerPass):
 
     Options: levels, the number of payloads; gate=auto rewrites a layer where the error on held-out
     calibration data falls, on rewrites every layer; fire, the firing level as a share of theta,
-    0 to search it; search=joint|v0|none; per=channel|layer; samples drawn per channel.
+    0 to search it; search=joint|v0|none; per=channel|layer|neuron; samples drawn per channel.
     """
 
     levels: int = 4
@@ -39,7 +39,7 @@ class Graded(LayerPass):
         within("levels", self.levels, 2, 8)
         choice("gate", self.gate, ("auto", "on"))
         choice("search", self.search, ("joint", "v0", "none"))
-        choice("per", self.per, ("channel", "layer"))
+        choice("per", self.per, ("channel", "layer", "neuron"))
         within("samples", self.samples, 1)
         if self.fire:
             within("fire", self.fire, 0.5, 1)
@@ -74,7 +74,7 @@ class Graded(LayerPass):
         return search(
             layer,
             joint=self.search == "joint",
-            shared=self.per == "layer",
+            per=self.per,
             samples=self.samples,
             fires=() if self.fire else _FIRES,
         )

@@ -14,9 +14,11 @@ from spikec.runtime import kernels
 class Snm(LayerPass):
     """Let neurons take back spikes that later input disproves (SNM; theta_neg = 0).
 
+    With one time step there is nothing to take back: layers stay as they are.
+
     Options: gate=auto rewrites a layer where the error on held-out calibration data falls, on
     rewrites every layer; search=joint|v0|none searches the parameters again with the signed
-    neuron in place; per=channel|layer; samples drawn per channel.
+    neuron in place; per=channel|layer|neuron; samples drawn per channel.
     """
 
     gate: str = "auto"
@@ -27,9 +29,9 @@ class Snm(LayerPass):
     def fit(self, layer: Layer, record: Record) -> Layer:
         choice("gate", self.gate, ("auto", "on"))
         choice("search", self.search, ("joint", "v0", "none"))
-        choice("per", self.per, ("channel", "layer"))
+        choice("per", self.per, ("channel", "layer", "neuron"))
         within("samples", self.samples, 1)
-        if layer.neurons.kind != kernels.UNSIGNED:
+        if layer.neurons.kind != kernels.UNSIGNED or layer.steps == 1:
             return layer
         held = max(1, len(layer.target) // 4)
         fitted = layer.part(slice(held, None)) if len(layer.target) > held else layer
@@ -46,6 +48,6 @@ class Snm(LayerPass):
         return search(
             layer,
             joint=self.search == "joint",
-            shared=self.per == "layer",
+            per=self.per,
             samples=self.samples,
         )

@@ -83,7 +83,7 @@ def _check(art: driver.Artifact, data: Dataset, target: str, progress: Any) -> d
     """Reference, fast engine and, where it can run, Lava, on a few images."""
     reason = BACKENDS["lava"].unavailable() if target == "lava" else "left out by --target"
     engines = ["reference", "fast"] + ([] if reason else ["lava"])
-    found = driver.check(art.graph, data.head(LAVA_IMAGES), engines, progress)
+    found = art.check(data.head(LAVA_IMAGES), engines, progress)
     layers = found["layers"]
     return {
         "equal": found["equal"],

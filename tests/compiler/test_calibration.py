@@ -56,7 +56,7 @@ def test_the_planted_initial_potential_is_found(kind):
     planted = make_layer([0.9, 1.4], [0.2, 0.7], kind=kind)
     start = planted.with_neurons(v0=planted.neurons.theta / 2)
     assert start.error() > 1e-3
-    found = search(start, joint=False, shared=False, samples=10_000)
+    found = search(start, joint=False, per="channel", samples=10_000)
     assert found.neurons.theta == pytest.approx(planted.neurons.theta)
     assert found.neurons.v0 / found.neurons.theta == pytest.approx([0.2, 0.7], abs=0.026)
     assert found.error() < 0.02 * start.error() + 1e-9
@@ -66,7 +66,7 @@ def test_the_planted_initial_potential_is_found(kind):
 def test_planted_thresholds_and_potentials_are_found(kind):
     planted = make_layer([0.9, 1.4], [0.2, 0.7], kind=kind)
     start = planted.with_neurons(theta=np.float32([1.3, 1.0]), v0=np.float32([0.65, 0.5]))
-    found = search(start, joint=True, shared=False, samples=10_000)
+    found = search(start, joint=True, per="channel", samples=10_000)
     assert found.neurons.theta == pytest.approx([0.9, 1.4], rel=0.05)
     assert found.error() < 0.1 * start.error()
 
@@ -74,7 +74,7 @@ def test_planted_thresholds_and_potentials_are_found(kind):
 def test_one_factor_for_the_whole_layer():
     planted = make_layer([0.9, 1.8], [0.4, 0.4])
     start = planted.with_neurons(theta=np.float32([0.6, 1.2]), v0=np.float32([0.3, 0.6]))
-    found = search(start, joint=True, shared=True, samples=10_000)
+    found = search(start, joint=True, per="layer", samples=10_000)
     theta, v0 = found.neurons.theta, found.neurons.v0
     assert theta[1] / theta[0] == pytest.approx(2)
     assert (v0 / theta)[0] == pytest.approx((v0 / theta)[1])
@@ -84,10 +84,24 @@ def test_one_factor_for_the_whole_layer():
 def test_thresholds_of_a_clipped_activation_do_not_rise():
     planted = make_layer([2.0, 2.0], [0.5, 0.5])
     start = planted.with_neurons(theta=np.float32([1.5, 1.5]))
-    free = search(start, joint=True, shared=False, samples=10_000)
-    held = search(replace(start, bounded=True), joint=True, shared=False, samples=10_000)
+    free = search(start, joint=True, per="channel", samples=10_000)
+    held = search(replace(start, bounded=True), joint=True, per="channel", samples=10_000)
     assert (free.neurons.theta > 1.6).all()
     assert (held.neurons.theta <= 1.5).all()
+
+
+def test_an_initial_potential_for_each_neuron():
+    planted = make_layer([1.0, 1.0], [0.5, 0.5], steps=4, samples=1000)
+    shape = planted.node.type.shape
+    offsets = np.random.default_rng(3).choice(np.float32([-0.3, 0.3]), shape)
+    wanted = (0.5 + offsets) * spread(planted.neurons.theta, shape)
+    target = planted.with_neurons(v0=wanted.astype(np.float32)).rate()
+    layer = replace(planted, target=target)
+    shared = search(layer, joint=False, per="channel", samples=10_000)
+    found = search(layer, joint=False, per="neuron", samples=10_000)
+    assert found.neurons.v0.shape == shape
+    assert found.error() < 0.5 * shared.error()
+    assert found.neurons.theta == pytest.approx(shared.neurons.theta)
 
 
 @given(st.integers(0, 10_000), st.booleans(), st.booleans(), st.sampled_from(KINDS))
@@ -97,7 +111,7 @@ def test_the_search_minimises_what_it_claims(seed, joint, shared, kind):
     layer = make_layer([0.8, 1.2], [0.5, 0.5], seed=seed, steps=4, samples=30, kind=kind)
     noisy = layer.target + np.random.default_rng(seed).normal(0, 0.2, layer.target.shape)
     layer = replace(layer, target=noisy.astype(np.float32))
-    found = search(layer, joint=joint, shared=shared, samples=10_000)
+    found = search(layer, joint=joint, per="layer" if shared else "channel", samples=10_000)
 
     def error(each: Layer) -> float:
         return float(((each.rate() - each.target) ** 2).mean())

@@ -47,7 +47,7 @@ def unit(theta=2.0, kind=kernels.UNSIGNED) -> Neurons:
 @pytest.mark.parametrize("kind", [kernels.UNSIGNED, kernels.FREE])
 def test_payloads_lower_the_error(steps, kind):
     layer = make_layer(unit(kind=kind), steps=steps, low=-9 if kind == kernels.FREE else 0)
-    binary = search(layer, joint=True, shared=False, samples=10_000)
+    binary = search(layer, joint=True, per="channel", samples=10_000)
     errors = [binary.error()]
     for levels in (2, 4):
         record = Record("graded", {})
@@ -83,7 +83,7 @@ def test_a_planted_firing_level_is_found():
                       fire=np.float32([0.625, 0.875]))  # fmt: skip
     layer = make_layer(planted)
     layer = replace(layer, target=layer.rate())
-    found = search(layer, joint=False, shared=False, samples=10_000, fires=(0.625, 0.75, 0.875))
+    found = search(layer, joint=False, per="channel", samples=10_000, fires=(0.625, 0.75, 0.875))
     assert found.neurons.fire == pytest.approx([0.625, 0.875])
     assert found.neurons.v0 == pytest.approx(wide / 4, abs=0.03)
 

@@ -47,7 +47,7 @@ def check(
         dataset = read_data(data, art, limit)
     with ui.progress() as progress:
         if against is None:
-            found = driver.check(art.graph, dataset, names, progress)
+            found = art.check(dataset, names, progress)
         else:
             other = driver.load(against)
             names = names[:1] or ["reference"]
@@ -72,6 +72,10 @@ def check(
     else:
         ui.say(driver.describe_difference(found["first_difference"]))
         _explain(ui, found["first_difference"])
+    if against is None:
+        of = {"data": None if data is None else data.name, "samples": len(dataset),
+              "engines": names}  # fmt: skip
+        art.record("checks", {"of": of, **found})
     ui.result(found)
     raise typer.Exit(0 if found["equal"] else 1)
 

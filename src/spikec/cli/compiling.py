@@ -35,8 +35,13 @@ def compile(
         Path | None, typer.Option(help="Data (labels y if any) to judge each pass or T on.")
     ] = None,
     target: Annotated[str, typer.Option(help="What to emit; see `spikec targets`.")] = "numpy",
+    lava_neuron: Annotated[
+        str, typer.Option(help="own, or stock: Lava's ATRLIF where that is proven exact.")
+    ] = "own",
     weight_bits: Annotated[int, typer.Option(min=2, max=8, help="Signed weight width.")] = 8,
-    threshold: Annotated[str, typer.Option(help="per-channel or per-layer.")] = "per-channel",
+    threshold: Annotated[
+        str, typer.Option(help="per-channel, per-layer, or per-neuron (v0 alone).")
+    ] = "per-channel",
     dni: Annotated[str, typer.Option(help="on: v0 and theta from data; half; off: 0.")] = "on",
     snm: Annotated[str, typer.Option(help="Signed neurons: auto (gated), on or off.")] = "auto",
     spikes: Annotated[
@@ -76,6 +81,7 @@ def compile(
     options = driver.Options(
         timesteps=timesteps,
         target=target,
+        lava_neuron=lava_neuron,
         weight_bits=weight_bits,
         threshold=threshold,
         dni=dni,

@@ -119,6 +119,8 @@ def eval(
         plots.write_figure(plots.draw_steps(drawn, found["ann_accuracy"]), plot)
         ui.say(f"wrote {plot}")
     warn_clipped(ui, art, dataset)
+    of = {"data": data.name, "samples": len(dataset), "engine": engine, "stage": stage}
+    art.record("evaluations", {"of": of, **found})
     ui.result(found)
 
 

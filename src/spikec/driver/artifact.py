@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,10 +34,12 @@ class Artifact:
     Attributes:
         stored: Graphs, manifest and report.
         seconds: Time per pass, when it was just compiled.
+        folder: Where it was saved or loaded from.
     """
 
     stored: Stored
     seconds: dict[str, float] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def graph(self) -> Graph:
@@ -51,10 +54,22 @@ class Artifact:
     def save(self, folder: str | Path) -> None:
         """Write the artifact directory in one step, with what its target emits."""
         name = str(self.stored.manifest["target"])
-        emit = target(name).emit
+        emit = target(self.variant(name)).emit
         assert emit is not None
         into = None if name == "numpy" else functools.partial(emit, self.graph)
         store.save(self.stored, Path(folder), into)
+        self.folder = Path(folder)
+
+    def record(self, kind: str, found: dict[str, Any]) -> None:
+        """Add what was measured to the report, and to report.json where there is a folder.
+
+        A measurement with the same `of` as an earlier one of its kind takes its place.
+        """
+        others = [entry for entry in self.report.get(kind, []) if entry["of"] != found["of"]]
+        self.report[kind] = [*others, found]
+        if self.folder is not None:
+            with contextlib.suppress(PermissionError):  # somebody else's artifact, only to be read
+                store.record(self.folder, self.report)
 
     def stage(self, stage: str) -> Graph:
         """The graph of stage `int` or `float`."""
@@ -97,7 +112,7 @@ class Artifact:
         progress: Progress = quiet,
     ) -> Iterator[Simulation]:
         """Simulate all samples, block by block."""
-        simulate, graph = engine(engine_name), self.stage(stage)
+        simulate, graph = engine(self.variant(engine_name)), self.stage(stage)
         size = BLOCK if trace or engine_name == "reference" else LARGE_BLOCK
         for start, feeds in encoded_blocks(graph, data, size):
             yield simulate(graph, feeds, steps, trace)
@@ -108,14 +123,28 @@ class Artifact:
         found = [encode(self.graph, feeds) for _, feeds in slices(x, LARGE_BLOCK)]
         return sum(e.clipped for e in found), sum(e.total for e in found)
 
-    def check(self, x: Source, engines: Sequence[str] = ("reference", "fast")) -> dict[str, Any]:
+    def check(
+        self,
+        x: Source | Dataset,
+        engines: Sequence[str] = ("reference", "fast"),
+        progress: Progress = quiet,
+    ) -> dict[str, Any]:
         """Compare engines bit for bit on every layer and step; see `spikec check --json`."""
-        return check(self.graph, make_dataset(x, self.graph), engines)
+        data = x if isinstance(x, Dataset) else make_dataset(x, self.graph)
+        if len(set(engines)) < len(engines):
+            raise UsageError("check needs at least two engines, each named once")
+        runners = {name: engine(self.variant(name)) for name in engines}
+        return check(self.graph, data, runners, progress)
+
+    def variant(self, name: str) -> str:
+        """The backend that a target or engine stands for: the one this artifact was emitted for."""
+        stock = self.stored.manifest.get("lava_neuron") == "stock"
+        return "lava_stock" if name == "lava" and stock else name
 
 
 def load(folder: str | Path) -> Artifact:
     """Load an artifact directory; raises InvalidArtifact when it is damaged."""
-    return Artifact(store.load(folder))
+    return Artifact(store.load(folder), folder=Path(folder))
 
 
 def is_artifact(path: str | Path) -> bool:

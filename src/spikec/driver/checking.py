@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.backends import BACKENDS, engine
+from spikec.backends import BACKENDS, Simulate
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import BLOCK, encoded_blocks, quiet
 from spikec.ir import Graph, UsageError, spread
@@ -21,12 +21,11 @@ Array = NDArray[Any]
 
 
 def check(
-    graph: Graph, data: Dataset, engines: Sequence[str], progress: Progress = quiet
+    graph: Graph, data: Dataset, runners: Mapping[str, Simulate], progress: Progress = quiet
 ) -> dict[str, Any]:
     """Run engines on the same coded inputs and compare every spike and potential."""
-    if len(set(engines)) < 2 or len(set(engines)) < len(engines):
+    if len(runners) < 2:
         raise UsageError("check needs at least two engines, each named once")
-    runners = {name: engine(name) for name in engines}
     comparison = Comparison()
     layers = traced_layers(graph)
     for start, feeds in encoded_blocks(graph, data):
@@ -40,7 +39,7 @@ def check(
         if difference is not None and "explanation" not in difference:
             explain_difference(graph, feeds, runs, difference, start)
     return {
-        "engines": list(engines),
+        "engines": list(runners),
         "samples": len(data),
         "timesteps": graph.steps,
         "layers": [asdict(layer) for layer in comparison.layers.values()],

@@ -16,6 +16,7 @@ from spikec.driver.blocks import quiet
 from spikec.driver.choosing import choose_steps
 from spikec.driver.judging import Judge
 from spikec.driver.options import Options
+from spikec.driver.profile import profile
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
 from spikec.runtime.artifact import Stored
@@ -118,11 +119,13 @@ def _compile(
         "warnings": warnings_of(records),
         "placement": next((r.summary for r in records if r.name == "place"), None),
         "samples": 0 if drawn is None else len(drawn),
+        "profile": None if drawn is None else profile(graph, context.last["snn"], ann, drawn.feeds),
     }
     manifest = {
         "spikec": version(),
         "model": {"file": source, "sha256": model_hash(proto)},
         "target": options.target,
+        "lava_neuron": options.lava_neuron,
         "steps": options.timesteps,
         "passes": [str(p) for p in passes],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},

@@ -58,7 +58,7 @@ def evaluate(
     beyond those the artifact was compiled for at which its state overflows have no figures but an
     `error`.
     """
-    graph = art.stage(stage)
+    graph, engine_name = art.stage(stage), art.variant(engine_name)
     wanted = sorted(set(timesteps or (graph.steps,)))
     if wanted[0] < 1:
         raise UsageError("timesteps must be at least 1")

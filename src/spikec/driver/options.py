@@ -21,6 +21,7 @@ class Options:
 
     timesteps: int = 8
     target: str = "numpy"
+    lava_neuron: str = "own"
     weight_bits: int = 8
     threshold: str = "per-channel"
     dni: str = "on"
@@ -45,22 +46,24 @@ class Options:
         """The passes that these options stand for."""
         if self.pass_pipeline is not None:
             return self._strict(parse_pipeline(self.pass_pipeline))
-        one_of("threshold", self.threshold, ("per-channel", "per-layer"))
+        one_of("threshold", self.threshold, ("per-channel", "per-layer", "per-neuron"))
         one_of("dni", self.dni, ("on", "off", "half"))
         one_of("snm", self.snm, ("auto", "on", "off"))
         one_of("bias", self.bias, ("on", "off"))
         one_of("reconstruct", self.reconstruct, ("on", "off"))
         one_of("spikes", self.spikes, ("binary", "graded"))
+        one_of("lava_neuron", self.lava_neuron, ("own", "stock"))
         one_of("schedule", self.schedule, ("synchronous", "layerwise"))
         layerwise = self.schedule == "layerwise"
         if layerwise and self.spikes == "graded":
             raise UsageError("the layerwise schedule has no graded spikes")
         if self.payload_bits not in (1, 2, 3):
             raise UsageError(f"payload_bits must be 1, 2 or 3, not {self.payload_bits}")
-        per = "layer" if self.threshold == "per-layer" else "channel"
+        per = self.threshold.removeprefix("per-")
+        theta = "layer" if per == "layer" else "channel"
         search = "joint" if self.dni == "on" else "none"
         names = ["channels_first", "quantisers", "linearise", "fold", "relay", "observe"]
-        names.append(f"qcfs{{per={per} v0={'zero' if self.dni == 'off' else 'half'}}}")
+        names.append(f"qcfs{{per={theta} v0={'zero' if self.dni == 'off' else 'half'}}}")
         names += ["layerwise"] if layerwise else []
         names += ["reconstruct"] if self.reconstruct == "on" else []
         names += ["bias"] if self.bias == "on" else []

@@ -1,0 +1,135 @@
+"""What a network does on a few samples: the figures behind the report page's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.backends import engine
+from spikec.ir import Graph, Node, op_of, spread
+from spikec.runtime.coding import encode
+from spikec.runtime.interpreter import Simulation, evaluate
+from spikec.runtime.metrics import fan_outs, synaptic_operations
+
+Array = NDArray[Any]
+SAMPLES = 16
+"""Calibration samples that are looked at."""
+POINTS = 300
+"""Neurons of a layer whose activation and rate are kept, and thresholds of it."""
+RASTER = 64
+"""Neurons of a layer whose spikes are kept, of the first sample."""
+BINS = 20
+_TRACE_BYTES = 5
+"""Bytes that a spike and a potential take in a trace."""
+_BYTES = 1 << 28
+"""Traces that are held at once."""
+
+
+def profile(graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]) -> dict[str, Any]:
+    """Rates, activations, thresholds, one raster and operations of all layers.
+
+    Args:
+        graph: The integer network.
+        snn: The spiking network before quantisation, for thresholds in real units.
+        ann: The ANN, whose activations have the names of the layers.
+        calib: Real inputs by input node.
+    """
+    real = {node.name: node for node in snn.nodes}
+    layers = [node for node in graph.nodes if op_of(node).neuron and node.name in real]
+    largest = max((node.type.size for node in layers), default=1) * graph.steps * _TRACE_BYTES
+    samples = min(SAMPLES, max(1, _BYTES // largest), len(next(iter(calib.values()))))
+    feeds = {name: np.asarray(x[:samples]) for name, x in calib.items()}
+    coded = encode(graph, feeds).feeds
+    activations = _activations(ann, feeds, {node.name for node in layers})
+    rng = np.random.default_rng(0)
+    found, simulate = [], engine("fast")
+    for group in _groups(layers, samples * graph.steps * _TRACE_BYTES):
+        run = simulate(graph, coded, None, [node.name for node in group])
+        for node in group:
+            activation = activations.get(node.name)
+            found.append(_layer(node, real[node.name], snn, run, activation, rng))
+    run = simulate(graph, coded, None, ())
+    return {
+        "samples": samples,
+        "layers": found,
+        "edges": edges(graph),
+        "operations": synaptic_operations(
+            graph, run.events, fan_outs(graph), graph.steps, samples, run.units
+        ),
+    }
+
+
+def _groups(layers: list[Node], bytes_each: int) -> Iterator[list[Node]]:
+    """Layers whose traces fit into memory together."""
+    group: list[Node] = []
+    for node in layers:
+        if group and sum(n.type.size for n in [*group, node]) * bytes_each > _BYTES:
+            yield group
+            group = []
+        group.append(node)
+    if group:
+        yield group
+
+
+def _activations(ann: Graph, feeds: Mapping[str, Array], wanted: set[str]) -> dict[str, Array]:
+    given = {name: x.astype(np.float32) for name, x in feeds.items()}
+    return {node.name: value for node, value in evaluate(ann, given) if node.name in wanted}
+
+
+def _layer(
+    node: Node,
+    real: Node,
+    snn: Graph,
+    run: Simulation,
+    activation: Array | None,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    spikes = run.traces[node.name].spikes
+    assert spikes is not None
+    count = spikes.sum(axis=0, dtype=np.int64)
+    rates = np.abs(spikes).sum(axis=0, dtype=np.int64) / len(spikes)
+    low, high = float(min(rates.min(), 0)), float(max(rates.max(), 1))
+    histogram, _ = np.histogram(rates, BINS, (low, high))
+    theta = spread(snn.array(real, "theta"), node.type.shape)
+    start = spread(snn.array(real, "v0"), node.type.shape) / np.maximum(theta, 1e-30)
+    picked = np.sort(rng.permutation(node.type.size)[:RASTER])
+    found = {
+        "name": node.name,
+        "rate_histogram": histogram.tolist(),
+        "rate_range": [low, high],
+        "theta": _some(np.unique(theta), rng),
+        "v0_over_theta": _some(np.unique(start), rng),
+        "raster": spikes[:, 0].reshape(len(spikes), -1)[:, picked].tolist(),
+    }
+    if activation is not None:
+        rate = count * (theta / len(spikes))
+        chosen = rng.permutation(count.size)[:POINTS]
+        found["activation"] = _short(activation.reshape(-1)[chosen])
+        found["rate"] = _short(rate.reshape(-1)[chosen])
+    return found
+
+
+def _some(values: Array, rng: np.random.Generator) -> list[float]:
+    flat = values.reshape(-1)
+    return _short(np.sort(flat if len(flat) <= POINTS else rng.choice(flat, POINTS, False)))
+
+
+def _short(values: Array) -> list[float]:
+    """Numbers in four digits, which is what a picture can show."""
+    return [float(f"{value:.4g}") for value in values.tolist()]
+
+
+def edges(graph: Graph) -> list[tuple[str, str]]:
+    """Which layer (input, neurons, pooling or readout) feeds which, past all linear nodes."""
+    sources: dict[str, list[str]] = {}
+    found = []
+    for node in graph.nodes:
+        before = list(dict.fromkeys(s for name in node.inputs for s in sources[name]))
+        if node.op == "input" or op_of(node).stateful:
+            found += [(source, node.name) for source in before]
+            before = [node.name]
+        sources[node.name] = before
+    return found
