@@ -174,6 +174,8 @@ def load(folder: str | Path) -> Stored:
     for name in ("graph.spk", "weights.npz", "float.spk", "float.npz"):
         if name not in files:
             raise InvalidArtifact(f"{name} is not listed in manifest.json", loc=str(folder))
+    if not (folder / REPORT).is_file():
+        raise InvalidArtifact(f"{REPORT} is missing", loc=str(folder))
     try:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
