@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from spikec.ir import Graph
 from spikec.ir.hardware import LOIHI2, HardwareSpec
@@ -35,6 +35,7 @@ class Backend:
         spec: The widths that it holds.
         emit: Writes the integer graph into a directory, for `compile --target`.
         simulate: Runs a graph, for `--engine`.
+        describe: Says how `emit` maps a graph: rows of layer, what, how, and whether a chip can.
         stages: Stages that `simulate` can run.
         unavailable: Why it cannot run here, or None if it can.
     """
@@ -43,5 +44,6 @@ class Backend:
     spec: HardwareSpec = field(default=LOIHI2)
     emit: Callable[[Graph, Path], None] | None = None
     simulate: Simulate | None = None
+    describe: Callable[[Graph], list[dict[str, Any]]] | None = None
     stages: tuple[str, ...] = ("snn", "int")
     unavailable: Callable[[], str | None] = _always

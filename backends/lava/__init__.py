@@ -10,6 +10,7 @@ import os
 
 from spikec.backends.backend import Backend
 from spikec.backends.lava.emit import emit
+from spikec.backends.lava.legalise import describe
 from spikec.backends.lava.simulate import simulate
 
 VERSION = "0.10.0"
@@ -30,6 +31,7 @@ BACKEND = Backend(
     doc="a Lava project for Loihi 2, and Lava's fixed-point simulation of it",
     emit=emit,
     simulate=simulate,
+    describe=describe,
     stages=("int",),
     unavailable=unavailable,
 )

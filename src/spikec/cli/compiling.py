@@ -131,6 +131,7 @@ def compile(
         if found["name"] in ("range", "place"):
             for note in found["notes"]:
                 ui.say(f"note: {note}")
+    _show_simulated(ui, report["mapping"])
     ui.say(f"wrote {out} (T = {art.graph.steps}, {len(report['layers'])} layers, target {target})")
     ui.result(
         {
@@ -140,6 +141,7 @@ def compile(
             "warnings": report["warnings"],
             "notes": report["notes"],
             "passes": report["passes"],
+            "mapping": report["mapping"],
             "steps_tried": report.get("steps_tried"),
             "seconds": time.perf_counter() - start,
         }
@@ -151,6 +153,18 @@ def _range(found: dict[str, Any] | None) -> tuple[Any, ...]:
     if found is None:
         return None, None, None
     return found["bits"], found["state_bits"], found["proven"]
+
+
+def _show_simulated(ui: Ui, mapping: list[dict[str, Any]]) -> None:
+    """What the target holds that no chip is known to do."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for row in mapping:
+        if not row["chip"]:
+            rows.setdefault((row["what"], row["how"]), []).append(f"%{row['layer']}")
+    for (what, how), layers in rows.items():
+        more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+        ui.say(f"note: only in Lava's CPU simulation: {what} ({how}): "
+               f"{', '.join(layers[:3])}{more}")  # fmt: skip
 
 
 def _show_tried(ui: Ui, tried: list[dict[str, Any]], max_loss: float | None) -> None:

@@ -118,6 +118,7 @@ def _compile(
         "layers": describe_layers(graph, records),
         "warnings": warnings_of(records),
         "placement": next((r.summary for r in records if r.name == "place"), None),
+        "mapping": mapping(options, graph),
         "samples": 0 if drawn is None else len(drawn),
         "profile": None if drawn is None else profile(graph, context.last["snn"], ann, drawn.feeds),
     }
@@ -133,6 +134,13 @@ def _compile(
     }
     seconds = {r.name: r.seconds for r in records}
     return Artifact(Stored(graph, context.last["snn"], manifest, report), seconds)
+
+
+def mapping(options: Options, graph: Graph) -> list[dict[str, Any]]:
+    """How the target maps each part of the network; empty where there is nothing to say."""
+    name = "lava_stock" if options.stock else options.target
+    describe = target(name).describe
+    return [] if describe is None else describe(graph)
 
 
 def describe_layers(graph: Graph, records: Sequence[Record]) -> list[dict[str, Any]]:

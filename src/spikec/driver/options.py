@@ -42,6 +42,11 @@ class Options:
     require_fit: bool = False
     hardware: Path | None = None
 
+    @property
+    def stock(self) -> bool:
+        """Whether Lava's own neurons are asked for."""
+        return self.target == "lava" and self.lava_neuron == "stock"
+
     def passes(self) -> list[Pass]:
         """The passes that these options stand for."""
         if self.pass_pipeline is not None:
