@@ -36,6 +36,7 @@ class Backend:
         emit: Writes the integer graph into a directory, for `compile --target`.
         simulate: Runs a graph, for `--engine`.
         describe: Says how `emit` maps a graph: rows of layer, what, how, and whether a chip can.
+        legalise: Passes of stage int that its networks need, run before `range`.
         stages: Stages that `simulate` can run.
         unavailable: Why it cannot run here, or None if it can.
     """
@@ -45,5 +46,6 @@ class Backend:
     emit: Callable[[Graph, Path], None] | None = None
     simulate: Simulate | None = None
     describe: Callable[[Graph], list[dict[str, Any]]] | None = None
+    legalise: tuple[str, ...] = ()
     stages: tuple[str, ...] = ("snn", "int")
     unavailable: Callable[[], str | None] = _always

@@ -13,6 +13,7 @@ BACKEND = Backend(
     emit=partial(emit, neuron="stock"),
     simulate=partial(simulate, neuron="stock"),
     describe=partial(describe, neuron="stock"),
+    legalise=("compose",),
     stages=("int",),
     unavailable=unavailable,
 )

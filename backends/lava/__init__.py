@@ -32,6 +32,7 @@ BACKEND = Backend(
     emit=emit,
     simulate=simulate,
     describe=describe,
+    legalise=("compose",),
     stages=("int",),
     unavailable=unavailable,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from spikec.backends import target
 from spikec.compiler.pipeline import Pass, parse_pipeline
 from spikec.ir import UsageError
 
@@ -78,7 +79,8 @@ class Options:
             names += [f"dni{{per={per}}}"] if self.dni == "on" else []
             signed = f"snm{{gate={self.snm} search={search} per={per}}}"
             names += [signed] if self.snm != "off" and not layerwise else []
-        names += [f"quantise{{bits={self.weight_bits}}}", "range", "place"]
+        names.append(f"quantise{{bits={self.weight_bits}}}")
+        names += [*target(self.target).legalise, "range", "place"]
         return self._strict(parse_pipeline(",".join(names)))
 
     def _strict(self, passes: list[Pass]) -> list[Pass]:
