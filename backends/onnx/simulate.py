@@ -1,0 +1,101 @@
+"""Runs an integer graph by its ONNX form in onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import helper
+
+from spikec.backends.onnx.net import Value, code_type
+from spikec.backends.onnx.network import traced
+from spikec.ir import BackendError, Graph, op_of
+from spikec.ir.op import steps_of
+from spikec.runtime.interpreter import (
+    Feeds,
+    LayerTrace,
+    Simulation,
+    check_feeds,
+    check_width,
+    synapse_inputs,
+    unit_events,
+)
+from spikec.runtime.interpreter import simulate as reference
+
+_ELEMENTS = 1 << 24
+"""Elements of the largest value, in all steps, that are computed at a time."""
+
+
+def simulate(
+    graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+) -> Simulation:
+    """Run an integer graph; see `spikec.runtime.interpreter.simulate`.
+
+    Raises:
+        RangeError: when a current or potential leaves its width; the reference finds it.
+        BackendError: when the graph has no ONNX form.
+    """
+    check_feeds(graph, feeds)
+    steps = steps or graph.steps
+    inputs = {node.name for node in graph.inputs}
+    for node in graph.inputs:
+        check_width(graph, node, np.asarray(feeds[node.name])[None], None)
+    counted = synapse_inputs(graph)
+    wanted = [n.name for n in graph.nodes if n.name in {*counted, *graph.outputs} - inputs]
+    layers = [n.name for n in graph.nodes if n.name in trace and op_of(n).stateful]
+    network = traced(graph, steps, wanted, layers)
+    parts = list(_run(network.model.SerializeToString(), graph, feeds, steps))
+    if any(part[network.overflows].any() for part in parts if network.overflows):
+        return reference(graph, feeds, steps, trace)
+
+    def read(value: Value) -> NDArray[Any]:
+        form = (steps if value.timed else 1, -1, *value.shape)
+        return np.concatenate([part[value.name].reshape(form) for part in parts], 1, dtype=np.int64)
+
+    result = Simulation({}, {}, {}, {})
+    values = {node.name: feeds[node.name].astype(np.int64)[None] for node in graph.inputs}
+    values |= {name: read(value) for name, value in network.exposed.items()}
+    for node in graph.nodes:
+        name, dtype = node.name, node.type.dtype
+        if name in counted:
+            result.events[name] = steps_of((values[name] != 0).sum(axis=1), steps)
+            if dtype.is_graded:
+                result.units[name] = unit_events(values[name])
+        if name in graph.outputs:
+            result.readout[name] = values[name]
+        if name in layers:
+            spiking = dtype.kind == "spike"
+            spikes = read(network.exposed[name]).astype(dtype.storage) if spiking else None
+            result.traces[name] = LayerTrace(spikes, read(network.potentials[name]))
+    return result
+
+
+def _run(model: bytes, graph: Graph, feeds: Feeds, steps: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """The model's outputs by name, for some samples at a time."""
+    session = session_of(model)
+    inputs = {node.name: node.type.dtype.bounds[1] for node in graph.inputs}
+    types = {name: helper.tensor_dtype_to_np_dtype(code_type(top)) for name, top in inputs.items()}
+    outputs = [each.name for each in session.get_outputs()]
+    largest = max(node.type.size for node in graph.nodes)
+    block = max(1, _ELEMENTS // (largest * steps))
+    for start in range(0, check_feeds(graph, feeds), block):
+        given = {n: np.asarray(feeds[n])[start : start + block].astype(types[n]) for n in inputs}
+        yield dict(zip(outputs, session.run(outputs, given), strict=True))
+
+
+def session_of(model: bytes) -> Any:
+    """The model in onnxruntime, on the CPU.
+
+    Raises:
+        BackendError: when onnxruntime refuses it.
+    """
+    import onnxruntime  # here, as it takes long and only this engine needs it
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BackendError(f"onnxruntime refuses the network: {error}") from None
