@@ -14,7 +14,7 @@ from spikec.ir import UsageError
 FORMATS = (".svg", ".png", ".pdf")
 BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#e08214", "#3a9d5d", "#d1495b", "#8a8f98"
 """Readable on white and on black."""
-_INK = "#000001"
+INK = "#000001"
 """Stands for the colour of text, until an SVG is written."""
 
 
@@ -33,8 +33,10 @@ def check(path: Path) -> None:
         raise UsageError(reason)
 
 
-def new_figure(columns: int = 1, width: float = 7.2, height: float = 3.0) -> tuple[Any, list[Any]]:
-    """A figure and its axes, side by side, in inches.
+def new_figure(
+    columns: int = 1, width: float = 7.2, height: float = 3.0, rows: int = 1
+) -> tuple[Any, list[Any]]:
+    """A figure of some inches and its axes, row by row.
 
     Raises:
         UsageError: where matplotlib is not installed.
@@ -45,15 +47,15 @@ def new_figure(columns: int = 1, width: float = 7.2, height: float = 3.0) -> tup
 
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0)
-    axes = list(figure.subplots(1, columns, squeeze=False)[0])
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for each in axes:
         each.patch.set_alpha(0)
-        each.tick_params(colors=_INK, labelsize=8)
+        each.tick_params(colors=INK, labelsize=8)
         each.spines[["top", "right"]].set_visible(False)
         for spine in each.spines.values():
-            spine.set_color(_INK)
+            spine.set_color(INK)
         for text in (each.xaxis.label, each.yaxis.label, each.title):
-            text.set_color(_INK)
+            text.set_color(INK)
             text.set_fontsize(9)
         each.grid(color=GREY, alpha=0.25, linewidth=0.5)
     return figure, axes
@@ -61,7 +63,7 @@ def new_figure(columns: int = 1, width: float = 7.2, height: float = 3.0) -> tup
 
 def legend(axes: Any, **where: Any) -> None:
     """A legend in the text's colour."""
-    axes.legend(frameon=False, fontsize=8, labelcolor=_INK, **where)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, **where)
 
 
 def svg(figure: Any) -> str:
@@ -73,7 +75,7 @@ def svg(figure: Any) -> str:
     with matplotlib.rc_context(settings):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     found = text.getvalue()
-    return found[found.index("<svg") :].replace(_INK, "currentColor")
+    return found[found.index("<svg") :].replace(INK, "currentColor")
 
 
 def write_figure(figure: Any, path: Path) -> None:

@@ -13,6 +13,7 @@ from spikec.backends import BACKENDS
 from spikec.cli.app import (
     Debug,
     Json,
+    Out,
     Quiet,
     Steps,
     app,
@@ -88,6 +89,30 @@ def opt(
 ) -> None:
     """Read a graph as text, run passes, print the result as text."""
     sys.stdout.write(driver.opt(file, pass_pipeline, timesteps, verify_roundtrip, values))
+
+
+@app.command(epilog=EPILOGS["report"])
+def report(
+    out: Out,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The page; OUT/report.html by default.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write one page that shows what a compiled network is worth."""
+    from spikec.report import build
+
+    ui, path = Ui(json, quiet), output or out / "report.html"
+    art = driver.load(out)
+    page = build(art.report)
+    driver.write_file(path, page.encode())
+    for kind, command in (("evaluations", "eval"), ("checks", "check")):
+        if not art.report.get(kind):
+            ui.say(f"note: `spikec {command} {out} ...` would add what it measures to the page")
+    ui.say(f"wrote {path}")
+    ui.result({"out": str(path), "bytes": len(page)})
 
 
 def _listing(kind: str, rows: list[tuple[Any, ...]], columns: list[str], ui: Ui) -> None:

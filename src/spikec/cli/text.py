@@ -31,6 +31,7 @@ EPILOGS = {
         "spikec eval out/ --data test.npz --timesteps 1,2,4,8,16,32 --plot steps.svg",
         "spikec eval out/ --data test.npz --cluster tcp://scheduler:8786",
     ),
+    "report": _examples("spikec report out/", "spikec report out/ -o page.html"),
     "inspect": _examples(
         "spikec inspect model.onnx", "spikec inspect out/", "spikec inspect out/ --chip chip.svg"
     ),

@@ -132,6 +132,7 @@ def _compile(
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
     }
+    report["provenance"] = manifest
     seconds = {r.name: r.seconds for r in records}
     return Artifact(Stored(graph, context.last["snn"], manifest, report), seconds)
 
