@@ -43,7 +43,7 @@ def encode(graph: Graph, feeds: Feeds) -> Encoded:
             continue
         scale = spread(graph.array(node, "scale"), node.type.shape)
         offset = spread(graph.array(node, "offset"), node.type.shape)
-        u = np.rint((x - offset) / scale)
+        u = np.rint((x.astype(np.float64) - offset) / scale)
         low, high = node.type.dtype.bounds
         clipped += int(((u < low) | (u > high)).sum())
         total += u.size

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spikec.backends import target
 from spikec.compiler.onnx import import_model, load_model, model_hash
+from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import quiet
@@ -97,7 +98,9 @@ def _compile(
         progress=progress,
         judge=judge,
     )
-    graph, records = Pipeline(passes, options.verify_each, options.dump_ir).run(ann, context)
+    with fast_convolutions():
+        pipeline = Pipeline(passes, options.verify_each, options.dump_ir)
+        graph, records = pipeline.run(ann, context)
     if graph.stage != "int" or "snn" not in context.last:
         raise UsageError("the pass pipeline does not end at stage int: end it with quantise")
     report = {
