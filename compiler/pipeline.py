@@ -153,7 +153,8 @@ class Pipeline:
                 self._judge_parts(group, graph, context, found)
                 start = time.perf_counter()
                 graph = self._apply(group, graph, context, found)
-                found[0].seconds += time.perf_counter() - start
+                own = sum(record.seconds for record in found)
+                found[0].seconds += time.perf_counter() - start - own
                 if self.verify_each:
                     verify(graph)
             if context.judge is not None and graph.stage != "ann":

@@ -1,4 +1,4 @@
-"""Real-valued convolutions by onnxruntime, several times faster than through NumPy's matrix product.
+"""Real-valued convolutions by onnxruntime, several times faster than by NumPy's matrix product.
 
 Calibration evaluates layers on hundreds of samples and all time steps. Integers never come here.
 """
