@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from spikec import bisect
 from spikec.backends import BACKENDS, engine
+from spikec.driver import bisect
 from spikec.runtime import golden
 
 TRACES = Path(__file__).parent / "traces"

@@ -71,9 +71,10 @@ def svg(figure: Any) -> str:
     import matplotlib
 
     text = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "spikec"}
     with matplotlib.rc_context(settings):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", metadata=nothing)
     found = text.getvalue()
     return found[found.index("<svg") :].replace(INK, "currentColor")
 

@@ -90,9 +90,10 @@ def _layer(
     spikes = run.traces[node.name].spikes
     assert spikes is not None
     count = spikes.sum(axis=0, dtype=np.int64)
-    rates = np.abs(spikes).sum(axis=0, dtype=np.int64) / len(spikes)
-    low, high = float(min(rates.min(), 0)), float(max(rates.max(), 1))
-    histogram, _ = np.histogram(rates, BINS, (low, high))
+    rates = np.count_nonzero(spikes, axis=0) / len(spikes)
+    half = 0.5 / len(spikes) if len(spikes) < BINS else 0.0
+    low, high = -half, 1 + half
+    histogram, _ = np.histogram(rates, min(BINS, len(spikes) + 1), (low, high))
     theta = spread(snn.array(real, "theta"), node.type.shape)
     start = spread(snn.array(real, "v0"), node.type.shape) / np.maximum(theta, 1e-30)
     picked = np.sort(rng.permutation(node.type.size)[:RASTER])

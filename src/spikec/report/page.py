@@ -75,7 +75,8 @@ def _accuracy_card(report: Report, best: Any) -> str:
         return _card(f"accuracy at T = {result['timesteps']}", percent(result["accuracy"]), of)
     lost = 100 * (ann - result["accuracy"])
     state = "good" if lost <= 1 else "warn" if lost <= 3 else "bad"
-    text = f"ANN {percent(ann)}: {lost:+.1f} points lost; {of}"
+    word = "below" if lost >= 0 else "above"
+    text = f"{abs(lost):.1f} points {word} the ANN's {percent(ann)}; {of}"
     return _card(f"accuracy at T = {result['timesteps']}", percent(result["accuracy"]), text, state)
 
 
