@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from spikec.runtime.interpreter import (
 Results = dict[str, NDArray[Any]]
 OVERFLOW = 3
 """Exit code of the project's runner when a value left its range."""
+HUNG = "no end after"
+"""How the runner's message begins when it gave up at its deadline."""
 
 
 def simulate(
@@ -76,7 +78,11 @@ def _run(
     folder: Path,
     tag: str,
 ) -> Results:
-    """Emit and run the project; returns the arrays that it wrote."""
+    """Emit and run the project; returns the arrays that it wrote.
+
+    Lava can hang while it forks its processes, now and then and on a busy machine; a run that
+    ends at its deadline without a fault is repeated once.
+    """
     write(graph, plan, folder)
     save_arrays(folder / "inputs.npz", coded)
     total = samples * steps + plan.depth
@@ -88,15 +94,23 @@ def _run(
                "--tag", tag, "--scratch", ".", "--spikes", "--end-with-parent"]  # fmt: skip
     command += ["--trace", *traced] if traced else []
     code, log = run_child(command, folder, timeout + 60)
+    if code is None or HUNG in _fault(folder).get("message", ""):
+        code, log = run_child(command, folder, timeout + 60)
     if code != 0:
-        raise _error(graph, code, log, folder / "fault.json")
+        raise _error(graph, code, log, _fault(folder))
     with np.load(folder / "results.npz") as results:
         return dict(results)
 
 
-def _error(graph: Graph, code: int | None, log: str, fault: Path) -> Exception:
+def _fault(folder: Path) -> dict[str, Any]:
+    """What a failed run wrote about its fault."""
+    path = folder / "fault.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def _error(graph: Graph, code: int | None, log: str, found: Mapping[str, Any]) -> Exception:
     """The error that a failed run stands for."""
-    found = json.loads(fault.read_text(encoding="utf-8")) if fault.exists() else {}
     overflow = found.get("overflow")
     if code == OVERFLOW and overflow:
         node = graph[overflow["layer"]]

@@ -17,12 +17,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[int]]:
     """Ids of the children that a test starts; none may leave anything behind for 5 seconds."""
     from lava_nets import orphaned_memory, session_of
 
     from spikec.backends.lava import child
 
+    tmp_path_factory.getbasetemp()  # lies in the temporary folder that is replaced here
     temporary = Path(tempfile.mkdtemp(prefix="s-"))  # paths of sockets must be short
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setenv("TMPDIR", str(temporary))

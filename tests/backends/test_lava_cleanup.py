@@ -160,3 +160,25 @@ def test_a_signal_to_a_project_leaves_nothing(
     wait_for(lambda: actors(process.pid))
     process.send_signal(number)
     assert process.wait(10) == 128 + number
+
+
+def test_a_run_that_hangs_is_repeated_once(monkeypatch, tiny_artifact, tiny_data):
+    from spikec.backends.lava import simulate as module
+    from spikec.runtime.coding import encode
+    from spikec.runtime.interpreter import simulate as reference
+
+    graph, calls, run = tiny_artifact.graph, [], module.run_child
+
+    def hangs_first(command, folder, timeout):
+        calls.append(command)
+        if len(calls) == 1:
+            (folder / "fault.json").write_text('{"message": "no end after 1 s"}')
+            return 1, ""
+        return run(command, folder, timeout)
+
+    monkeypatch.setattr(module, "run_child", hangs_first)
+    feeds = encode(graph, {graph.inputs[0].name: tiny_data[:1]}).feeds
+    found, wanted = module.simulate(graph, feeds), reference(graph, feeds)
+    assert len(calls) == 2
+    for name in graph.outputs:
+        assert (found.readout[name] == wanted.readout[name]).all()
