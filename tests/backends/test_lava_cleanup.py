@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -74,7 +75,7 @@ def test_interrupt_leaves_nothing(started: list[int]) -> None:
 def test_failing_model_shows_its_traceback(
     monkeypatch: pytest.MonkeyPatch, started: list[int]
 ) -> None:
-    from spikec.backends.lava import simulate as module
+    module = importlib.import_module("spikec.backends.lava.simulate")
 
     def broken(graph: Graph, plan: Any, folder: Path) -> None:
         original(graph, plan, folder)
@@ -163,7 +164,7 @@ def test_a_signal_to_a_project_leaves_nothing(
 
 
 def test_a_run_that_hangs_is_repeated_once(monkeypatch, tiny_artifact, tiny_data):
-    from spikec.backends.lava import simulate as module
+    module = importlib.import_module("spikec.backends.lava.simulate")
     from spikec.runtime.coding import encode
     from spikec.runtime.interpreter import simulate as reference
 
