@@ -104,3 +104,14 @@ def test_bad_limits_are_refused(examples, images):
             spikec.compile(examples / MODEL, calib=x, **given_)
     with pytest.raises(spikec.PassError, match="needs calibration data"):
         spikec.compile(examples / MODEL, max_loss=0.1)
+
+
+def test_doubtful_calibration_data_are_a_warning(tiny_onnx, tiny_data):
+    def warned(x):
+        return spikec.compile(tiny_onnx(), calib=x, timesteps=2).report["warnings"]
+
+    assert warned(tiny_data[:3]) == [
+        "only 3 calibration samples: thresholds will fit them by chance"
+    ]
+    assert warned(np.repeat(tiny_data[:1], 20, 0)) == ["all calibration samples are the same"]
+    assert warned(tiny_data[:20]) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Ann:
         session: onnxruntime's, or None where it cannot load the model.
         outputs: ONNX names of the values behind cut-off tails.
         batch: The fixed batch size of the model, 0 if any.
+        refused: Why onnxruntime could not run it, so that the import ran instead.
     """
 
     graph: Graph
@@ -38,6 +39,7 @@ class Ann:
     session: Any
     outputs: list[str]
     batch: int
+    refused: list[str] = field(default_factory=list)
 
     @staticmethod
     def load(model: Any) -> Ann:
@@ -48,8 +50,9 @@ class Ann:
         names = {node.loc for node in graph.inputs}
         dims = [i.type.tensor_type.shape.dim for i in proto.graph.input if i.name in names]
         batch = max((d[0].dim_value for d in dims if len(d)), default=0)
-        session = _session(proto, imported.logits)
-        return Ann(graph, model_hash(proto), session, imported.logits, batch)
+        refused: list[str] = []
+        session = _session(proto, imported.logits, refused)
+        return Ann(graph, model_hash(proto), session, imported.logits, batch, refused)
 
     def logits(
         self, feeds: Mapping[str, Array], progress: Progress = lambda what, done, total: None
@@ -84,7 +87,8 @@ class Ann:
             given[label] = x.astype(_DTYPES.get(named[label], np.float32))
         try:
             return list(self.session.run(self.outputs, given))
-        except Exception:  # some models load but hold operators that it cannot run
+        except Exception as error:  # some models load but hold operators that it cannot run
+            self.refused[:] = [_first_line(error)]
             return None
 
 
@@ -99,7 +103,11 @@ _DTYPES = {
 _QUANTISED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm"}
 
 
-def _session(proto: onnx.ModelProto, logits: list[str]) -> Any:
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _session(proto: onnx.ModelProto, logits: list[str], refused: list[str]) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if any(node.op_type in _QUANTISED for node in proto.graph.node):
@@ -109,5 +117,6 @@ def _session(proto: onnx.ModelProto, logits: list[str]) -> Any:
         return onnxruntime.InferenceSession(
             expose(proto, logits).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-    except Exception:  # onnxruntime raises its own kinds for models that it cannot run
+    except Exception as error:  # onnxruntime raises its own kinds for models that it cannot run
+        refused.append(_first_line(error))
         return None

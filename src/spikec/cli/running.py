@@ -118,6 +118,8 @@ def eval(
     if plot is not None:
         plots.write_figure(plots.draw_steps(drawn, found["ann_accuracy"]), plot)
         ui.say(f"wrote {plot}")
+    for note in found["notes"]:
+        ui.say(f"note: {note}")
     warn_clipped(ui, art, dataset)
     of = {"data": data.name, "samples": len(dataset), "engine": engine, "stage": stage}
     art.record("evaluations", {"of": of, **found})

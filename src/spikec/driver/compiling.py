@@ -24,6 +24,8 @@ from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset, read_dataset
 
 Array = NDArray[Any]
+FEW = 16
+"""Calibration samples below which the report warns."""
 
 
 def compile(
@@ -119,7 +121,7 @@ def _compile(
             for r in records
         ],
         "layers": describe_layers(graph, records),
-        "warnings": warnings_of(records),
+        "warnings": [*doubts(drawn), *warnings_of(records)],
         "placement": next((r.summary for r in records if r.name == "place"), None),
         "mapping": mapping(options, graph),
         "samples": 0 if drawn is None else len(drawn),
@@ -182,6 +184,18 @@ def _found(records: Iterable[Record], layer: str, figure: str) -> Any:
     """A figure that some pass reported of a layer, or None."""
     reported = (r.layers[layer] for r in records if layer in r.layers)
     return next((figures[figure] for figures in reported if figure in figures), None)
+
+
+def doubts(calib: Dataset | None) -> list[str]:
+    """What is wrong with calibration data that nevertheless can be used."""
+    if calib is None:
+        return []
+    found = []
+    if len(calib) < FEW:
+        found.append(f"only {len(calib)} calibration samples: thresholds will fit them by chance")
+    if len(calib) > 1 and all((x == x[:1]).all() for x in calib.feeds.values()):
+        found.append("all calibration samples are the same")
+    return found
 
 
 def warnings_of(records: Iterable[Record]) -> list[str]:

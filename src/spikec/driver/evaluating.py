@@ -62,11 +62,13 @@ def evaluate(
     wanted = sorted(set(timesteps or (graph.steps,)))
     if wanted[0] < 1:
         raise UsageError("timesteps must be at least 1")
-    ann = None
+    ann, notes = None, list[str]()
     if model is not None:
         network = Ann.load(model)
         same_model(art, network)
         ann = network.logits(data.feeds, progress)
+        notes += [f"the ANN ran in spikec, as onnxruntime cannot run it: {why}"
+                  for why in network.refused]  # fmt: skip
     fans = fan_outs(graph)
     results: list[dict[str, Any]] = []
     for group in _runs(graph, wanted):
@@ -85,6 +87,7 @@ def evaluate(
         ],
         "clipped_inputs": clipped / max(total, 1),
         "compiled_for": graph.steps,
+        "notes": notes,
     }
 
 
