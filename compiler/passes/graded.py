@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from spikec.compiler.gate import gated
 from spikec.compiler.pipeline import Record, choice, within
 from spikec.compiler.search import search
 from spikec.compiler.sweep import Layer, LayerPass
@@ -47,14 +48,10 @@ class Graded(LayerPass):
             return layer
         if layer.neurons.levels > 1:
             return layer
-        held = max(1, len(layer.target) // 4)
-        fitted = layer.part(slice(held, None)) if len(layer.target) > held else layer
-        graded = self._search(self._start(fitted)).neurons
-        judged = layer.part(slice(0, held))
-        before, after = judged.error(), replace(judged, neurons=graded).error()
-        taken = self.gate == "on" or after < before
-        record.layer(layer.node.name, graded=taken, held_out_before=before, held_out_after=after)
-        return replace(layer, neurons=graded) if taken else layer
+        always = self.gate == "on"
+        found, figures = gated(layer, lambda part: self._search(self._start(part)), always)
+        record.layer(layer.node.name, graded=figures.pop("taken"), **figures)
+        return found
 
     def _start(self, layer: Layer) -> Layer:
         """Graded neurons that are not yet fitted."""

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.compiler.ranges import Bound, Ranges, ranges_of, signed_bits
 from spikec.ir import Graph, Node, RangeError, op_of, spread
 from spikec.ir.op import steps_of
 from spikec.runtime.coding import encode
 from spikec.runtime.fast import simulate
 from spikec.runtime.interpreter import Feeds, LayerTrace
+from spikec.runtime.ranges import Bound, Ranges, ranges_of, signed_bits
 
 Array = NDArray[Any]
 _BLOCK = 16

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from spikec.compiler.gate import gated
 from spikec.compiler.pipeline import Record, choice, within
 from spikec.compiler.search import search
 from spikec.compiler.sweep import Layer, LayerPass
@@ -33,14 +34,12 @@ class Snm(LayerPass):
         within("samples", self.samples, 1)
         if layer.neurons.kind != kernels.UNSIGNED or layer.steps == 1:
             return layer
-        held = max(1, len(layer.target) // 4)
-        fitted = layer.part(slice(held, None)) if len(layer.target) > held else layer
-        signed = self._search(fitted.with_neurons(kind=kernels.SIGNED)).neurons
-        judged = layer.part(slice(0, held))
-        before, after = judged.error(), replace(judged, neurons=signed).error()
-        taken = self.gate == "on" or after < before
-        record.layer(layer.node.name, signed=taken, held_out_before=before, held_out_after=after)
-        return replace(layer, neurons=signed) if taken else layer
+        found, figures = gated(layer, self._rewritten, self.gate == "on")
+        record.layer(layer.node.name, signed=figures.pop("taken"), **figures)
+        return found
+
+    def _rewritten(self, layer: Layer) -> Layer:
+        return self._search(layer.with_neurons(kind=kernels.SIGNED))
 
     def _search(self, layer: Layer) -> Layer:
         if self.search == "none":

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikec.compiler.bounds import intervals, potential_reach
 from spikec.ir import parse
+from spikec.runtime.bounds import intervals, potential_reach
 from spikec.runtime.interpreter import simulate
 
 TEXT = """

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import spikec
 from spikec.compiler.passes.range import Range, observe
 from spikec.compiler.pipeline import Context, Record
-from spikec.compiler.ranges import ranges_of, signed_bits
 from spikec.ir import RangeError, op_of, parse, spread, verify
 from spikec.runtime.interpreter import simulate
+from spikec.runtime.ranges import ranges_of, signed_bits
 
 PARAMS = "theta=@{n}.theta, v0=@{n}.v0, bias=@{n}.bias"
 NEURONS = {
@@ -210,7 +210,7 @@ def test_signed_bits():
 
 
 def test_a_neuron_without_a_known_bound_is_not_proven(monkeypatch):
-    from spikec.compiler import ranges
+    from spikec.runtime import ranges
 
     monkeypatch.delitem(ranges._RESETS, "integrate")
     record = run_pass(TIGHT.format(w=2, bits=12))

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.bounds import potential_reach
 from spikec.ir import Graph, Node, op_of, spread
+from spikec.runtime.bounds import potential_reach
 from spikec.runtime.interpreter import state_type
 
 Array = NDArray[Any]
