@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,11 +55,13 @@ class Synapse:
         node: The synapse node.
         rates: Its input averaged over the steps (samples, *input shape).
         weights: Its weights.
+        unit: Its input (*input shape) when everything that it comes from sends one unit.
     """
 
     node: Node
     rates: Array
     weights: Array
+    unit: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,8 @@ class LayerPass(Pass):
     """
 
     stages = ("snn",)
+    everywhere: ClassVar[bool] = False
+    """Whether it acts also on layers that were trained with QCFS and need no calibration."""
 
     def fit(self, layer: Layer, record: Record) -> Layer:
         """The layer with new parameters."""
@@ -199,8 +203,13 @@ def sweep(
                 synapses=_synapses(graph, node, stored),
                 cone=cone,
             )
-            if not _exact(activation, context.steps):
-                layer = _fit(passes, layer, records)
+            exact = _exact(activation, context.steps)
+            wanted = [
+                (each, record)
+                for each, record in zip(passes, records, strict=True)
+                if each.everywhere or not exact
+            ]
+            layer = _fit(wanted, layer)
             if layer.spiking:
                 stored[node.name] = layer.spikes()
             graph = _write(graph, layer)
@@ -251,10 +260,20 @@ def _direct_synapses(graph: Graph, layer: Node) -> list[Node]:
 
 
 def _synapses(graph: Graph, layer: Node, stored: dict[str, Array]) -> tuple[Synapse, ...]:
-    return tuple(
-        Synapse(node, Cone.of(graph, node.inputs[0], stored).mean(), graph.array(node, "w"))
-        for node in _direct_synapses(graph, layer)
-    )
+    found = []
+    for node in _direct_synapses(graph, layer):
+        cone = Cone.of(graph, node.inputs[0], stored)
+        units = {name: _unit(graph[name], graph) for name in cone.stored}
+        unit = replace(cone, stored=units).mean()[0]
+        found.append(Synapse(node, cone.mean(), graph.array(node, "w"), unit))
+    return tuple(found)
+
+
+def _unit(node: Node, graph: Graph) -> Array:
+    """One spike everywhere, or one unit of the input code (1, 1, *shape)."""
+    coded = node.op == "input" and "scale" in node.params
+    size = spread(graph.array(node, "scale"), node.type.shape) if coded else np.ones(())
+    return np.broadcast_to(size.astype(np.float32), (1, 1, *node.type.shape))
 
 
 def _reference(ann: Graph, snn: Graph, calib: Any) -> Iterator[tuple[Array, Array]]:
@@ -278,11 +297,13 @@ def _reference(ann: Graph, snn: Graph, calib: Any) -> Iterator[tuple[Array, Arra
                 del held[done]
 
 
-def _fit(passes: Sequence[LayerPass], layer: Layer, records: Sequence[Record]) -> Layer:
+def _fit(passes: Sequence[tuple[LayerPass, Record]], layer: Layer) -> Layer:
     """Let all passes act on a layer; errors are measured on its first samples."""
+    if not passes:
+        return layer
     judged = slice(0, JUDGED)
     error = layer.part(judged).error()
-    for each, record in zip(passes, records, strict=True):
+    for each, record in passes:
         start = time.perf_counter()
         layer = each.fit(layer, record)
         after = layer.part(judged).error()

@@ -595,3 +595,22 @@ def test_an_interrupted_compile_leaves_nothing_half_written(
     assert left == {"calib.npz", "ir"} | ({"out"} if existing else set())
     if existing:
         assert run(["inspect", out, "--quiet"]) == 0
+
+
+def test_nir_names_what_it_would_lose_and_takes_what_is_accepted(files, cli, fails, tmp_path):
+    pytest.importorskip("nir")
+    model = Path(__file__).parents[1] / "examples" / "fashion_qcfs_vgg.onnx"
+    calib = tmp_path / "calib.npz"
+    np.savez(calib, x=np.random.default_rng(0).random((8, 1, 28, 28), np.float32))
+    common = ("compile", model, "--calib", calib, "--timesteps", "2", "--samples", "16",
+              "--target", "nir", "--snm", "off", "-q")  # fmt: skip
+    error = fails(*common, "-o", tmp_path / "strict")
+    assert "--allow-lossy" in error
+    assert not (tmp_path / "strict").exists()
+    names = re.search(r"--allow-lossy ([a-z0-9,]+)", error).group(1)
+    code, _, _ = cli(*common, "-o", tmp_path / "out", "--allow-lossy", names)
+    assert code == 0
+    assert (tmp_path / "out" / "nir" / "network.nir").is_file()
+    error = fails("compile", files.model, "--calib", files.calib, "-o", tmp_path / "no",
+                  "--allow-lossy", "reset")  # fmt: skip
+    assert "allow_lossy is for target nir" in error

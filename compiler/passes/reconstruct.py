@@ -48,10 +48,10 @@ class Reconstruct(LayerPass):
         if not 0 < held < samples or synapse.node.op not in ("conv", "dense"):
             return None
         lack = layer.before - layer.mean_current()
-        places = self._places(layer)
-        inputs, lacking = _rows(synapse, lack, places)
+        places = drawn_places(layer, self.rows)
+        inputs, lacking = input_rows(synapse, lack, places)
         fit, judge = inputs[:, held:], inputs[:, :held]
-        power, cross = _moments(fit, lacking[:, held:])
+        power, cross = moments(fit, lacking[:, held:])
         activation = _judge(layer, lack, places, held)
         best, least = 0.0, activation(np.zeros((1, 1, 1, 1)))
         start = least
@@ -61,20 +61,21 @@ class Reconstruct(LayerPass):
                 best, least = ridge, error
         if not best:
             return None
-        power, cross = _moments(inputs, lacking)
+        power, cross = moments(inputs, lacking)
         change = np.swapaxes(_solve(power, cross, best), 1, 2).reshape(synapse.weights.shape)
         return (synapse.weights + change).astype(np.float32), best, start / max(least, 1e-30)
 
-    def _places(self, layer: Layer) -> Array:
-        """The positions that are looked at in every sample."""
-        total = layer.target[0, 0].size
-        wanted = max(1, self.rows // len(layer.target))
-        if total <= wanted:
-            return np.arange(total)
-        return np.sort(layer.rng.choice(total, wanted, replace=False))
+
+def drawn_places(layer: Layer, rows: int) -> Array:
+    """The positions that are looked at in every sample, for about `rows` rows in all."""
+    total = layer.target[0, 0].size
+    wanted = max(1, rows // len(layer.target))
+    if total <= wanted:
+        return np.arange(total)
+    return np.sort(layer.rng.choice(total, wanted, replace=False))
 
 
-def _rows(synapse: Synapse, lack: Array, places: Array) -> tuple[Array, Array]:
+def input_rows(synapse: Synapse, lack: Array, places: Array) -> tuple[Array, Array]:
     """Inputs (groups, samples, places, taps) and what lacks (groups, samples, places, out)."""
     samples, groups = len(lack), int(synapse.node.attrs.get("groups", 1))  # type: ignore[arg-type]
     if synapse.node.op == "dense":
@@ -89,7 +90,7 @@ def _rows(synapse: Synapse, lack: Array, places: Array) -> tuple[Array, Array]:
     return inputs, lacking.transpose(1, 0, 3, 2)
 
 
-def _moments(inputs: Array, lacking: Array) -> tuple[Array, Array]:
+def moments(inputs: Array, lacking: Array) -> tuple[Array, Array]:
     """Covariances of the inputs (groups, taps, taps) and with what lacks (groups, taps, out)."""
     x = inputs.reshape(len(inputs), -1, inputs.shape[-1]).astype(np.float64)
     y = lacking.reshape(len(lacking), -1, lacking.shape[-1]).astype(np.float64)

@@ -56,7 +56,9 @@ class Artifact:
         name = str(self.stored.manifest["target"])
         emit = target(self.variant(name)).emit
         assert emit is not None
-        into = None if name == "numpy" else functools.partial(emit, self.graph)
+        lossy = self.stored.manifest.get("allow_lossy")
+        more = {"allow_lossy": lossy} if lossy else {}
+        into = None if name == "numpy" else functools.partial(emit, self.graph, **more)
         store.save(self.stored, Path(folder), into)
         self.folder = Path(folder)
 

@@ -132,6 +132,7 @@ def _compile(
         "model": {"file": source, "sha256": model_hash(proto)},
         "target": options.target,
         "lava_neuron": options.lava_neuron,
+        "allow_lossy": list(options.allow_lossy),
         "steps": options.timesteps,
         "passes": [str(p) for p in passes],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},

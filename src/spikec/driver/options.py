@@ -16,6 +16,10 @@ from spikec.ir import UsageError
 Array = NDArray[Any]
 
 
+FINE = 8
+"""Weight bits from which on rounding may follow calibration."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to compile; names and defaults as on the command line."""
@@ -23,6 +27,7 @@ class Options:
     timesteps: int = 8
     target: str = "numpy"
     lava_neuron: str = "own"
+    allow_lossy: tuple[str, ...] = ()
     weight_bits: int = 8
     threshold: str = "per-channel"
     dni: str = "on"
@@ -50,6 +55,8 @@ class Options:
 
     def passes(self) -> list[Pass]:
         """The passes that these options stand for."""
+        if self.allow_lossy and self.target != "nir":
+            raise UsageError("allow_lossy is for target nir; the other targets lose nothing")
         if self.pass_pipeline is not None:
             return self._strict(parse_pipeline(self.pass_pipeline))
         one_of("threshold", self.threshold, ("per-channel", "per-layer", "per-neuron"))
@@ -72,6 +79,7 @@ class Options:
         names.append(f"qcfs{{per={theta} v0={'zero' if self.dni == 'off' else 'half'}}}")
         names += ["layerwise"] if layerwise else []
         names += ["reconstruct"] if self.reconstruct == "on" else []
+        names += [f"round{{bits={self.weight_bits}}}"] if self.weight_bits < FINE else []
         names += ["bias"] if self.bias == "on" else []
         if self.spikes == "graded":
             names.append(f"graded{{levels={1 << self.payload_bits} search={search} per={per}}}")

@@ -1,0 +1,81 @@
+"""What NIR cannot say about a network, and whether its loss was accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikec.backends.nir.bias import stranded
+from spikec.ir import BackendError, Graph, Node, op_of
+
+LOSSES = {
+    "reset": "the reset that subtracts theta; IF goes back to v_reset",
+    "v0": "an initial potential",
+    "signed": "negative spikes, and the memory that allows them",
+    "graded": "spikes with a payload",
+    "bias": "a constant current that no convolution or dense layer can carry",
+    "time": "how many steps there are, that the input is there in all of them and that the output "
+    "is summed",
+    "integers": "bit widths; the values are exact",
+}
+"""What may be lost, and what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One thing that a node does and NIR cannot say.
+
+    Attributes:
+        name: Of `LOSSES`.
+        node: Which does it.
+    """
+
+    name: str
+    node: Node
+
+
+def losses_of(graph: Graph, node: Node) -> list[str]:
+    """The names of what is lost at a node, in the order of `LOSSES`."""
+    op = op_of(node)
+    v0 = np.any(graph.array(node, "v0")) if "v0" in node.params else False
+    found = {
+        "integers": op.weighted or node.op == "input",
+        "time": node.op in ("input", "accumulate"),
+        "reset": op.neuron,
+        "v0": bool(v0),
+        "bias": stranded(graph, node),
+        "signed": node.op == "integrate_signed",
+        "graded": node.op == "integrate_graded",
+    }
+    return [name for name in LOSSES if found[name]]
+
+
+def losses(graph: Graph) -> list[Loss]:
+    """All that is lost, by kind and in the order of the nodes."""
+    found = [Loss(name, node) for node in graph for name in losses_of(graph, node)]
+    return sorted(found, key=lambda loss: list(LOSSES).index(loss.name))
+
+
+def check(graph: Graph, allowed: Collection[str]) -> None:
+    """Raise BackendError unless all that is lost is `allowed`."""
+    for name in allowed:
+        if name not in LOSSES:
+            raise BackendError(f"unknown loss '{name}'", hint=f"one of {', '.join(LOSSES)}")
+    refused = [loss for loss in losses(graph) if loss.name not in allowed]
+    if not refused:
+        return
+    names = list(dict.fromkeys(loss.name for loss in refused))
+    lines = [_line(name, [loss.node for loss in refused if loss.name == name]) for name in names]
+    accepting = ",".join(name for name in LOSSES if name in {*allowed, *names})
+    raise BackendError(
+        "NIR cannot say\n" + "\n".join(lines),
+        hint=f"accept what the receiver can do without: --allow-lossy {accepting}",
+    )
+
+
+def _line(name: str, nodes: list[Node]) -> str:
+    first, others = nodes[0], len(nodes) - 1
+    where = f"%{first.name}" + (f" (ONNX node {first.loc})" if first.loc else "")
+    return f"  {name}: {LOSSES[name]}; {where}" + (f" and {others} more" if others else "")

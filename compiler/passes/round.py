@@ -1,0 +1,112 @@
+"""Weights rounded during calibration, so that what follows makes up for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.compiler.passes.reconstruct import drawn_places, input_rows, moments
+from spikec.compiler.pipeline import Record, within
+from spikec.compiler.sweep import Layer, LayerPass, Synapse
+
+Array = NDArray[Any]
+_SAMPLED = 16384
+"""Rows of input that covariances are taken from."""
+
+
+@dataclass(frozen=True)
+class Round(LayerPass):
+    """Round weights to those that `quantise` can hold, before thresholds are searched.
+
+    A synapse's integers are its weights times the amplitude of each input, in steps of the largest
+    of an output channel; synapses that meet share their steps. Each weight's error is made up for
+    by those not rounded yet, as their inputs go together on calibration data (GPTQ: Frantar et al.,
+    2023).
+
+    Options: bits of a signed weight.
+    """
+
+    bits: int = 4
+    everywhere = True
+
+    def fit(self, layer: Layer, record: Record) -> Layer:
+        within("bits", self.bits, 2, 8)
+        most = (1 << (self.bits - 1)) - 1
+        if not layer.synapses or any(s.node.op not in ("conv", "dense") for s in layer.synapses):
+            return layer
+        largest = [np.abs(_rows(s)).max(axis=1) for s in layer.synapses] + _skips(layer)
+        step = np.maximum(np.maximum.reduce(largest), 1e-30) / most
+        if not layer.spiking:
+            step = np.full_like(step, step.max())
+        places = drawn_places(layer, _SAMPLED)
+        for index, synapse in enumerate(layer.synapses):
+            inputs, lacking = input_rows(synapse, layer.before, places)
+            made = _rounded(synapse, moments(inputs, lacking)[0], step, most)
+            layer = layer.with_weights(index, made)
+        record.layer(layer.node.name, rounded=True)
+        return layer
+
+
+def _skips(layer: Layer) -> list[Array]:
+    """Amplitudes that reach the layer through one-to-one synapses, per channel."""
+    assert layer.cone is not None
+    graph = layer.cone.graph
+    source = graph[layer.node.inputs[0]]
+    skips = [graph[name] for name in source.inputs] if source.op == "add" else []
+    return [
+        np.abs(np.broadcast_to(graph.array(node, "w"), node.type.shape[:1])).astype(np.float64)
+        for node in skips
+        if node.op == "affine" and graph.array(node, "w").ndim <= 1
+    ]
+
+
+def _rows(synapse: Synapse) -> Array:
+    """Weights times amplitudes (out, taps), float64."""
+    w = synapse.weights.astype(np.float64)
+    return (w * _units(synapse)).reshape(len(w), -1)
+
+
+def _units(synapse: Synapse) -> Array:
+    """The amplitude behind each weight, in the weights' shape."""
+    w, unit = synapse.weights, np.maximum(synapse.unit.astype(np.float64), 1e-30)
+    if synapse.node.op == "dense":
+        return np.broadcast_to(unit, w.shape)
+    unit = unit.reshape(len(unit), -1).max(axis=1)
+    groups = int(synapse.node.attrs.get("groups", 1))  # type: ignore[arg-type]
+    side = np.repeat(unit.reshape(groups, -1), len(w) // groups, axis=0)
+    return np.broadcast_to(side.reshape(*w.shape[:2], *(1,) * (w.ndim - 2)), w.shape)
+
+
+def _rounded(synapse: Synapse, power: Array, step: Array, most: int) -> Array:
+    """The synapse's weights on its grid; power: covariance of its inputs (groups, taps, taps)."""
+    rows = _rows(synapse) / step[:, None]
+    groups = len(power)
+    units = _units(synapse).reshape(groups, -1, rows.shape[1])[:, 0]
+    scaled = power / (units[:, :, None] * units[:, None, :])
+    parts = [
+        _compensated(part, each, most)
+        for part, each in zip(rows.reshape(groups, -1, rows.shape[1]), scaled, strict=True)
+    ]
+    whole = np.concatenate(parts) * step[:, None]
+    return (whole.reshape(synapse.weights.shape) / _units(synapse)).astype(np.float32)
+
+
+def _compensated(rows: Array, power: Array, most: int) -> Array:
+    """Rows (out, taps) as integers, one tap after the other.
+
+    With U the upper Cholesky factor of the inverse of `power`, the error of tap k moves the later
+    taps by `error / U[k, k] * U[k, k + 1:]` (GPTQ, algorithm 1).
+    """
+    taps = len(power)
+    damped = power + np.eye(taps) * max(0.01 * np.trace(power) / taps, 1e-12)
+    upper = np.linalg.cholesky(np.linalg.inv(damped)).T
+    left, made = rows.copy(), np.empty_like(rows)
+    full = np.abs(rows) > most - 1e-6  # they define the grid, and stay
+    for k in range(taps):
+        made[:, k] = np.clip(np.rint(np.where(full[:, k], rows[:, k], left[:, k])), -most, most)
+        error = (left[:, k] - made[:, k]) / upper[k, k]
+        left[:, k + 1 :] -= error[:, None] * upper[k, k + 1 :]
+    return made
