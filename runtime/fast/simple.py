@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import OPS, Graph, Node, RangeError, op_of, spread
+from spikec.ir import OPS, Graph, Node, PassError, RangeError, op_of, spread
 from spikec.ir.op import steps_of
 from spikec.ir.types import spikes as spike_type
 from spikec.runtime import kernels
@@ -22,6 +22,7 @@ from spikec.runtime.interpreter import (
     LayerTrace,
     Simulation,
     check_feeds,
+    check_width,
     last_use,
     overflow,
     state_type,
@@ -30,6 +31,8 @@ from spikec.runtime.interpreter import (
 )
 
 Array = NDArray[Any]
+COMPILED = ("integrate", "integrate_signed", "integrate_graded", "integrate_window")
+"""Neurons that have a kernel; others are run by their own `scan`."""
 
 
 def simulate(
@@ -72,8 +75,10 @@ def run_node(
     """Value (steps or 1, batch, *shape) of a node, and potentials of a stateful one."""
     if node.op == "input":
         return _input(graph, node, feeds), None
-    if op_of(node).neuron:
+    if node.op in COMPILED:
         return run_neuron(graph, node, inputs[0], steps, keep, parallel)
+    if op_of(node).neuron:
+        return _own_scan(graph, node, inputs[0], steps)
     if op_of(node).stateful:
         return _stateful(graph, node, inputs, steps)
     return _linear(graph, node, inputs, steps), None
@@ -90,12 +95,24 @@ def _input(graph: Graph, node: Node, feeds: Feeds) -> Array:
 
 
 def neuron_kind(node: Node) -> int:
-    """The kernel's kind of a neuron node."""
+    """The kernel's kind of a neuron node; raises PassError where there is no kernel."""
+    if node.op not in COMPILED:
+        raise PassError(f"%{node.name} = {node.op} has no compiled kernel; only `scan`",
+                        loc=node.loc)  # fmt: skip
     if node.op == "integrate":
         return kernels.UNSIGNED
     if node.op == "integrate_window":
         return kernels.WINDOW_FREE if node.attrs["free"] else kernels.WINDOW
     return kernels.FREE if node.attrs["free"] else kernels.SIGNED
+
+
+def _own_scan(graph: Graph, node: Node, current: Array, steps: int) -> tuple[Array, Array]:
+    """A neuron without a kernel, by its op's own meaning."""
+    wide = current.astype(np.int64 if graph.stage == "int" else np.float32)
+    spikes, potentials = op_of(node).scan([wide], node.attrs, graph.arrays(node), steps)
+    if graph.stage == "int":
+        check_width(graph, node, spikes, potentials)
+    return spikes.astype(node.type.dtype.storage), potentials
 
 
 def run_neuron(

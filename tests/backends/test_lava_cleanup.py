@@ -82,8 +82,8 @@ def test_failing_model_shows_its_traceback(
         path = folder / "neurons" / "integrate.py"
         path.write_text(path.read_text().replace("self.theta * spikes", "1 / 0"))
 
-    original = sys.modules[module.__module__].write  # type: ignore[attr-defined]
-    monkeypatch.setattr(sys.modules[module.__module__], "write", broken)
+    original = module.write
+    monkeypatch.setattr(module, "write", broken)
     net = small()
     with pytest.raises(BackendError, match="ZeroDivisionError"):
         simulate(net.graph(), net.feeds())
