@@ -37,7 +37,8 @@ def synaptic_operations(
 
     An operation is effective when input and weight are non-zero: an accumulate (AC) where the
     input is a unit event, a multiply-accumulate (MAC) where it is an input code or a graded spike
-    with a payload other than 1 and -1. `dense` counts all.
+    with a payload other than 1 and -1. `dense` counts all weights and inputs, zero or not, but
+    no padding.
 
     Args:
         graph: A spiking graph.
@@ -54,9 +55,8 @@ def synaptic_operations(
         source = nodes[node.inputs[0]]
         active = events[source.name][:steps].sum(axis=0)
         effective = float((active * fans[node.name]).sum()) / samples
-        params = {role: graph.params[name].type for role, name in node.params.items()}
-        types = [nodes[name].type for name in node.inputs]
-        dense = op_of(node).synaptic_operations(types, node.attrs, params)
+        every = np.ones_like(graph.array(node, "w"))
+        dense = op_of(node).fan_out(source.type.shape, node.attrs, every).sum()
         accumulates = effective if source.type.dtype.kind == "spike" else 0.0
         if source.type.dtype.is_graded:
             single = (units or {}).get(source.name, np.zeros((1, *source.type.shape)))

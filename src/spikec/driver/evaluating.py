@@ -153,6 +153,7 @@ def _figures(
         "agreement": None if ann is None else accuracy(found, ann.argmax(axis=1)),
         "spikes": spikes,
         "spikes_per_neuron_step": spikes / max(neurons * t, 1),
+        "activation_sparsity": 1 - spikes / max(neurons * t, 1),
         "payload_bits": sum(c["payload_bits"] for c in counts),
         **{key: sum(op[key] for op in ops) for key in OPERATIONS},
         "seconds_per_sample": totals.seconds / samples * t / max(totals.outputs),

@@ -61,17 +61,29 @@ def _layers(graph: Graph) -> list[dict[str, Any]]:
 
 
 def resources(graph: Graph) -> dict[str, Any]:
-    """Neurons, weights and synapses that a spiking graph needs, in all."""
+    """What a spiking graph needs in all: neurons, weights and synapses.
+
+    As NeuroBench defines them also its footprint (bytes of all parameters, at their width here) and
+    its connection sparsity (share of zero weights).
+    """
     types = {node.name: node.type for node in graph.nodes}
-    weights = synapses = 0
+    weights = synapses = zeros = 0
     for node in graph.nodes:
         if op_of(node).weighted:
             params = {role: graph.params[name].type for role, name in node.params.items()}
             weights += params["w"].size
+            zeros += int((graph.array(node, "w") == 0).sum())
             inputs = [types[name] for name in node.inputs]
             synapses += op_of(node).synaptic_operations(inputs, node.attrs, params)
     neurons = sum(node.type.size for node in graph.nodes if op_of(node).neuron)
-    return {"neurons": neurons, "weights": weights, "synapses": synapses}
+    bits = sum(param.type.size * param.type.dtype.bits for param in graph.params.values())
+    return {
+        "neurons": neurons,
+        "weights": weights,
+        "synapses": synapses,
+        "footprint": -(-bits // 8),
+        "connection_sparsity": zeros / max(weights, 1),
+    }
 
 
 def placement(art: Artifact) -> dict[str, Any]:
