@@ -30,8 +30,10 @@ from spikec.runtime.interpreter import (
 Results = dict[str, NDArray[Any]]
 OVERFLOW = 3
 """Exit code of the project's runner when a value left its range."""
-HUNG = "no end after"
-"""How the runner's message begins when it gave up at its deadline."""
+LOST = ("no end after", "child processes died")
+"""How the runner's message begins when Lava hung, or lost a process without an exception."""
+ATTEMPTS = 2
+"""How often a run that Lava lost is tried."""
 
 
 def simulate(
@@ -80,8 +82,8 @@ def _run(
 ) -> Results:
     """Emit and run the project; returns the arrays that it wrote.
 
-    Lava can hang while it forks its processes, now and then and on a busy machine; a run that
-    ends at its deadline without a fault is repeated once.
+    Now and then, on a busy machine, Lava hangs while it forks its processes or loses one; such a
+    run, which has no fault of its own, is repeated once.
     """
     write(graph, plan, folder)
     save_arrays(folder / "inputs.npz", coded)
@@ -93,9 +95,11 @@ def _run(
                "--steps", str(steps), "--timeout", f"{timeout:.0f}", "--fault", "fault.json",
                "--tag", tag, "--scratch", ".", "--spikes", "--end-with-parent"]  # fmt: skip
     command += ["--trace", *traced] if traced else []
-    code, log = run_child(command, folder, timeout + 60)
-    if code is None or HUNG in _fault(folder).get("message", ""):
+    for _ in range(ATTEMPTS):
+        (folder / "fault.json").unlink(missing_ok=True)
         code, log = run_child(command, folder, timeout + 60)
+        if code == 0 or not (code is None or _fault(folder).get("message", "").startswith(LOST)):
+            break
     if code != 0:
         raise _error(graph, code, log, _fault(folder))
     with np.load(folder / "results.npz") as results:

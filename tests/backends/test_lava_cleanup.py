@@ -40,7 +40,10 @@ def actors(session: int) -> list[int]:
 
 @runs_lava
 @pytest.mark.parametrize("victim", ["layer", "runner"])
-def test_killed_child_is_reported(victim: str, started: list[int]) -> None:
+def test_killed_child_is_reported(
+    victim: str, started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("spikec.backends.lava.simulate"), "ATTEMPTS", 1)
     net = small()
 
     def kill() -> None:
