@@ -62,6 +62,7 @@ def _session(window: Window, groups: int, rank: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = _cores()
+    options.enable_cpu_mem_arena = False  # each geometry's session would keep its largest values
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]

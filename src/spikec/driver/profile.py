@@ -28,8 +28,10 @@ _BYTES = 1 << 28
 """Traces that are held at once."""
 
 
-def profile(graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]) -> dict[str, Any]:
-    """Rates, activations, thresholds, one raster and operations of all layers.
+def profile(
+    graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]
+) -> dict[str, Any] | None:
+    """Rates, activations, thresholds, one raster and operations; None for very large networks.
 
     Args:
         graph: The integer network.
@@ -39,8 +41,10 @@ def profile(graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]) ->
     """
     real = {node.name: node for node in snn.nodes}
     layers = [node for node in graph.nodes if op_of(node).neuron and node.name in real]
-    largest = max((node.type.size for node in layers), default=1) * graph.steps * _TRACE_BYTES
-    samples = min(SAMPLES, max(1, _BYTES // largest), len(next(iter(calib.values()))))
+    total = sum(node.type.size for node in layers) * graph.steps * _TRACE_BYTES
+    if total > _BYTES:
+        return None
+    samples = min(SAMPLES, _BYTES // max(total, 1), len(next(iter(calib.values()))))
     feeds = {name: np.asarray(x[:samples]) for name, x in calib.items()}
     coded = encode(graph, feeds).feeds
     activations = _activations(ann, feeds, {node.name for node in layers})
