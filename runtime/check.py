@@ -11,10 +11,29 @@ import numpy as np
 from spikec.ir import Graph, op_of
 from spikec.runtime.interpreter import Simulation
 
+BLOCK = 32
+"""Samples that are traced at a time, at most."""
+TRACES = 1 << 29
+"""Bytes of traces that are held at once, unless one sample has more."""
+_TRACED = 5
+"""Bytes of a spike and a potential of 32 bits."""
+
 
 def traced_layers(graph: Graph) -> list[str]:
     """The layers that have spikes or potentials: all stateful nodes."""
     return [node.name for node in graph.nodes if op_of(node).stateful]
+
+
+def trace_bytes(graph: Graph) -> int:
+    """Bytes of the traces of one sample, all layers traced."""
+    neurons = sum(node.type.size for node in graph.nodes if op_of(node).stateful)
+    return neurons * graph.steps * _TRACED
+
+
+def traced_block(*graphs: Graph) -> int:
+    """Samples whose traces in all of these graphs are held at once."""
+    each = sum(trace_bytes(graph) for graph in graphs)
+    return max(1, min(BLOCK, TRACES // max(each, 1)))
 
 
 @dataclass(slots=True)

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from spikec.ir import Graph, InvalidArtifact, op_of
 from spikec.runtime.artifact import npz_bytes, read_graph, to_json
-from spikec.runtime.check import traced_layers
-from spikec.runtime.interpreter import Feeds, Simulation
+from spikec.runtime.check import traced_block, traced_layers
+from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 
 Array = NDArray[Any]
 Run = Callable[[Graph, Feeds, "int | None", "list[str]"], Simulation]
 FORMAT = 1
-BLOCK = 32
 
 
 def network_digest(graph: Graph) -> str:
@@ -51,16 +50,10 @@ def record(graph: Graph, feeds: Feeds, simulate: Run, *, arrays: bool = False) -
         for what in _kinds(graph, name)
     }
     kept: dict[str, list[Array]] = {}
-    for start in range(0, samples, BLOCK):
-        part = {key: x[start : start + BLOCK] for key, x in feeds.items()}
-        traces = simulate(graph, part, None, names).traces
-        for (name, what), steps in hashes.items():
-            values = getattr(traces[name], what)
-            little = np.ascontiguousarray(values, "<i4")
-            for step, found in enumerate(steps):
-                found.update(little[step].tobytes())
-            if arrays:
-                kept.setdefault(f"{name}.{what}", []).append(little)
+    size = traced_block(graph)
+    for start in range(0, samples, size):
+        part = {key: x[start : start + size] for key, x in feeds.items()}
+        _add(simulate(graph, part, None, names).traces, hashes, kept if arrays else None)
     layers = []
     for name in names:
         node = graph[name]
@@ -71,6 +64,20 @@ def record(graph: Graph, feeds: Feeds, simulate: Run, *, arrays: bool = False) -
         layers.append(entry)
     joined = {key: np.concatenate(parts, axis=1) for key, parts in kept.items()}
     return {"layers": layers, "arrays": joined}
+
+
+def _add(
+    traces: Mapping[str, LayerTrace],
+    hashes: Mapping[tuple[str, str], list[Any]],
+    kept: dict[str, list[Array]] | None,
+) -> None:
+    """Hash the traces of more samples, and keep them where that is wanted."""
+    for (name, what), steps in hashes.items():
+        values = getattr(traces[name], what)
+        for step, found in zip(values, steps, strict=True):
+            found.update(np.ascontiguousarray(step, "<i4").tobytes())
+        if kept is not None:
+            kept.setdefault(f"{name}.{what}", []).append(np.ascontiguousarray(values, "<i4"))
 
 
 def _kinds(graph: Graph, name: str) -> tuple[str, ...]:

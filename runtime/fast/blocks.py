@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from spikec.runtime.fast.neurons import COLUMNS, scan_pair
+from spikec.runtime.fast.matrix import close_tiles, open_tiles, sum_blocks, sum_tiles
+from spikec.runtime.fast.neurons import COLUMNS, I16_MAX, scan_pair
 from spikec.runtime.fast.state import (
     FIRES,
     KEEPS,
@@ -25,6 +26,7 @@ from spikec.runtime.fast.state import (
     P_DX,
     P_DY,
     P_GROUPS,
+    P_LAST_BYTES,
     P_LINK,
     P_PAIR,
     P_SHIFTS,
@@ -42,6 +44,8 @@ from spikec.runtime.fast.vector import (
     fill32,
     get32,
     get64,
+    narrow,
+    put32,
     put64,
     repeat32,
     start16,
@@ -70,7 +74,8 @@ def _find_segments(f: Fixed, w: Work, block: int, y: int, x: int) -> int:
             at = get64(link + 8 * L_ADDR) + block * get64(link + 8 * L_BLOCK)
             at += iy * get64(link + 8 * L_ROW) + (ix + lo) * get64(link + 8 * L_PIXEL)
             put64(seg, at + get64(piece + 8 * P_WORDS))
-            put64(seg + 8, get64(piece + 8 * P_TABLE) + lo * get64(piece + 8 * P_TAP_BYTES))
+            table = get64(piece + 8 * P_TABLE) + lo * get64(piece + 8 * P_TAP_BYTES)
+            put64(seg + 8, table + (hi - 1) * get64(piece + 8 * P_LAST_BYTES))
             put64(seg + 16, get64(piece + 8 * P_PAIR))
             put64(seg + 24, get64(piece + 8 * P_GROUPS) * (hi - lo))
             put64(seg + 32, get64(piece + 8 * P_SHIFTS))
@@ -86,16 +91,32 @@ def _find_segments(f: Fixed, w: Work, block: int, y: int, x: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _same_taps(w: Work, count: int) -> bool:
+    """Whether the segments are those of the pixel before, but for their place; keeps them."""
+    same = get64(w.pattern) == count
+    put64(w.pattern, count)
+    for s in range(count):
+        seg, kept = w.segments + 8 * SEGMENT * s, w.pattern + 8 + 24 * s
+        for k in range(3):
+            value = get64(seg + 40 + 8 * k)
+            same = same and get64(kept + 8 * k) == value
+            put64(kept + 8 * k, value)
+    return same
+
+
+@njit(cache=True, nogil=True)
 def _start_dot(f: Fixed, w: Work, count: int, bias: int) -> None:
     """Set accumulators to the bias less the zero-point contribution of the segments."""
-    for c in range(f.padded):
-        value = get32(bias + 4 * c)
-        for s in range(count):
-            seg = w.segments + 8 * SEGMENT * s
-            sums = f.sums + 8 * (get64(seg + 40) * f.taps * f.padded + c)
-            for tap in range(get64(seg + 48), get64(seg + 56)):
-                value -= get64(sums + 8 * tap * f.padded)
-        fill32(w.acc32 + 128 * c * w.steps_in, w.steps_in, value)
+    if not _same_taps(w, count) or f.bias_rows > 1:
+        for c in range(f.padded):
+            value = get32(bias + 4 * c)
+            for s in range(count):
+                seg = w.segments + 8 * SEGMENT * s
+                sums = f.zeros + 8 * (get64(seg + 40) * f.taps * f.padded + c)
+                for tap in range(get64(seg + 48), get64(seg + 56)):
+                    value -= get64(sums + 8 * tap * f.padded)
+            put32(w.start + 4 * c, value)
+    start32(w.acc32, w.start, f.padded, w.steps_in)
 
 
 @njit(cache=True, nogil=True)
@@ -103,7 +124,7 @@ def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
     """Set the accumulators of a pixel to what its neurons receive without spikes."""
     size = f.padded * w.steps_in
     bias = f.bias + 4 * f.padded * (pixel % f.bias_rows)
-    if f.kind == DOT and f.sums != 0:
+    if f.kind == DOT and f.zeros != 0:
         _start_dot(f, w, count, bias)
     elif f.kind == DOT:
         start32(w.acc32, bias, f.padded, w.steps_in)
@@ -115,20 +136,32 @@ def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _sum_chunk(f: Fixed, w: Work, kind: int, segs: int, count: int) -> None:
+    """Add the segments of one chunk into the accumulators."""
+    steps = w.steps_in
+    if kind == LUT:
+        for pair in range(f.padded // PAIR):
+            sum_lut(w.acc16, steps * 64, segs, count, pair, steps)
+        if f.wide != 0:
+            widen(w.acc16, w.acc32, f.padded * steps)
+    elif kind == DOT:
+        for pair in range(f.padded // PAIR):
+            sum_dot(w.acc32, steps * 128, segs, count, pair, steps)
+    elif f.hardware != 0:
+        sum_tiles(w.acc32, steps * 128, segs, count, f.padded, steps)
+    else:
+        sum_blocks(w.acc32, steps * 128, segs, count, f.padded, steps)
+
+
+@njit(cache=True, nogil=True)
 def _sum_links(f: Fixed, w: Work) -> None:
     """Add all segments into the accumulators."""
     for chunk in range(f.chunks):
         first = get64(w.starts + 8 * chunk)
         count = get64(w.starts + 8 * (chunk + 1)) - first
-        own = w.segments + 8 * SEGMENT * first
-        if count > 0 and f.kind == LUT:
-            for pair in range(f.padded // PAIR):
-                sum_lut(w.acc16, w.steps_in * 64, own, count, pair, w.steps_in)
-        elif count > 0:
-            for pair in range(f.padded // PAIR):
-                sum_dot(w.acc32, w.steps_in * 128, own, count, pair, w.steps_in)
-        if f.wide != 0 and count > 0:
-            widen(w.acc16, w.acc32, f.padded * w.steps_in)
+        if count > 0:
+            kind = get64(f.sums + 8 * chunk)
+            _sum_chunk(f, w, kind, w.segments + 8 * SEGMENT * first, count)
 
 
 @njit(cache=True, nogil=True)
@@ -142,12 +175,15 @@ def _scan_pixel(f: Fixed, w: Work, bits: int, cur: int, to: int, block: int, pix
     kept, kept_step = w.kept, 0
     if w.flags & KEEPS != 0:
         kept, kept_step = kept + 128 * place, 128
+    high, low = f.high, f.low
+    if bits == 16:
+        high, low = min(high, I16_MAX - 1), max(low, -I16_MAX)
     bad = 0
     for c in range(0, f.padded, PAIR):
         bad |= scan_pair(
             bits, f.dot_out, f.signed,
             (cur + c * channel, channel, step, to, w.steps, f.neurons + 8 * COLUMNS * c, v0 + 4 * c,
-             w.counts + place + c * w.steps, lanes, f.high, f.low,
+             w.counts + place + c * w.steps, lanes, high, low,
              kept + c * kept_step * w.steps, kept_step * w.steps, kept_step),
         )  # fmt: skip
     return bad
@@ -167,12 +203,13 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
     """Turn a pixel's currents into spikes, or copy them out; 1 when a width overflows."""
     size = f.padded * w.steps_in
     to = w.out + (block * w.height * w.width + pixel) * w.out_pixel
-    small = f.kind == LUT and f.wide == 0
-    if small and w.flags == FIRES:
+    if f.wide == 0 and w.flags == FIRES:
+        if f.kind == DOT:
+            narrow(w.acc32, w.acc16, size)
         _clear_words(f, w, to)
         if _scan_pixel(f, w, 16, w.acc16, to, block, pixel) == 0:
             return 0
-    if small:
+    if f.wide == 0 and f.kind == LUT:
         fill32(w.acc32, size, 0)
         widen(w.acc16, w.acc32, size)
     if w.flags & FIRES == 0:
@@ -186,6 +223,8 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
 def run_blocks(f: Fixed, w: Work, blocks: int) -> int:
     """Run a layer on all blocks; 1 when a potential left its width."""
     bad = 0
+    if f.hardware != 0:
+        open_tiles(w.config)
     for block in range(blocks):
         for y in range(w.height):
             for x in range(w.width):
@@ -194,4 +233,6 @@ def run_blocks(f: Fixed, w: Work, blocks: int) -> int:
                 _start_pixel(f, w, count, pixel)
                 _sum_links(f, w)
                 bad |= _finish_pixel(f, w, block, pixel)
+    if f.hardware != 0:
+        close_tiles()
     return bad

@@ -12,26 +12,27 @@ import numpy as np
 
 from spikec.ir import Graph, RangeError, UsageError
 from spikec.runtime.fast.execute import Arena, Overflow, Run
-from spikec.runtime.fast.plan import make_plan
+from spikec.runtime.fast.plan import best_sums, make_plan
 from spikec.runtime.fast.steps import Plan
-from spikec.runtime.fast.vector import FEATURES, LANES
+from spikec.runtime.fast.vector import LANES
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 
 SLICE = 2 * LANES
 """Samples that one thread takes at a time."""
 
 
-_plans: OrderedDict[tuple[int, int, bool], tuple[Graph, Plan]] = OrderedDict()
+_plans: OrderedDict[tuple[int, int, int], tuple[Graph, Plan]] = OrderedDict()
 _lock = threading.Lock()
 _local = threading.local()
 
 
-def plan_of(graph: Graph, steps: int, lut: bool = FEATURES.lut) -> Plan:
+def plan_of(graph: Graph, steps: int, sums: int | None = None) -> Plan:
     """The plan of a graph, kept for the graphs that were last used."""
-    key = (id(graph), steps, lut)
+    sums = best_sums() if sums is None else sums
+    key = (id(graph), steps, sums)
     with _lock:
         if key not in _plans:
-            _plans[key] = (graph, make_plan(graph, steps, lut))
+            _plans[key] = (graph, make_plan(graph, steps, sums))
         _plans.move_to_end(key)
         while len(_plans) > 8:
             _plans.popitem(last=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spikec.ir.op import steps_of
 from spikec.runtime.fast import pools, simple
 from spikec.runtime.fast.layer import run_layer
+from spikec.runtime.fast.matrix import words_slack
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, lane_masks, pack, unpack, words_shape
@@ -34,11 +35,11 @@ class Arena:
         self._lent: dict[int, Array] = {}
 
     def take(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An uninitialised aligned array."""
-        size = -(-math.prod(shape) * np.dtype(dtype).itemsize // 4096) * 4096
+        """An uninitialised aligned array for words (block, y, x, group, t, lane)."""
+        used = math.prod(shape) * np.dtype(dtype).itemsize
+        size = -(-(used + words_slack(shape[4])) // 4096) * 4096
         spare = self._free.get(size)
         raw = spare.pop() if spare else aligned((size,), np.uint8)
-        used = math.prod(shape) * np.dtype(dtype).itemsize
         array: Array = raw[:used].view(dtype).reshape(shape)
         self._lent[id(array)] = raw
         return array
@@ -211,19 +212,16 @@ class Run:
         if value.counts is None:
             assert value.dense is not None
             return steps_of(np.count_nonzero(value.dense, axis=1), self.plan.steps)
-        pixels = value.counts.shape[1]
-        sums = np.empty((self.plan.steps, shape[0], pixels), np.int64)
-        add_blocks(value.counts, sums)
-        return sums.reshape(self.plan.steps, *shape)
+        blocks, pixels, padded, steps = value.counts.shape
+        sums = np.empty((pixels, padded, steps), np.int64)
+        add_blocks(value.counts.reshape(blocks, -1), sums.reshape(-1))
+        return sums[:, : shape[0]].T.reshape(steps, *shape)
 
 
 @njit(cache=True, nogil=True)
 def add_blocks(counts: Array, sums: Array) -> None:
-    """Sum counts (block, pixel, channel, t) over blocks into (t, channel, pixel)."""
-    for t in range(sums.shape[0]):
-        for c in range(sums.shape[1]):
-            for pixel in range(sums.shape[2]):
-                total = 0
-                for block in range(counts.shape[0]):
-                    total += counts[block, pixel, c, t]
-                sums[t, c, pixel] = total
+    """Sum counts (block, element) over blocks into (element,)."""
+    sums[:] = counts[0]
+    for block in range(1, len(counts)):
+        for i in range(len(sums)):
+            sums[i] += counts[block, i]

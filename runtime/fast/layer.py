@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.runtime.fast import blocks, neurons, state
-from spikec.runtime.fast.links import Link, Piece, assign_chunks, pieces_of_link
+from spikec.runtime.fast.links import Link, Piece, assign_chunks, fits_tiles, pieces_of_link
+from spikec.runtime.fast.matrix import ROWS, has_tiles, tile_config
 from spikec.runtime.fast.neurons import I16_MAX
 from spikec.runtime.fast.state import FIRES, KEEPS, Fixed, Work
-from spikec.runtime.fast.tiles import DOT, LUT, PAIR, SEGMENT, VECTOR_BYTES
+from spikec.runtime.fast.tiles import DOT, PAIR, SEGMENT, TILES, VECTOR_BYTES
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, words_shape
 
@@ -92,7 +93,9 @@ def compile_layer(
     steps: int,
     bias: Array,
     spec: NeuronSpec | None,
+    reach: int,
     constant: bool = False,
+    tiles: bool = False,
 ) -> Layer:
     """Plan a layer fed by `links`, all of one coding kind.
 
@@ -103,31 +106,37 @@ def compile_layer(
         steps: T.
         bias: (channels,) or (channels, height, width), added in every step.
         spec: The neurons, or None to return currents.
+        reach: Largest absolute current.
         constant: Whether the inputs are constant over time.
+        tiles: Whether to sum dot words in matrix tiles where they suit.
 
     Raises:
         OverflowError: when a partial weight sum does not fit a lookup table.
     """
     steps_in = 1 if constant else steps
-    padded = -(-channels // PAIR) * PAIR
     kind = links[0].coding.kind
+    tiles = tiles and any(fits_tiles(link) for link in links)
+    whole = ROWS if tiles else PAIR
+    padded = -(-channels // whole) * whole
     step_bytes = steps_in * VECTOR_BYTES[kind]
     pieces = [
-        p for i, link in enumerate(links) for p in pieces_of_link(i, link, padded, step_bytes)
+        piece
+        for i, link in enumerate(links)
+        for piece in pieces_of_link(i, link, padded, step_bytes, tiles)
     ]
-    chunks = assign_chunks(pieces, step_bytes)
+    sums = np.array(assign_chunks(pieces, step_bytes), np.int64)
     start = _per_pixel(bias, channels, padded)
     rows, v0 = _neurons(spec, channels, padded, steps)
-    reach = [sum(p.bound for p in pieces) + np.abs(start.astype(np.int64)).max(axis=0), np.abs(v0)]
-    reach += [np.abs(rows[:, : neurons.NET])]
-    wide = kind == LUT and any(x.max(initial=0) > I16_MAX for x in reach)
+    wide = _leaves_16_bits(pieces, start, rows, v0) or (kind == DOT and reach > I16_MAX)
     piece_rows, tables = _piece_rows(pieces, step_bytes)
-    sums = _zero_sums(pieces, padded)
+    zeros = _zero_sums(pieces, padded)
     coding = None if spec is None else spec.coding
     fixed = Fixed(
         kind=kind,
         wide=int(wide),
-        chunks=chunks,
+        chunks=len(sums),
+        sums=sums.ctypes.data,
+        hardware=int(tiles and has_tiles()),
         signed=int(spec is not None and spec.theta_neg is not None),
         dot_out=int(coding is not None and coding.kind == DOT),
         zero_word=0 if coding is None else coding.zero_word,
@@ -136,16 +145,23 @@ def compile_layer(
         padded=padded,
         pieces=piece_rows.ctypes.data,
         piece_count=len(pieces),
-        sums=sums.ctypes.data if sums.any() else 0,
-        taps=sums.shape[1],
+        zeros=zeros.ctypes.data if zeros.any() else 0,
+        taps=zeros.shape[1],
         bias=start.ctypes.data,
         bias_rows=len(start),
         v0=v0.ctypes.data,
         v0_rows=len(v0),
         neurons=rows.ctypes.data,
     )
-    tables += [piece_rows, sums, start, v0, rows]
+    tables += [piece_rows, sums, zeros, start, v0, rows]
     return Layer(tuple(links), space, channels, steps, steps_in, coding, fixed, tables)
+
+
+def _leaves_16_bits(pieces: list[Piece], start: Array, rows: Array, v0: Array) -> bool:
+    """Whether sums of spikes, thresholds or initial potentials may not fit 16 bits."""
+    bias = np.abs(start.astype(np.int64)).max(axis=0)
+    reach = [sum(p.bound for p in pieces) + bias, np.abs(v0), np.abs(rows[:, : neurons.NET])]
+    return any(np.max(x, initial=0) > I16_MAX for x in reach)
 
 
 def run_layer(
@@ -163,13 +179,15 @@ def run_layer(
     """
     fixed = layer.fixed
     size = (layer.padded, layer.steps_in, LANES)
-    acc16 = aligned(size if fixed.kind == LUT else (LANES,), np.int16)
+    acc16 = aligned(size, np.int16)
     acc32 = aligned(size, np.int32)
     rows = [_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)]
     links = np.array(rows, np.int64)
     segments = np.empty((fixed.piece_count, SEGMENT), np.int64)
     starts = np.zeros((fixed.chunks + 1,), np.int64)
-    dummy = aligned((LANES,), np.int32)
+    pattern = np.full((1 + 3 * fixed.piece_count,), -1, np.int64)
+    start = np.empty(layer.padded, np.int32)
+    dummy, config = aligned((LANES,), np.int32), tile_config()
     work = Work(
         links=links.ctypes.data,
         lanes=lanes.ctypes.data,
@@ -185,8 +203,11 @@ def run_layer(
         kept=(dummy if kept is None else kept).ctypes.data,
         acc16=acc16.ctypes.data,
         acc32=acc32.ctypes.data,
+        start=start.ctypes.data,
         segments=segments.ctypes.data,
         starts=starts.ctypes.data,
+        config=config.ctypes.data,
+        pattern=pattern.ctypes.data,
     )
     return bool(blocks.run_blocks(fixed, work, len(out)))
 
@@ -236,9 +257,16 @@ def _piece_rows(pieces: list[Piece], step_bytes: int) -> tuple[Array, list[Array
         kept += [table, shifts]
         row[:] = (
             p.link, p.dy, p.dx, p.group * step_bytes, table.ctypes.data, table.strides[0],
-            p.groups, shifts.ctypes.data, p.chunk, p.taps, p.groups * table.strides[1],
+            p.groups, shifts.ctypes.data, p.chunk, p.taps, *_tap_bytes(p, table),
         )  # fmt: skip
     return rows, kept
+
+
+def _tap_bytes(piece: Piece, table: Array) -> tuple[int, int]:
+    """What the first and the last of the taps that lie in the image add to a table's address."""
+    if piece.kind == TILES:
+        return table.strides[1], table.strides[2]
+    return piece.groups * table.strides[1], 0
 
 
 def _zero_sums(pieces: list[Piece], padded: int) -> Array:

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.runtime.fast.matrix import DEPTH, GROUPS, tile_table
 from spikec.runtime.fast.neurons import I16_MAX
-from spikec.runtime.fast.tiles import DOT, LUT, PAIR, TABLE
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, TABLE, TILES
 from spikec.runtime.fast.words import Coding, digit_of
 
 Array = NDArray[Any]
 L1_BYTES = 24576
 """Bytes of words that a chunk of pieces may touch before channels are cycled."""
+LARGEST_RUN = 5
+"""Taps in a row that matrix tiles may take at once: tables grow with the square."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +59,8 @@ class Piece:
     """[tap, padded out]: zero-point contribution."""
     bound: Array
     """[padded out]: largest absolute contribution."""
+    kind: int
+    """LUT, DOT or TILES."""
     chunk: int = 0
     taps: int = 1
 
@@ -67,14 +72,55 @@ def table_bytes(link: Link) -> int:
     return outs * groups * int(np.prod(kernel)) * 2 * TABLE
 
 
-def pieces_of_link(index: int, link: Link, padded: int, step_bytes: int) -> list[Piece]:
-    """Pieces of a link; dot weights beyond int8 are summed from several int8 parts."""
+def pieces_of_link(
+    index: int, link: Link, padded: int, step_bytes: int, tiles: bool = False
+) -> list[Piece]:
+    """Pieces of a link; dot weights beyond int8 are summed from several int8 parts.
+
+    Args:
+        index: Of the link in its layer.
+        link: The link.
+        padded: Output channels, rounded up.
+        step_bytes: Bytes of a word group, all steps.
+        tiles: Whether matrix tiles may be used.
+    """
     taps, limit = _dense_taps(link, padded), max(1, L1_BYTES // step_bytes)
     if link.coding.kind == LUT:
         return _pieces_of_taps(index, link, taps, limit)
-    pieces = _pieces_of_taps(index, link, np.clip(taps, -128, 127), limit)
-    while np.any(taps := taps - np.clip(taps, -128, 127)):
-        pieces += _pieces_of_taps(index, link, np.clip(taps, -128, 127), limit)
+    pieces: list[Piece] = []
+    while not pieces or taps.any():
+        part = np.clip(taps, -128, 127)
+        if tiles and fits_tiles(link):
+            pieces += _tile_pieces(index, link, part)
+        else:
+            pieces += _pieces_of_taps(index, link, part, limit)
+        taps = taps - part
+    return pieces
+
+
+def fits_tiles(link: Link) -> bool:
+    """Whether matrix tiles suit a link: not for many channel groups, mostly zeros to a tile."""
+    return link.coding.kind == DOT and (link.groups == 1 or link.coding.channels <= DEPTH)
+
+
+def _tile_pieces(index: int, link: Link, taps: Array) -> list[Piece]:
+    """Rows of taps whose words lie side by side as one piece where that fills tiles better."""
+    groups, (down, right) = link.coding.groups, link.dilations
+    wide = taps.shape[1]
+    merge = right == 1 and groups % GROUPS != 0 and wide <= LARGEST_RUN
+    size = wide if merge else 1
+    shifts = np.zeros((taps.shape[2] // PAIR, 2), np.int64)
+    pieces: list[Piece] = []
+    for ky in range(taps.shape[0]):
+        for kx in range(0, wide, size):
+            run = taps[ky, kx : kx + size]
+            dy, dx = ky * down - link.pads[0], kx * right - link.pads[1]
+            zero_sum = link.coding.zero_point * run.sum(axis=2)
+            bound = np.abs(run).sum(axis=(0, 2))
+            table = tile_table(run, groups)
+            pieces.append(
+                Piece(index, dy, dx, 0, groups, table, shifts, zero_sum, bound, TILES, taps=size)
+            )
     return pieces
 
 
@@ -110,7 +156,7 @@ def _pieces_of_taps(index: int, link: Link, taps: Array, limit: int) -> list[Pie
 def _merge_row(row: list[Piece]) -> list[Piece]:
     """Whole taps that are neighbours in x read contiguous words: one piece."""
     bound = np.sum([p.bound for p in row], axis=0)
-    if len(row) == 1 or np.max(bound) > I16_MAX:
+    if len(row) == 1 or (row[0].kind == LUT and np.max(bound) > I16_MAX):
         return row
     table = np.concatenate([p.table for p in row], axis=1)
     zero_sum = np.concatenate([p.zero_sum for p in row])
@@ -129,7 +175,7 @@ def _pieces_of_tap(
     dy = ky * link.dilations[0] - link.pads[0]
     dx = kx * link.dilations[1] - link.pads[1]
     shifts = np.zeros((tap.shape[0] // PAIR, 2), np.int64)
-    base = Piece(index, dy, dx, 0, coding.groups, table, shifts, zero_sum, bound)
+    base = Piece(index, dy, dx, 0, coding.groups, table, shifts, zero_sum, bound, coding.kind)
     if runs is not None:
         return [_local_piece(base, run, k == 0) for k, run in enumerate(runs)]
     edges, bounds = _cut(coding, tap, bound, limit)
@@ -195,7 +241,7 @@ def _local_runs(link: Link, padded: int) -> list[Array]:
     runs: list[list[tuple[int, int]]] = []
     for c in range(0, padded, PAIR):
         owners = sorted({o // share for o in range(c, min(c + PAIR, outs))})
-        inputs = np.concatenate([np.arange(g * per_group, (g + 1) * per_group) for g in owners])
+        inputs = np.array([g * per_group + k for g in owners for k in range(per_group)], np.int64)
         own = set(coding.pos_group[inputs].tolist())
         own |= set(coding.neg_group[inputs].tolist()) if coding.signed else set()
         mine: list[tuple[int, int]] = []
@@ -218,15 +264,10 @@ def _local_piece(base: Piece, run: Array, first: bool) -> Piece:
     small = np.zeros(shape, base.table.dtype)
     for p, (start, count) in enumerate(run):
         small[p, :count] = base.table[p, start : start + count]
-    if table_is_lookup(base.table) and base.bound.max(initial=0) > I16_MAX:
+    if base.kind == LUT and base.bound.max(initial=0) > I16_MAX:
         raise OverflowError("weights too large for the lookup kernel")
     zero_sum = base.zero_sum if first else np.zeros_like(base.zero_sum)
     return replace(base, groups=-1, table=small, shifts=run, zero_sum=zero_sum)
-
-
-def table_is_lookup(table: Array) -> bool:
-    """Whether a table holds partial sums to look up, rather than bytes to multiply."""
-    return table.dtype == np.int16
 
 
 def _group_bound(coding: Coding, tap: Array, lo: int, hi: int) -> Array:
@@ -237,15 +278,21 @@ def _group_bound(coding: Coding, tap: Array, lo: int, hi: int) -> Array:
     return np.asarray(np.abs(tap[:, mine]).sum(axis=1))
 
 
-def assign_chunks(pieces: list[Piece], step_bytes: int) -> int:
-    """Number the pieces into chunks that fit L1 and stay in 16 bits; returns how many."""
-    chunk, used = 0, 0
-    bound: Any = 0
+def assign_chunks(pieces: list[Piece], step_bytes: int) -> list[int]:
+    """Number the pieces into chunks of one kind each; returns the kinds.
+
+    Chunks of other kinds than TILES fit L1, and lookups stay in 16 bits.
+    """
+    kinds: list[int] = []
+    used, bound = 0, np.zeros(1, np.int64)
     for piece in pieces:
         size = piece.table.shape[1] * step_bytes
         total = piece.bound + bound
-        if used and (used + size > L1_BYTES or total.max(initial=0) > I16_MAX):
-            chunk, used, total = chunk + 1, 0, piece.bound
-        piece.chunk = chunk
+        full = piece.kind != TILES and used + size > L1_BYTES
+        full |= piece.kind == LUT and np.max(total) > I16_MAX
+        if not kinds or piece.kind != kinds[-1] or full:
+            kinds.append(piece.kind)
+            used, total = 0, piece.bound
+        piece.chunk = len(kinds) - 1
         used, bound = used + size, total
-    return chunk + 1
+    return kinds

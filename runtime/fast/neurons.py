@@ -157,9 +157,7 @@ def _scan_lanes(
             place = b.add(b.mul(kept_channel, const(k)), b.mul(kept_step, loop.i))
             store(b, state[k], kept, place)
     *_, high, low = loop.close([*state, high, low])
-    if bits == 16:
-        return _outside(b, high, low, fill_of(vs, I16_MAX - 1), fill_of(vs, -I16_MAX))
-    top, bottom = (splat(b, b.trunc(limit, I32), many) for limit in (top, bottom))
+    top, bottom = (splat(b, b.trunc(limit, vs.element), many) for limit in (top, bottom))
     return _outside(b, high, low, top, bottom)
 
 

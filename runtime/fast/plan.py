@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from spikec.runtime.fast.match import (
     spike_low,
     sum_of,
 )
+from spikec.runtime.fast.matrix import has_tiles
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, last_use, reads
-from spikec.runtime.fast.tiles import LUT
+from spikec.runtime.fast.tiles import DOT, LUT, TILES
 from spikec.runtime.fast.vector import FEATURES
 from spikec.runtime.fast.words import Coding, dot_coding, lut_coding
 from spikec.runtime.interpreter import state_type, synapse_inputs
@@ -34,14 +36,22 @@ TABLE_BYTES = 4 << 20
 """Lookup tables of a layer that are larger lose to dot products: every pixel reads them."""
 
 
-def make_plan(graph: Graph, steps: int, lut: bool = FEATURES.lut) -> Plan:
-    """Plan a graph of stage int for `steps` steps; `lut` allows lookup tables."""
-    return _Planner(graph, steps, lut).plan()
+def best_sums() -> int:
+    """The kind of sums that is fastest here."""
+    if has_tiles():
+        return TILES
+    return LUT if FEATURES.fast_lut else DOT
+
+
+def make_plan(graph: Graph, steps: int, sums: int) -> Plan:
+    """Plan a graph of stage int for `steps` steps, with sums of the given kind where they fit."""
+    return _Planner(graph, steps, sums).plan()
 
 
 class _Planner:
-    def __init__(self, graph: Graph, steps: int, lut: bool) -> None:
-        self.graph, self.steps, self.lut = graph, steps, lut
+    def __init__(self, graph: Graph, steps: int, sums: int) -> None:
+        self.graph, self.steps, self.sums = graph, steps, sums
+        self.lut = sums == LUT
         self.nodes = graph.by_name
         self.sources: dict[str, Source] = {}
         self.program: list[Step] = []
@@ -138,12 +148,12 @@ class _Planner:
         if "bias" in node.params:
             own = per_neuron(self.graph.array(node, "bias"), node.type.shape)
             bias = bias.reshape(-1, *(1,) * (own.ndim - 1)) + own
-        reach = int(max(-total.low.min(), total.high.max(), 0)) + int(np.abs(bias).max(initial=0))
+        fire = Fire(node, total, spec, bias)
         start = int(np.abs(spec.v0).max()) + int(spec.theta.max())
-        if start + self.steps * reach >= INT32_REACH:
+        if start + self.steps * fire.reach >= INT32_REACH:
             return None
         self._want(total)
-        return Fire(node, total, spec, bias)
+        return fire
 
     def _spec(self, node: Node) -> NeuronSpec | None:
         shape, graph = node.type.shape, self.graph
@@ -202,10 +212,13 @@ class _Planner:
             spec = _with_coding(spec, codings.get(step.node.name, unread))
         constant = step.sum.synapses[0].source.constant
         try:
-            layer = compile_layer(links, space, channels, self.steps, step.bias, spec, constant)
+            layer = compile_layer(
+                links, space, channels, self.steps, step.bias, spec, step.reach, constant,
+                tiles=self.sums == TILES,
+            )  # fmt: skip
         except OverflowError:
             raise _TooLarge(reads(step)) from None
-        return Fire(step.node, step.sum, spec, step.bias, layer)
+        return replace(step, spec=spec, layer=layer)
 
 
 class _TooLarge(Exception):
@@ -217,4 +230,4 @@ class _TooLarge(Exception):
 
 
 def _with_coding(spec: NeuronSpec, coding: Coding) -> NeuronSpec:
-    return NeuronSpec(coding, spec.theta, spec.v0, spec.theta_neg, spec.free, spec.low, spec.high)
+    return replace(spec, coding=coding)

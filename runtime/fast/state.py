@@ -7,7 +7,7 @@ from typing import NamedTuple
 # Columns of the int64 rows of links and pieces.
 L_ADDR, L_BLOCK, L_ROW, L_PIXEL, L_HEIGHT, L_WIDTH, L_DOWN, L_RIGHT, L_COLUMNS = range(9)
 (P_LINK, P_DY, P_DX, P_WORDS, P_TABLE, P_PAIR, P_GROUPS, P_SHIFTS, P_CHUNK, P_TAPS, P_TAP_BYTES,
- P_COLUMNS) = range(12)  # fmt: skip
+ P_LAST_BYTES, P_COLUMNS) = range(13)  # fmt: skip
 FIRES, KEEPS = 1, 2
 """Flags of a run: neurons fire (else currents are the result); potentials are kept."""
 
@@ -18,8 +18,12 @@ class Fixed(NamedTuple):
     kind: int
     """LUT or DOT: the coding of its links."""
     wide: int
-    """Sums may leave 16 bits."""
+    """Sums, thresholds or initial potentials may leave 16 bits."""
     chunks: int
+    sums: int
+    """int64 kind of sums of each chunk: LUT, DOT or TILES."""
+    hardware: int
+    """Whether sums of kind TILES run in hardware."""
     signed: int
     dot_out: int
     zero_word: int
@@ -31,7 +35,7 @@ class Fixed(NamedTuple):
     """Channels, rounded up to whole register tiles."""
     pieces: int
     piece_count: int
-    sums: int
+    zeros: int
     """int64 zero-point contributions (piece, tap, channel)."""
     taps: int
     bias: int
@@ -66,5 +70,11 @@ class Work(NamedTuple):
     acc16: int
     acc32: int
     """Accumulators of a pixel (channel, t, lane)."""
+    start: int
+    """What the accumulators of a pixel start with (channel), int32."""
     segments: int
     starts: int
+    config: int
+    """Operand of LDTILECFG."""
+    pattern: int
+    """int64: how many segments the pixel before had, then piece and taps of each."""

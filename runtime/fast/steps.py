@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node
@@ -24,6 +25,12 @@ class Fire:
     spec: NeuronSpec | None
     bias: Array
     layer: Layer | None = None
+
+    @property
+    def reach(self) -> int:
+        """Upper bound of the absolute current of a step, bias included."""
+        spikes = max(-self.sum.low.min(), self.sum.high.max(), 0)
+        return int(spikes) + int(np.abs(self.bias).max(initial=0))
 
 
 @dataclass(frozen=True, eq=False)

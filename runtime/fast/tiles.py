@@ -29,8 +29,9 @@ from spikec.runtime.fast.vector import (
     vec,
 )
 
-LUT, DOT = 0, 1
-"""Word codings: an index into lookup tables, or four bytes for a dot product."""
+LUT, DOT, TILES = 0, 1, 2
+"""Kinds of sums: lookups in tables, dot products of bytes, matrix tiles. Words are coded for the
+first (an index) or for the other two (four bytes)."""
 PAIR = 2
 """Output channels of a register tile."""
 TABLE = 64

@@ -23,23 +23,31 @@ class CpuFeatures:
     Attributes:
         lut: 64-entry lookup of 16-bit lanes in one instruction (AVX-512BW).
         vnni: Dot products of bytes (AVX-512 VNNI).
+        amx: Matrix tiles of bytes (AMX-INT8).
+        fast_lut: Whether lookups are worth more than dot products: they take AMD's Zen one
+            operation and Intel's cores three (uops.info, VPERMI2W).
     """
 
     lut: bool
     vnni: bool
+    amx: bool
+    fast_lut: bool
 
 
 def detect_features() -> CpuFeatures:
     """Features of the CPU that numba compiles for (NUMBA_CPU_NAME, NUMBA_CPU_FEATURES)."""
-    forced = getattr(config, "CPU_FEATURES", None)
+    forced, name = getattr(config, "CPU_FEATURES", None), getattr(config, "CPU_NAME", None)
+    name = llvm.get_host_cpu_name() if name in (None, "", "host") else name
+    names = set((forced or "").split(","))
     if forced is None and getattr(config, "CPU_NAME", None) in (None, "", "host"):
         try:
             host = dict(llvm.get_host_cpu_features())
         except RuntimeError:
             host = {}
-        return CpuFeatures(bool(host.get("avx512bw")), bool(host.get("avx512vnni")))
-    names = set((forced or "").split(","))
-    return CpuFeatures("+avx512bw" in names, "+avx512vnni" in names)
+        names = {f"+{feature}" for feature, present in host.items() if present}
+    lut, vnni = "+avx512bw" in names, "+avx512vnni" in names
+    amx = {"+amx-tile", "+amx-int8"} <= names
+    return CpuFeatures(lut, vnni, amx, lut and (name.startswith("znver") or not vnni))
 
 
 FEATURES = detect_features()
@@ -173,6 +181,18 @@ widen = procedure(3, _widen)
 """(narrow, wide, count): wide[i] += narrow[i]; narrow[i] = 0, vectors of 32 lanes."""
 
 
+def _narrow(b: Any, args: Any) -> None:
+    wide, narrow, count = args
+    loop = Loop(b, const(0), count, [wide, narrow])
+    source, target = loop.values
+    store(b, b.trunc(load(b, source, None, vec(I32)), vec(I16)), target)
+    loop.close([b.add(source, const(128)), b.add(target, const(64))])
+
+
+narrow = procedure(3, _narrow)
+"""(wide, narrow, count): narrow[i] = wide[i], vectors of 32 lanes."""
+
+
 def _repeat32(b: Any, args: Any) -> None:
     source, target, channels, steps_in, steps = args
     v32 = vec(I32)
@@ -225,5 +245,17 @@ get64 = function(1, lambda b, args: load(b, args[0], None, I64))
 """(addr): the int64 there."""
 get32 = function(1, lambda b, args: b.sext(load(b, args[0], None, I32, 4), I64))
 """(addr): the int32 there."""
+get8 = function(1, lambda b, args: b.sext(load(b, args[0], None, I8, 1), I64))
+"""(addr): the int8 there."""
+put32 = procedure(2, lambda b, args: store(b, b.trunc(args[1], I32), args[0], None, 4))
+"""(addr, value): store as int32."""
 put64 = procedure(2, lambda b, args: store(b, args[1], args[0]))
 """(addr, value): store an int64."""
+
+
+def _add32(b: Any, args: Any) -> None:
+    store(b, b.add(load(b, args[0], None, I32, 4), b.trunc(args[1], I32)), args[0], None, 4)
+
+
+add32 = procedure(2, _add32)
+"""(addr, value): add to the int32 there."""

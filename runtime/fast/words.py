@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from spikec.runtime.fast.matrix import words_slack
 from spikec.runtime.fast.tiles import DOT, LUT, TABLE
 from spikec.runtime.fast.vector import LANES
 
@@ -109,10 +110,10 @@ def digit_of(coding: Coding, channel: int) -> list[tuple[int, Array]]:
     return [*found, (neg, -(entry // down % 2))] if coding.signed else found
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An uninitialised array whose data starts on a cache line."""
+def aligned(shape: tuple[int, ...], dtype: Any, slack: int = 0) -> Array:
+    """An uninitialised array whose data starts on a cache line, `slack` bytes behind it."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(size + 64, np.uint8)
+    raw = np.empty(size + 64 + slack, np.uint8)
     start = -raw.ctypes.data % 64
     array: Array = raw[start : start + size].view(dtype).reshape(shape)
     return array
@@ -137,7 +138,8 @@ def words_shape(
 def pack(values: Array, coding: Coding) -> Array:
     """Words of values (steps, samples, channels, height, width): spikes, or bytes for dot words."""
     steps, samples, _, height, width = values.shape
-    out = aligned(words_shape(coding, samples, (height, width), steps), coding.dtype)
+    shape = words_shape(coding, samples, (height, width), steps)
+    out = aligned(shape, coding.dtype, words_slack(steps))
     out.fill(coding.zero_word)
     steps_of = (coding.pos_group, coding.pos_step, coding.neg_group, coding.neg_step)
     rows = np.stack([np.asarray(part, np.int64) for part in steps_of])

@@ -5,7 +5,8 @@ import pytest
 
 import spikec
 from spikec.ir import op_of
-from spikec.runtime.check import Comparison, traced_layers
+from spikec.runtime import check, golden
+from spikec.runtime.check import Comparison, trace_bytes, traced_block, traced_layers
 from spikec.runtime.coding import encode
 from spikec.runtime.interpreter import LayerTrace, Simulation, simulate
 
@@ -158,3 +159,19 @@ def test_unknown_engines(tiny_artifact, tiny_data):
 
 def test_potentials_are_integers(run):
     assert all(np.issubdtype(t.potentials.dtype, np.integer) for t in run.traces.values())
+
+
+def test_traces_of_large_networks_are_held_for_few_samples(tiny_artifact, tiny_data, monkeypatch):
+    graph, x = tiny_artifact.graph, tiny_data[:7]
+    feeds = encode(graph, {"x": x}).feeds
+    assert traced_block(graph) == 32
+    found, traces = tiny_artifact.check(x), golden.record(graph, feeds, simulate)
+    monkeypatch.setattr(check, "TRACES", 4 * trace_bytes(graph))
+    assert (traced_block(graph), traced_block(graph, graph)) == (4, 2)
+    done = []
+    again = tiny_artifact.check(x, progress=lambda what, at, total: done.append(at))
+    assert again == found
+    assert done == [2, 4, 6, 8, 10, 12, 13, 14]
+    assert golden.record(graph, feeds, simulate) == traces
+    monkeypatch.setattr(check, "TRACES", 0)
+    assert traced_block(graph) == 1

@@ -24,7 +24,7 @@ from spikec.runtime import interpreter
 from spikec.runtime.fast import simulate
 from spikec.runtime.fast.engine import plan_of, run_plan
 from spikec.runtime.fast.steps import Fire, Pool, Simple
-from spikec.runtime.fast.tiles import DOT
+from spikec.runtime.fast.tiles import DOT, LUT, TILES
 from spikec.runtime.fast.vector import FEATURES
 
 I24 = signed(24)
@@ -148,13 +148,13 @@ def assert_same(got, want):
 
 
 def check(graph: Graph, batch: int, steps: int | None = None) -> None:
-    """Fast with lookup words, fast with byte words and, traced, all potentials."""
+    """Fast with all kinds of sums and, traced, all potentials."""
     feeds = feeds_of(graph, batch, batch)
     layers = [n.name for n in graph.nodes]
     want = interpreter.simulate(graph, feeds, steps, layers)
     bare = interpreter.Simulation(want.readout, want.events)
-    for lut in {FEATURES.lut, False}:
-        plan = plan_of(graph, steps or graph.steps, lut)
+    for sums in (LUT, DOT, TILES) if FEATURES.lut else (DOT, TILES):
+        plan = plan_of(graph, steps or graph.steps, sums)
         for trace, expected in (([], bare), (layers, want)):
             got = run_plan(plan, feeds, trace, True, 2)
             assert got is not None
