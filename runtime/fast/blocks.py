@@ -8,7 +8,7 @@ from __future__ import annotations
 from numba import njit
 
 from spikec.runtime.fast.matrix import close_tiles, open_tiles, sum_blocks, sum_tiles
-from spikec.runtime.fast.neurons import COLUMNS, I16_MAX, scan_pair
+from spikec.runtime.fast.neurons import COLUMNS, I16_MAX, scan_some
 from spikec.runtime.fast.state import (
     FIRES,
     KEEPS,
@@ -38,8 +38,9 @@ from spikec.runtime.fast.state import (
     Work,
 )
 from spikec.runtime.fast.sums import sum_dot, sum_lut
-from spikec.runtime.fast.tiles import DOT, LUT, PAIR, SEGMENT
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, SEGMENT
 from spikec.runtime.fast.vector import (
+    LANES,
     fill16,
     fill32,
     get32,
@@ -178,24 +179,22 @@ def _scan_pixel(f: Fixed, w: Work, bits: int, cur: int, to: int, block: int, pix
     high, low = f.high, f.low
     if bits == 16:
         high, low = min(high, I16_MAX - 1), max(low, -I16_MAX)
-    bad = 0
-    for c in range(0, f.padded, PAIR):
-        bad |= scan_pair(
-            bits, f.dot_out, f.signed,
-            (cur + c * channel, channel, step, to, w.steps, f.neurons + 8 * COLUMNS * c, v0 + 4 * c,
-             w.counts + place + c * w.steps, lanes, high, low,
-             kept + c * kept_step * w.steps, kept_step * w.steps, kept_step),
-        )  # fmt: skip
-    return bad
-
-
-@njit(cache=True, nogil=True)
-def _clear_words(f: Fixed, w: Work, to: int) -> None:
-    """Set all words of a pixel to the word that stands for no spikes."""
+    size, channels, group = PAIR, f.padded, 0
     if f.dot_out != 0:
-        fill32(to, w.out_vectors, f.zero_word)
+        size, group = QUAD, 4 * LANES * w.steps
+        channels = QUAD * w.out_vectors // w.steps
     else:
         fill16(to, w.out_vectors, 0)
+    bad = 0
+    for c in range(0, channels, size):
+        bad |= scan_some(
+            bits, f.dot_out, f.signed,
+            (cur + c * channel, channel, step, to + c // size * group, w.steps,
+             f.neurons + 8 * COLUMNS * c, v0 + 4 * c,
+             w.counts + place + c * w.steps, lanes, high, low,
+             kept + c * kept_step * w.steps, kept_step * w.steps, kept_step, f.zero_word),
+        )  # fmt: skip
+    return bad
 
 
 @njit(cache=True, nogil=True)
@@ -206,7 +205,6 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
     if f.wide == 0 and w.flags == FIRES:
         if f.kind == DOT:
             narrow(w.acc32, w.acc16, size)
-        _clear_words(f, w, to)
         if _scan_pixel(f, w, 16, w.acc16, to, block, pixel) == 0:
             return 0
     if f.wide == 0 and f.kind == LUT:
@@ -215,7 +213,6 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
     if w.flags & FIRES == 0:
         repeat32(w.acc32, to, f.padded, w.steps_in, w.steps)
         return 0
-    _clear_words(f, w, to)
     return _scan_pixel(f, w, 32, w.acc32, to, block, pixel)
 
 

@@ -13,7 +13,7 @@ from spikec.runtime.fast.links import Link, Piece, assign_chunks, fits_tiles, pi
 from spikec.runtime.fast.matrix import ROWS, has_tiles, tile_config
 from spikec.runtime.fast.neurons import I16_MAX
 from spikec.runtime.fast.state import FIRES, KEEPS, Fixed, Work
-from spikec.runtime.fast.tiles import DOT, PAIR, SEGMENT, TILES, VECTOR_BYTES
+from spikec.runtime.fast.tiles import DOT, PAIR, QUAD, SEGMENT, TILES, VECTOR_BYTES
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, words_shape
 
@@ -116,7 +116,8 @@ def compile_layer(
     steps_in = 1 if constant else steps
     kind = links[0].coding.kind
     tiles = tiles and any(fits_tiles(link) for link in links)
-    whole = ROWS if tiles else PAIR
+    fires_dots = spec is not None and spec.coding.kind == DOT
+    whole = ROWS if tiles else QUAD if fires_dots else PAIR
     padded = -(-channels // whole) * whole
     step_bytes = steps_in * VECTOR_BYTES[kind]
     pieces = [
@@ -138,7 +139,7 @@ def compile_layer(
         sums=sums.ctypes.data,
         hardware=int(tiles and has_tiles()),
         signed=int(spec is not None and spec.theta_neg is not None),
-        dot_out=int(coding is not None and coding.kind == DOT),
+        dot_out=int(fires_dots),
         zero_word=0 if coding is None else coding.zero_word,
         low=0 if spec is None else spec.low,
         high=0 if spec is None else spec.high,

@@ -1,4 +1,4 @@
-"""Neuron scans in vector code: two channels of 32 samples over all time steps."""
+"""Neuron scans in vector code: a few channels of 32 samples over all time steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from llvmlite import ir
 from numba import njit
 
-from spikec.runtime.fast.tiles import PAIR
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD
 from spikec.runtime.fast.vector import (
     I8,
     I32,
@@ -69,28 +69,35 @@ def _add_step(b: Any, addr: Any, step: Any) -> None:
     store(b, b.add(load(b, addr, None, step.type), step), addr)
 
 
-def _fire(
-    b: Any, n: _Neuron, v: Any, net: Any, out: Any, signed: bool, merged: bool
-) -> tuple[Any, Any, Any]:
-    """Spike rule on the charged potential: the potential and net count after it, who fired."""
-    zero, none = ir.Constant(v.type, None), ir.Constant(n.pos_step.type, None)
-    up = fired = b.icmp_signed(">=", v, n.theta)
+def _fire(b: Any, n: _Neuron, v: Any, net: Any, signed: bool) -> tuple[Any, Any, Any, Any]:
+    """Spike rule on the charged potential: potential and net count after it, who fired +1, -1."""
+    zero, one = ir.Constant(v.type, None), fill_of(v.type, 1)
+    up = b.icmp_signed(">=", v, n.theta)
     after = b.sub(v, b.select(up, n.theta, zero))
+    if not signed:
+        return after, net, up, None
+    down = b.and_(b.icmp_signed("<=", v, n.negative), b.icmp_signed(">", net, zero))
+    after = b.add(after, b.select(down, n.theta, zero))
+    net = b.sub(b.add(net, b.select(up, one, zero)), b.select(down, one, zero))
+    return after, net, up, down
+
+
+def _add_lookups(b: Any, n: _Neuron, out: Any, up: Any, down: Any, merged: bool) -> None:
+    """Add spikes to the lookup words of their groups; `merged`: one word for both signs."""
+    none = ir.Constant(n.pos_step.type, None)
     step = b.select(up, n.pos_step, none)
-    if signed:
-        one = fill_of(v.type, 1)
-        below = b.icmp_signed("<=", v, n.negative)
-        down = b.and_(below, b.icmp_signed(">", net, zero))
-        after = b.add(after, b.select(down, n.theta, zero))
-        net = b.add(net, b.select(up, one, zero))
-        net = b.sub(net, b.select(down, one, zero))
-        fired = b.or_(up, down)
-        if merged:
-            step = b.select(down, n.neg_step, step)
-        else:
-            _add_step(b, b.add(out, n.neg), b.select(down, n.neg_step, none))
+    if down is not None and merged:
+        step = b.select(down, n.neg_step, step)
+    elif down is not None:
+        _add_step(b, b.add(out, n.neg), b.select(down, n.neg_step, none))
     _add_step(b, b.add(out, n.pos), step)
-    return after, net, fired
+
+
+def _with_byte(b: Any, words: Any, k: int, up: Any, down: Any) -> Any:
+    """Dot words with the spikes of channel `k` of their four added."""
+    step, none = fill_of(words.type, 1 << 8 * k), ir.Constant(words.type, None)
+    words = b.add(words, b.select(up, step, none))
+    return words if down is None else b.sub(words, b.select(down, step, none))
 
 
 def _count(b: Any, fired: Any, lanes: Any, addr: Any, first: bool) -> None:
@@ -108,22 +115,21 @@ def _outside(b: Any, high: Any, low: Any, top: Any, bottom: Any) -> Any:
     return b.zext(b.icmp_unsigned("!=", b.bitcast(bad, bits), ir.Constant(bits, 0)), I64)
 
 
-def _write_scan(b: Any, args: Any, bits: int, word_bits: int, signed: bool, merged: bool) -> Any:
+def _write_scan(b: Any, args: Any, bits: int, kind: int, signed: bool, merged: bool) -> Any:
     """Scan all lanes at once in 16 bits, half of them at a time in 32 bits."""
     if bits == 16:
-        return _scan_lanes(b, args, 16, word_bits, signed, merged, 0, LANES)
+        return _scan_lanes(b, args, 16, kind, signed, merged, 0, LANES)
     half = LANES // 2
-    parts = [
-        _scan_lanes(b, args, bits, word_bits, signed, merged, first, half) for first in (0, half)
-    ]
+    parts = [_scan_lanes(b, args, bits, kind, signed, merged, first, half) for first in (0, half)]
     return b.or_(*parts)
 
 
 def _scan_lanes(
-    b: Any, args: Any, bits: int, word_bits: int, signed: bool, merged: bool, first: int, many: int
+    b: Any, args: Any, bits: int, kind: int, signed: bool, merged: bool, first: int, many: int
 ) -> Any:
     (cur, channel_stride, step_stride, out, steps, rows, v0, counts, lanes, top, bottom,
-     kept, kept_channel, kept_step) = args  # fmt: skip
+     kept, kept_channel, kept_step, zero_word) = args  # fmt: skip
+    channels, word_bits = (PAIR, 16) if kind == LUT else (QUAD, 32)
     cur, out, kept = (
         b.add(at, const(first * size // 8))
         for at, size in ((cur, bits), (out, word_bits), (kept, bits))
@@ -137,55 +143,61 @@ def _scan_lanes(
     )
     neurons = [
         _load_neuron(b, b.add(rows, const(8 * COLUMNS * k)), b.add(v0, const(4 * k)), vs, vw)
-        for k in range(PAIR)
+        for k in range(channels)
     ]
-    zero = ir.Constant(vs, None)
+    zero, empty = ir.Constant(vs, None), splat(b, b.trunc(zero_word, vw.element), many)
     starts = [n.v0 for n in neurons] + [n.net for n in neurons]
     loop = Loop(b, const(0), steps, [*starts, zero, zero])
     state, (high, low) = list(loop.values[:-2]), loop.values[-2:]
     at = b.add(cur, b.mul(loop.i, step_stride))
-    words = b.add(out, b.mul(loop.i, const(LANES * word_bits // 8)))
+    to = b.add(out, b.mul(loop.i, const(LANES * word_bits // 8)))
+    words = empty
     for k, n in enumerate(neurons):
         current = load(b, at, b.mul(channel_stride, const(k)), vs)
         v = b.call(add_sat, [state[k], current]) if bits == 16 else b.add(state[k], current)
         high, low = b.call(smax, [high, v]), b.call(smin, [low, v])
-        fired: Any
-        state[k], state[PAIR + k], fired = _fire(b, n, v, state[PAIR + k], words, signed, merged)
+        state[k], state[channels + k], up, down = _fire(b, n, v, state[channels + k], signed)
+        if kind == LUT:
+            _add_lookups(b, n, to, up, down, merged)
+        else:
+            words = _with_byte(b, words, k, up, down)
         place = b.add(b.add(counts, b.mul(steps, const(k))), loop.i)
-        _count(b, fired, lanes, place, first == 0)
+        _count(b, up if down is None else b.or_(up, down), lanes, place, first == 0)
         if bits == 32:
             place = b.add(b.mul(kept_channel, const(k)), b.mul(kept_step, loop.i))
             store(b, state[k], kept, place)
+    if kind == DOT:
+        store(b, words, to)
     *_, high, low = loop.close([*state, high, low])
     top, bottom = (splat(b, b.trunc(limit, vs.element), many) for limit in (top, bottom))
     return _outside(b, high, low, top, bottom)
 
 
-def _make_scan(bits: int, word_bits: int, signed: bool, merged: bool = True) -> Any:
-    """Intrinsic: scan PAIR channels of 32 samples over all steps.
+def _make_scan(bits: int, kind: int, signed: bool, merged: bool = True) -> Any:
+    """Intrinsic: scan two channels of 32 samples, or four whose spikes are dot words, over time.
 
-    Adds their spikes to the output words, stores how many samples fired in each step and returns
-    1 when a potential left its range: 16 bits (saturated), or [bottom, top] in 32 bits. With
-    `merged` a channel's +1 and -1 spikes go to the same word.
+    Adds their spikes to lookup words or writes their dot words, stores how many samples fired in
+    each step and returns 1 when a potential left [bottom, top]; 16 bits saturate. With `merged` a
+    channel's +1 and -1 spikes go to the same lookup word.
     """
 
     def write(b: Any, args: Any) -> Any:
-        return _write_scan(b, args, bits, word_bits, signed, merged)
+        return _write_scan(b, args, bits, kind, signed, merged)
 
-    return function(14, write)
+    return function(15, write)
 
 
-scan16_lut, scan16_lut_signed = (_make_scan(16, 16, signed) for signed in (False, True))
-scan16_dot, scan16_dot_signed = (_make_scan(16, 32, signed) for signed in (False, True))
-scan32_lut, scan32_lut_signed = (_make_scan(32, 16, signed) for signed in (False, True))
-scan32_dot, scan32_dot_signed = (_make_scan(32, 32, signed) for signed in (False, True))
-scan16_lut_split = _make_scan(16, 16, True, False)
-scan32_lut_split = _make_scan(32, 16, True, False)
+scan16_lut, scan16_lut_signed = (_make_scan(16, LUT, signed) for signed in (False, True))
+scan16_dot, scan16_dot_signed = (_make_scan(16, DOT, signed) for signed in (False, True))
+scan32_lut, scan32_lut_signed = (_make_scan(32, LUT, signed) for signed in (False, True))
+scan32_dot, scan32_dot_signed = (_make_scan(32, DOT, signed) for signed in (False, True))
+scan16_lut_split = _make_scan(16, LUT, True, False)
+scan32_lut_split = _make_scan(32, LUT, True, False)
 
 
 @njit(cache=True, nogil=True)
-def scan_pair(bits: int, dot_out: int, signed: int, a: Any) -> int:
-    """Scan one channel pair with the variant for the layer; `a` are the scan's arguments."""
+def scan_some(bits: int, dot_out: int, signed: int, a: Any) -> int:
+    """Scan two or four channels with the variant for the layer; `a` are the scan's arguments."""
     if bits == 16:
         if dot_out != 0:
             return scan16_dot_signed(*a) if signed != 0 else scan16_dot(*a)

@@ -34,6 +34,8 @@ LUT, DOT, TILES = 0, 1, 2
 first (an index) or for the other two (four bytes)."""
 PAIR = 2
 """Output channels of a register tile."""
+QUAD = 4
+"""Channels of a dot word."""
 TABLE = 64
 """Entries of a lookup table."""
 SEGMENT = 8
