@@ -266,7 +266,7 @@ def _piece_rows(pieces: list[Piece], step_bytes: int) -> tuple[Array, list[Array
 def _tap_bytes(piece: Piece, table: Array) -> tuple[int, int]:
     """What the first and the last of the taps that lie in the image add to a table's address."""
     if piece.kind == TILES:
-        return table.strides[1], table.strides[2]
+        return (table.strides[1], table.strides[2]) if table.shape[1] > 1 else (0, 0)
     return piece.groups * table.strides[1], 0
 
 

@@ -32,6 +32,7 @@ class Link:
         strides: Down and right.
         pads: Above and on the left; what lies below and on the right follows from the result.
         dilations: Down and right.
+        inside: Whether no tap of any result lies outside the image.
     """
 
     weight: Array
@@ -40,6 +41,7 @@ class Link:
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int] = (0, 0)
     dilations: tuple[int, int] = (1, 1)
+    inside: bool = False
 
 
 @dataclass
@@ -107,8 +109,8 @@ def _tile_pieces(index: int, link: Link, taps: Array) -> list[Piece]:
     """Rows of taps whose words lie side by side as one piece where that fills tiles better."""
     groups, (down, right) = link.coding.groups, link.dilations
     wide = taps.shape[1]
-    merge = right == 1 and groups % GROUPS != 0 and wide <= LARGEST_RUN
-    size = wide if merge else 1
+    merge = right == 1 and groups % GROUPS != 0
+    size = (wide if link.inside else min(wide, LARGEST_RUN)) if merge else 1
     shifts = np.zeros((taps.shape[2] // PAIR, 2), np.int64)
     pieces: list[Piece] = []
     for ky in range(taps.shape[0]):
@@ -117,10 +119,9 @@ def _tile_pieces(index: int, link: Link, taps: Array) -> list[Piece]:
             dy, dx = ky * down - link.pads[0], kx * right - link.pads[1]
             zero_sum = link.coding.zero_point * run.sum(axis=2)
             bound = np.abs(run).sum(axis=(0, 2))
-            table = tile_table(run, groups)
-            pieces.append(
-                Piece(index, dy, dx, 0, groups, table, shifts, zero_sum, bound, TILES, taps=size)
-            )
+            table = tile_table(run, groups, link.inside)
+            piece = Piece(index, dy, dx, 0, groups, table, shifts, zero_sum, bound, TILES)
+            pieces.append(replace(piece, taps=len(run)))
     return pieces
 
 

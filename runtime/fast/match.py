@@ -50,6 +50,14 @@ class Synapse:
     pads: tuple[int, int] = (0, 0)
     dilations: tuple[int, int] = (1, 1)
 
+    def stays_inside(self, space: tuple[int, int]) -> bool:
+        """Whether no tap of results (height, width) lies outside the image."""
+        if any(self.pads):
+            return False
+        kernel, size = self.weight.shape[2:], self.source.space
+        parts = zip(space, self.strides, kernel, self.dilations, size, strict=True)
+        return all((n - 1) * step + (k - 1) * gap < limit for n, step, k, gap, limit in parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Sum:

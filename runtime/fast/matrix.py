@@ -50,25 +50,26 @@ def words_slack(steps: int) -> int:
     return GROUPS * steps * 4 * LANES
 
 
-def tile_table(taps: Array, groups: int) -> Array:
+def tile_table(taps: Array, groups: int, whole: bool = False) -> Array:
     """Weights of all runs of taps: int8 [tile, lo, hi - 1, block, 16, 64].
 
     Args:
         taps: int8 values [tap, padded out, in].
         groups: Word groups of a tap.
+        whole: Only the run of all taps is needed: [tile, 1, 1, ...].
     """
     count, padded, inputs = taps.shape
-    blocks = -(-count * groups // GROUPS)
-    table = np.zeros((padded // ROWS, count, count, blocks, ROWS, DEPTH), np.int8)
+    blocks, ends = -(-count * groups // GROUPS), 1 if whole else count
+    table = np.zeros((padded // ROWS, ends, ends, blocks, ROWS, DEPTH), np.int8)
     rows = np.zeros((count, padded, groups * 4), np.int8)
     rows[:, :, :inputs] = taps
-    for lo in range(count):
-        for hi in range(lo + 1, count + 1):
+    for lo in range(ends):
+        for hi in [count] if whole else range(lo + 1, count + 1):
             flat = np.zeros((padded, blocks * DEPTH), np.int8)
             run = rows[lo:hi].transpose(1, 0, 2).reshape(padded, -1)
             flat[:, : run.shape[1]] = run
             cut = flat.reshape(-1, ROWS, blocks, DEPTH)
-            table[:, lo, hi - 1] = cut.transpose(0, 2, 1, 3)
+            table[:, lo, -1 if whole else hi - 1] = cut.transpose(0, 2, 1, 3)
     return table
 
 

@@ -198,7 +198,15 @@ class _Planner:
         assert fits is not None
         channels, space = fits
         links = [
-            Link(s.weight, codings[s.source.name], s.groups, s.strides, s.pads, s.dilations)
+            Link(
+                s.weight,
+                codings[s.source.name],
+                s.groups,
+                s.strides,
+                s.pads,
+                s.dilations,
+                s.stays_inside(space),
+            )
             for s in step.sum.synapses
         ]
         lookups = [link for link in links if link.coding.kind == LUT]

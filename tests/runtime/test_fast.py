@@ -339,6 +339,22 @@ def test_overflow_is_the_references_error(width):
     assert found or width > 14
 
 
+def test_spikes_alone_overflow_narrow_potentials():
+    """Widths below 16 bits are checked behind spikes, too, where potentials scan in 16 bits."""
+    found = 0
+    for seed in range(8):
+        b = Build(seed, steps=24, width=14)
+        x = b.fire(b.conv(b.input(1, 6, 6, bits=3), 4, m=20), "integrate", 20)
+        y = b.fire(b.conv(x, 4, m=127), "integrate_signed", 40)
+        graph = b.graph(b.out(b.dense(b.flat(y), 3, m=5)))
+        feeds = feeds_of(graph, 40, seed)
+        want, got = outcome(interpreter.simulate, graph, feeds), outcome(simulate, graph, feeds)
+        if isinstance(want, str):
+            found += f"%{y}" in want
+            assert got == want
+    assert found
+
+
 def outcome(engine, graph, feeds):
     """The simulation, or the text of its RangeError."""
     try:
