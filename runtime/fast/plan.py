@@ -59,17 +59,25 @@ class _Planner:
 
     def plan(self) -> Plan:
         self._choose()
-        while True:
+        codings = self._codings()
+        while (program := self._compiled_all(codings)) is None:
             codings = self._codings()
-            try:
-                program = tuple(self._compiled(step, codings) for step in self.program)
-                break
-            except _TooLarge as found:
-                self.only_dot |= found.names
         heavy = any(isinstance(s, Simple) and op_of(s.node).weighted for s in program)
         counted = frozenset(synapse_inputs(self.graph))
         last = last_use(program, set(self.graph.outputs))
         return Plan(self.graph, self.steps, program, codings, last, counted, heavy)
+
+    def _compiled_all(self, codings: dict[str, Coding]) -> tuple[Step, ...] | None:
+        """The program with compiled layers; None if some inputs must be dot words instead."""
+        program: list[Step] = []
+        large: set[str] = set()
+        for step in self.program:
+            try:
+                program.append(self._compiled(step, codings))
+            except _TooLarge as found:
+                large |= found.names
+        self.only_dot |= large
+        return None if large else tuple(program)
 
     def _choose(self) -> None:
         """Fill `program` and `sources`, walking from the outputs to the inputs."""
