@@ -37,8 +37,8 @@ from spikec.runtime.fast.state import (
     Fixed,
     Work,
 )
-from spikec.runtime.fast.sums import sum_dot, sum_lut
-from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, SEGMENT
+from spikec.runtime.fast.sums import sum_pair
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, SEGMENT, TILES
 from spikec.runtime.fast.vector import (
     LANES,
     fill16,
@@ -140,14 +140,12 @@ def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
 def _sum_chunk(f: Fixed, w: Work, kind: int, segs: int, count: int) -> None:
     """Add the segments of one chunk into the accumulators."""
     steps = w.steps_in
-    if kind == LUT:
+    if kind != TILES:
+        acc = w.acc16 if kind == LUT else w.acc32
         for pair in range(f.padded // PAIR):
-            sum_lut(w.acc16, steps * 64, segs, count, pair, steps)
-        if f.wide != 0:
+            sum_pair(kind, acc, segs, count, pair, steps)
+        if kind == LUT and f.wide != 0:
             widen(w.acc16, w.acc32, f.padded * steps)
-    elif kind == DOT:
-        for pair in range(f.padded // PAIR):
-            sum_dot(w.acc32, steps * 128, segs, count, pair, steps)
     elif f.hardware != 0:
         sum_tiles(w.acc32, steps * 128, segs, count, f.padded, steps)
     else:
