@@ -34,6 +34,7 @@ class Backend:
         doc: One line for `spikec targets`.
         spec: The widths that it holds.
         emit: Writes the integer graph into a directory, for `compile --target`.
+        entries: Entries of the artifact's manifest that `emit` takes as keywords.
         simulate: Runs a graph, for `--engine`.
         describe: Says how `emit` maps a graph: rows of layer, what, how, and whether a chip can.
         legalise: Passes of stage int that its networks need, run before `range`.
@@ -44,6 +45,7 @@ class Backend:
     doc: str
     spec: HardwareSpec = field(default=LOIHI2)
     emit: Callable[[Graph, Path], None] | None = None
+    entries: tuple[str, ...] = ()
     simulate: Simulate | None = None
     describe: Callable[[Graph], list[dict[str, Any]]] | None = None
     legalise: tuple[str, ...] = ()

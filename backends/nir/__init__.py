@@ -40,6 +40,7 @@ def emit(graph: Graph, folder: Path, allow_lossy: Collection[str] = ()) -> None:
 BACKEND = Backend(
     doc="one NIR file for other SNN frameworks; --allow-lossy names what NIR cannot say",
     emit=emit,
+    entries=("allow_lossy",),
     stages=("int",),
     unavailable=unavailable,
 )

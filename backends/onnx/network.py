@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -45,25 +45,29 @@ class Network:
     overflows: str | None
 
 
-def build(graph: Graph) -> onnx.ModelProto:
+def build(graph: Graph, outputs: Sequence[str] = ()) -> onnx.ModelProto:
     """The model on real inputs.
+
+    Args:
+        graph: At stage int.
+        outputs: Names of the real outputs; by default those of the ONNX nodes they come from.
 
     Raises:
         BackendError: naming the node that ONNX operators cannot compute exactly.
     """
     net, inputs = _start(graph, graph.steps, frozenset()), []
-    names = _interface(graph, net)
+    names = _interface(graph, net, outputs)
     clipped = []
     for node in graph.inputs:
         inputs.append(_info(names[node.name], FLOAT, node, "real numbers, as for the model"))
         clipped.append(_encode(net, node, names[node.name]))
     net.samples = _samples(net, inputs[0].name)
     _lower(net)
-    outputs = [_decode(net, graph[name], names[name]) for name in graph.outputs]
-    outputs += [_integers(net, graph[name]) for name in graph.outputs]
-    outputs += [_total(net, net.overflows, names["overflows"])] if net.overflows else []
-    outputs += [_total(net, clipped, names["clipped"])]
-    return _model(net, inputs, outputs)
+    results = [_decode(net, graph[name], names[name]) for name in graph.outputs]
+    results += [_integers(net, graph[name]) for name in graph.outputs]
+    results += [_total(net, net.overflows, names["overflows"])] if net.overflows else []
+    results += [_total(net, clipped, names["clipped"])]
+    return _model(net, inputs, results)
 
 
 def traced(graph: Graph, steps: int, wanted: Collection[str], layers: Collection[str]) -> Network:
@@ -118,20 +122,20 @@ def _lower(net: Net) -> None:
             net.watch(node, net.values[node.name])
 
 
-def _interface(graph: Graph, net: Net) -> dict[str, str]:
-    """Names of the model's inputs and outputs, by node; they are taken before all others.
-
-    A real output has the name of the ONNX node that computed it, as its integers have the
-    readout's.
-    """
+def _interface(graph: Graph, net: Net, outputs: Sequence[str]) -> dict[str, str]:
+    """Names of the model's inputs and outputs, by node; they are taken before all others."""
     names = {node.name: net.out.unique(node.loc or node.name) for node in graph.inputs}
     for name in ("overflows", "clipped"):
         names[name] = net.out.unique(name)
-    for name in graph.outputs:
-        node = graph[name]
-        wanted = node.loc if node.loc and node.loc != name else f"{name}.real"
+    for name, wanted in zip(graph.outputs, outputs or _nodes(graph), strict=True):
         names[name] = net.out.unique(wanted)
     return names
+
+
+def _nodes(graph: Graph) -> list[str]:
+    """The ONNX nodes that outputs come from; their integers have the names of the readouts."""
+    found = [(name, graph[name].loc) for name in graph.outputs]
+    return [loc if loc and loc != name else f"{name}.real" for name, loc in found]
 
 
 def _samples(net: Net, name: str) -> str:

@@ -100,9 +100,18 @@ def test_compile_and_check(
     model = onnx.load(tmp_path / "out" / "onnx" / "network.onnx")
     loaded = spikec.load(tmp_path / "out")
     want = loaded.run(tiny_data[:2], engine="reference")
-    np.testing.assert_array_equal(run(model, x=tiny_data[:2])["gemm"], want)
+    assert [output.name for output in model.graph.output][:2] == ["logits", "gemm.out"]
+    np.testing.assert_array_equal(run(model, x=tiny_data[:2])["logits"], want)
     np.testing.assert_array_equal(loaded.run(tiny_data[:2], engine="onnx"), want)
     assert loaded.check(tiny_data[:2], ("reference", "onnx"))["equal"]
+
+
+def test_an_output_keeps_its_name_even_if_that_is_the_readouts(
+    tiny_artifact: spikec.Artifact, tiny_data: np.ndarray
+) -> None:
+    found = run(build(tiny_artifact.graph, ["gemm.out"]), x=tiny_data[:2])
+    np.testing.assert_array_equal(found["gemm.out"], tiny_artifact.run(tiny_data[:2]))
+    assert len(found) == 3
 
 
 def test_two_emissions_are_the_same_bytes(tiny_artifact: spikec.Artifact, tmp_path: Path) -> None:

@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 
 from spikec.backends import engine, target
 from spikec.compiler.pipeline import Progress
-from spikec.driver.blocks import BLOCK, LARGE_BLOCK, encoded_blocks, logits, quiet, slices
+from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
 from spikec.driver.options import one_of
 from spikec.ir import Graph, UsageError
 from spikec.runtime import artifact as store
 from spikec.runtime.artifact import Stored
+from spikec.runtime.check import traced_block
 from spikec.runtime.coding import encode
 from spikec.runtime.data import Dataset, Source, make_dataset
 from spikec.runtime.interpreter import Simulation
-
-Array = NDArray[Any]
 
 
 @dataclass(slots=True)
@@ -53,12 +52,12 @@ class Artifact:
 
     def save(self, folder: str | Path) -> None:
         """Write the artifact directory in one step, with what its target emits."""
-        name = str(self.stored.manifest["target"])
-        emit = target(self.variant(name)).emit
-        assert emit is not None
-        lossy = self.stored.manifest.get("allow_lossy")
-        more = {"allow_lossy": lossy} if lossy else {}
-        into = None if name == "numpy" else functools.partial(emit, self.graph, **more)
+        manifest = self.stored.manifest
+        name = str(manifest["target"])
+        backend = target(self.variant(name))
+        assert backend.emit is not None
+        more = {key: manifest[key] for key in backend.entries if manifest.get(key)}
+        into = None if name == "numpy" else functools.partial(backend.emit, self.graph, **more)
         store.save(self.stored, Path(folder), into)
         self.folder = Path(folder)
 
@@ -115,7 +114,7 @@ class Artifact:
     ) -> Iterator[Simulation]:
         """Simulate all samples, block by block."""
         simulate, graph = engine(self.variant(engine_name)), self.stage(stage)
-        size = BLOCK if trace or engine_name == "reference" else LARGE_BLOCK
+        size = traced_block(graph) if trace else block_size(engine_name)
         for start, feeds in encoded_blocks(graph, data, size):
             yield simulate(graph, feeds, steps, trace)
             progress("simulate", min(start + size, len(data)), len(data))

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from spikec.backends import target
 from spikec.compiler.onnx import import_model, load_model, model_hash
 from spikec.compiler.onnx.convolution import fast_convolutions
@@ -23,7 +21,6 @@ from spikec.ir.hardware import read_spec
 from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset, read_dataset
 
-Array = NDArray[Any]
 FEW = 16
 """Calibration samples below which the report warns."""
 
@@ -130,6 +127,7 @@ def _compile(
     manifest = {
         "spikec": version(),
         "model": {"file": source, "sha256": model_hash(proto)},
+        "outputs": imported.logits,
         "target": options.target,
         "lava_neuron": options.lava_neuron,
         "allow_lossy": list(options.allow_lossy),
