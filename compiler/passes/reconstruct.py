@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from spikec.compiler.sweep import Layer, LayerPass, Synapse
 from spikec.ir.windows import Window
 
 Array = NDArray[Any]
+MOST_TAPS = 5120
+"""Inputs of a neuron whose covariances are taken; 512 channels in windows of 3 by 3 are 4608."""
 _RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
@@ -24,7 +27,7 @@ class Reconstruct(LayerPass):
     `argmin sum (z_ann - z - dW x)^2 + ridge * |dW|^2`. It corrects what bias correction cannot:
     errors of the rates that depend on the input. The ridge, relative to the mean power of the
     inputs, is the one with the smallest error of the activation on held-out samples; where none
-    lowers it the weights stay.
+    lowers it the weights stay. They stay too where a neuron has more than 5120 inputs.
 
     Options: rows of input drawn per layer; held, the share of samples held out.
     """
@@ -34,6 +37,11 @@ class Reconstruct(LayerPass):
 
     def fit(self, layer: Layer, record: Record) -> Layer:
         for index, synapse in enumerate(layer.synapses):
+            if synapse.node.op not in ("conv", "dense"):
+                continue
+            if not coupled(synapse):
+                record.note(f"%{synapse.node.name} has too many inputs to refit its weights")
+                continue
             fitted = self._fitted(layer, synapse)
             if fitted is not None:
                 weights, ridge, gain = fitted
@@ -45,7 +53,7 @@ class Reconstruct(LayerPass):
         """New weights, their ridge and by what factor the held-out error falls; None to stay."""
         samples = len(layer.target)
         held = int(samples * self.held)
-        if not 0 < held < samples or synapse.node.op not in ("conv", "dense"):
+        if not 0 < held < samples:
             return None
         lack = layer.before - layer.mean_current()
         places = drawn_places(layer, self.rows)
@@ -64,6 +72,11 @@ class Reconstruct(LayerPass):
         power, cross = moments(inputs, lacking)
         change = np.swapaxes(_solve(power, cross, best), 1, 2).reshape(synapse.weights.shape)
         return (synapse.weights + change).astype(np.float32), best, start / max(least, 1e-30)
+
+
+def coupled(synapse: Synapse) -> bool:
+    """Whether a synapse has few enough inputs to take their covariances, in memory and time."""
+    return math.prod(synapse.weights.shape[1:]) <= MOST_TAPS
 
 
 def drawn_places(layer: Layer, rows: int) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.passes.reconstruct import drawn_places, input_rows, moments
+from spikec.compiler.passes.reconstruct import coupled, drawn_places, input_rows, moments
 from spikec.compiler.pipeline import Record, within
 from spikec.compiler.sweep import Layer, LayerPass, Synapse
 
@@ -24,7 +24,7 @@ class Round(LayerPass):
     A synapse's integers are its weights times the amplitude of each input, in steps of the largest
     of an output channel; synapses that meet share their steps. Each weight's error is made up for
     by those not rounded yet, as their inputs go together on calibration data (GPTQ: Frantar et al.,
-    2023).
+    2023). Where a neuron has more than 5120 inputs its weights are rounded to the nearest.
 
     Options: bits of a signed weight.
     """
@@ -43,9 +43,12 @@ class Round(LayerPass):
             step = np.full_like(step, step.max())
         places = drawn_places(layer, _SAMPLED)
         for index, synapse in enumerate(layer.synapses):
-            inputs, lacking = input_rows(synapse, layer.before, places)
-            made = _rounded(synapse, moments(inputs, lacking)[0], step, most)
-            layer = layer.with_weights(index, made)
+            power = None
+            if coupled(synapse):
+                power, _ = moments(*input_rows(synapse, layer.before, places))
+            else:
+                record.note(f"%{synapse.node.name} has too many inputs: rounded to the nearest")
+            layer = layer.with_weights(index, _rounded(synapse, power, step, most))
         record.layer(layer.node.name, rounded=True)
         return layer
 
@@ -80,9 +83,26 @@ def _units(synapse: Synapse) -> Array:
     return np.broadcast_to(side.reshape(*w.shape[:2], *(1,) * (w.ndim - 2)), w.shape)
 
 
-def _rounded(synapse: Synapse, power: Array, step: Array, most: int) -> Array:
-    """The synapse's weights on its grid; power: covariance of its inputs (groups, taps, taps)."""
+def _rounded(synapse: Synapse, power: Array | None, step: Array, most: int) -> Array:
+    """The synapse's weights on its grid.
+
+    Args:
+        synapse: The synapse.
+        power: Covariance of its inputs (groups, taps, taps); None to round to the nearest.
+        step: Of each output channel.
+        most: The largest integer.
+    """
     rows = _rows(synapse) / step[:, None]
+    if power is None:
+        made = np.clip(np.rint(rows), -most, most)
+    else:
+        made = _by_group(synapse, power, rows, most)
+    whole = made * step[:, None]
+    return (whole.reshape(synapse.weights.shape) / _units(synapse)).astype(np.float32)
+
+
+def _by_group(synapse: Synapse, power: Array, rows: Array, most: int) -> Array:
+    """Rows (out, taps) as integers, group by group."""
     groups = len(power)
     units = _units(synapse).reshape(groups, -1, rows.shape[1])[:, 0]
     scaled = power / (units[:, :, None] * units[:, None, :])
@@ -90,8 +110,7 @@ def _rounded(synapse: Synapse, power: Array, step: Array, most: int) -> Array:
         _compensated(part, each, most)
         for part, each in zip(rows.reshape(groups, -1, rows.shape[1]), scaled, strict=True)
     ]
-    whole = np.concatenate(parts) * step[:, None]
-    return (whole.reshape(synapse.weights.shape) / _units(synapse)).astype(np.float32)
+    return np.concatenate(parts)
 
 
 def _compensated(rows: Array, power: Array, most: int) -> Array:

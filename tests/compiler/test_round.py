@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spikec
+from spikec.compiler.passes import reconstruct
 from spikec.compiler.passes.round import _compensated
 
 
@@ -56,3 +57,23 @@ def test_four_bits_are_nearly_enough(examples, images, model):
     assert np.median(errors) < 1e-3
     names = [p["name"] for p in fine.report["passes"]]
     assert "round" not in names
+
+
+def test_too_many_inputs_are_left_alone_and_rounded_to_the_nearest(
+    tiny_onnx, tiny_data, monkeypatch
+):
+    monkeypatch.setattr(reconstruct, "MOST_TAPS", 20)
+    art = spikec.compile(tiny_onnx(), tiny_data, timesteps=4, samples=32, weight_bits=4)
+    passes = {p["name"]: p for p in art.report["passes"]}
+    large = [node.name for node in art.graph if node.op in ("conv", "dense")][1:]
+    assert len(large) == 2
+    assert passes["reconstruct"]["notes"] == [
+        f"%{name} has too many inputs to refit its weights" for name in large
+    ]
+    assert passes["round"]["notes"] == [
+        f"%{name} has too many inputs: rounded to the nearest" for name in large
+    ]
+    figures = passes["reconstruct"]["layers"]
+    assert [name for name in figures if "ridge" in figures[name]] in ([], ["relu1"])
+    errors = [passes["quantise"]["layers"][name]["weight_error"] for name in large]
+    assert max(errors) < 1e-6
