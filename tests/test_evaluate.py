@@ -10,7 +10,7 @@ import pytest
 import spikec
 from spikec import driver, plots
 from spikec.cli import main
-from spikec.driver import measuring
+from spikec.driver import blocks, measuring
 from spikec.driver.measuring import Cluster
 from spikec.ir import UsageError
 from spikec.runtime.data import make_dataset
@@ -39,6 +39,19 @@ def test_processes_give_what_one_process_gives(art, data):
     assert spread["layers"] == alone["layers"]
 
 
+@pytest.mark.parametrize(("engine", "blocks"), [("fast", [48]), ("reference", [32, 16])])
+def test_a_slow_engine_gets_small_blocks_on_a_cluster_too(art, data, engine, blocks):
+    seen = []
+    driver.evaluate(
+        art,
+        data.head(48),
+        engine_name=engine,
+        cluster=Cluster(workers=1),
+        progress=lambda what, done, total: seen.append(done),
+    )
+    assert np.diff([0, *seen]).tolist() == blocks
+
+
 @pytest.fixture
 def scheduler():
     with (
@@ -52,7 +65,7 @@ def scheduler():
 
 def test_the_share_of_a_lost_worker_is_measured_again(art, data, scheduler, monkeypatch):
     local, client = scheduler
-    monkeypatch.setattr(measuring, "LARGE_BLOCK", 8)
+    monkeypatch.setattr(blocks, "LARGE_BLOCK", 8)
     victims = list(client.run(os.getpid).values())[:1]
 
     def kill(what, done, total):
@@ -68,7 +81,7 @@ def test_the_share_of_a_lost_worker_is_measured_again(art, data, scheduler, monk
 def test_a_cluster_without_workers_is_one_clear_error(art, data, scheduler, monkeypatch):
     local, _ = scheduler
     monkeypatch.setattr(measuring, "PATIENCE", 0.2)
-    monkeypatch.setattr(measuring, "LARGE_BLOCK", 8)
+    monkeypatch.setattr(blocks, "LARGE_BLOCK", 8)
     cluster = Cluster(local.scheduler_address)
 
     def leave(what, done, total):
@@ -83,9 +96,12 @@ def test_no_scheduler_is_one_clear_error(art, data):
         driver.evaluate(art, data, cluster=Cluster("tcp://127.0.0.1:9"))
 
 
-def test_steps_that_overflow_have_an_error_and_the_others_figures(data, tiny_onnx, tiny_data):
+@pytest.mark.parametrize("cluster", [None, Cluster(workers=1)], ids=["here", "process"])
+def test_steps_that_overflow_have_an_error_and_the_others_figures(
+    data, tiny_onnx, tiny_data, cluster
+):
     graph = spikec.compile(tiny_onnx(), calib=tiny_data, timesteps=2, samples=32)
-    found = driver.evaluate(graph, data.head(2), timesteps=[1, 2, 1 << 12])
+    found = driver.evaluate(graph, data.head(2), timesteps=[1, 2, 1 << 12], cluster=cluster)
     good, last = found["results"][:2], found["results"][2]
     assert [r["timesteps"] for r in good] == [1, 2]
     assert all("error" not in r and r["accuracy"] is not None for r in good)

@@ -12,11 +12,12 @@ import numpy as np
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
-from spikec.driver.blocks import BLOCK, encoded_blocks, quiet
+from spikec.driver.blocks import encoded_blocks, quiet
+from spikec.driver.checking import traced
 from spikec.driver.compiling import version
 from spikec.ir import Graph, UsageError
 from spikec.runtime import golden
-from spikec.runtime.check import Comparison, traced_layers
+from spikec.runtime.check import Comparison, traced_block, traced_layers
 from spikec.runtime.coding import encode
 from spikec.runtime.data import Dataset
 from spikec.runtime.explain import explain, explain_difference
@@ -32,14 +33,13 @@ def check_against(
     if not names:
         raise UsageError("the artifacts have no layer of one name and shape in common")
     steps = min(art.graph.steps, other.graph.steps)
-    comparison = Comparison()
-    for start, feeds in encoded_blocks(art.graph, data):
-        raw = {name: x[start : start + BLOCK] for name, x in data.feeds.items()}
+    comparison, size = Comparison(), traced_block(art.graph, other.graph)
+    for start, feeds in encoded_blocks(art.graph, data, size):
+        raw = {name: x[start : start + size] for name, x in data.feeds.items()}
         theirs = encode(other.graph, raw).feeds
-        runs = {
-            "this": simulate(art.graph, feeds, steps, traced_layers(art.graph)),
-            "other": simulate(other.graph, theirs, steps, traced_layers(other.graph)),
-        }
+        runs = {}  # those of the last block are gone before the next
+        runs["this"] = traced(simulate, art.graph, feeds, steps)
+        runs["other"] = traced(simulate, other.graph, theirs, steps)
         comparison.add(art.graph, runs, start, names)
         found = comparison.first_difference
         if found is not None and "explanation" not in found:
@@ -48,7 +48,7 @@ def check_against(
             found["other_explanation"] = explain(
                 other.graph, theirs, runs["other"].traces, found["layer"], *place
             )
-        progress("check", min(start + BLOCK, len(data)), len(data))
+        progress("check", min(start + size, len(data)), len(data))
     return {
         "engines": [engine_name],
         "samples": len(data),
@@ -93,10 +93,10 @@ def reduce_case(
     if len(set(engines)) != 2:
         raise UsageError("reduce needs two engines, such as --engines reference,fast")
     runners = {name: engine(art.variant(name)) for name in engines}
-    case = None
-    for start, feeds in encoded_blocks(art.graph, data):
+    case, size = None, traced_block(art.graph, art.graph)
+    for start, feeds in encoded_blocks(art.graph, data, size):
         case = shrink(art.graph, feeds, {name: run for name, run in runners.items()})
-        progress("reduce", min(start + BLOCK, len(data)), len(data))
+        progress("reduce", min(start + size, len(data)), len(data))
         if case is not None:
             break
     if case is None:

@@ -14,9 +14,14 @@ from spikec.runtime.data import Dataset
 
 Array = NDArray[Any]
 BLOCK = 32
-"""Samples that are simulated at a time where traces are kept or the engine is slow."""
+"""Samples that are simulated at a time where the engine is slow."""
 LARGE_BLOCK = 256
 """Samples at a time for engines that bound their own memory or start slowly."""
+
+
+def block_size(engine: str) -> int:
+    """Samples that an engine takes at a time where nothing is traced."""
+    return BLOCK if engine == "reference" else LARGE_BLOCK
 
 
 def quiet(what: str, done: int, total: int) -> None:

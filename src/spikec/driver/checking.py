@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends import BACKENDS, Simulate
 from spikec.compiler.pipeline import Progress
-from spikec.driver.blocks import BLOCK, encoded_blocks, quiet
+from spikec.driver.blocks import encoded_blocks, quiet
 from spikec.ir import Graph, UsageError, spread
-from spikec.runtime.check import Comparison, traced_layers
+from spikec.runtime.check import Comparison, traced_block, traced_layers
 from spikec.runtime.data import Dataset
 from spikec.runtime.explain import explain_difference
-
-Array = NDArray[Any]
+from spikec.runtime.interpreter import Feeds, Simulation
 
 
 def check(
@@ -27,12 +25,12 @@ def check(
     if len(runners) < 2:
         raise UsageError("check needs at least two engines, each named once")
     comparison = Comparison()
-    layers = traced_layers(graph)
-    for start, feeds in encoded_blocks(graph, data):
+    size = traced_block(*[graph] * len(runners))
+    for start, feeds in encoded_blocks(graph, data, size):
         runs = {}
         for index, (name, simulate) in enumerate(runners.items()):
-            runs[name] = simulate(graph, feeds, None, layers)
-            done = start * len(runners) + (index + 1) * min(BLOCK, len(data) - start)
+            runs[name] = traced(simulate, graph, feeds)
+            done = start * len(runners) + (index + 1) * min(size, len(data) - start)
             progress(f"check {name}", done, len(data) * len(runners))
         comparison.add(graph, runs, start)
         difference = comparison.first_difference
@@ -46,6 +44,12 @@ def check(
         "equal": comparison.equal,
         "first_difference": comparison.first_difference,
     }
+
+
+def traced(simulate: Simulate, graph: Graph, feeds: Feeds, steps: int | None = None) -> Simulation:
+    """A run with all layers traced; without its events, which may be as large as a trace."""
+    run = simulate(graph, feeds, steps, traced_layers(graph))
+    return replace(run, events={}, units={})
 
 
 def engines() -> list[str]:

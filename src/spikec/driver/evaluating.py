@@ -54,9 +54,8 @@ def evaluate(
     """Accuracy, agreement with the ANN, spikes and synaptic operations; see `spikec eval --json`.
 
     The figures at fewer steps than the longest are those of the same run, read earlier (under the
-    layerwise schedule: of runs of their own). Steps
-    beyond those the artifact was compiled for at which its state overflows have no figures but an
-    `error`.
+    layerwise schedule: of runs of their own). Steps beyond those the artifact was compiled for at
+    which its state overflows have no figures but an `error`.
     """
     graph, engine_name = art.stage(stage), art.variant(engine_name)
     wanted = sorted(set(timesteps or (graph.steps,)))

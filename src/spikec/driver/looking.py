@@ -6,8 +6,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from spikec.compiler.onnx import import_model, load_model
 from spikec.compiler.onnx.node import LOWERINGS
 from spikec.compiler.passes import PASSES
@@ -16,8 +14,6 @@ from spikec.driver.artifact import Artifact, is_artifact, load
 from spikec.driver.files import write_file
 from spikec.ir import Graph, UsageError, op_of, parse, same_values
 from spikec.runtime.chip import draw
-
-Array = NDArray[Any]
 
 
 def inspect(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
-from spikec.driver.blocks import BLOCK, LARGE_BLOCK, encoded_blocks, logits
+from spikec.driver.blocks import block_size, encoded_blocks, logits
 from spikec.ir import Graph, UsageError
 from spikec.runtime.data import Dataset
 
@@ -69,10 +69,10 @@ def measure_all(
     cluster: Cluster | None = None,
 ) -> Iterator[Part]:
     """Measure all samples, block by block, in order."""
-    size = BLOCK if name == "reference" else LARGE_BLOCK
     if cluster is not None:
         yield from _on_cluster(graph, data, name, steps, progress, cluster)
         return
+    size = block_size(name)
     for start, feeds in encoded_blocks(graph, data, size):
         yield measure(graph, feeds, name, steps)
         progress("simulate", min(start + size, len(data)), len(data))
@@ -89,7 +89,7 @@ def _on_cluster(
     """Measure with dask.distributed; the share of a worker that is lost is measured again."""
     with _client(cluster) as (client, workers, threads):
         shared = client.submit(_same, graph, pure=False)  # made again where it is lost
-        size = max(1, min(LARGE_BLOCK, -(-len(data) // workers)))
+        size = max(1, min(block_size(name), -(-len(data) // workers)))
         waiting: list[tuple[int, Any]] = []
 
         def first() -> Part:

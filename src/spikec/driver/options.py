@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from spikec.backends import target
 from spikec.compiler.pipeline import Pass, parse_pipeline
 from spikec.ir import UsageError
-
-Array = NDArray[Any]
-
 
 FINE = 8
 """Weight bits from which on rounding may follow calibration."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,33 +49,18 @@ def profile(
     coded = encode(graph, feeds).feeds
     activations = _activations(ann, feeds, {node.name for node in layers})
     rng = np.random.default_rng(0)
-    found, simulate = [], engine("fast")
-    for group in _groups(layers, samples * graph.steps * _TRACE_BYTES):
-        run = simulate(graph, coded, None, [node.name for node in group])
-        for node in group:
-            activation = activations.get(node.name)
-            found.append(_layer(node, real[node.name], snn, run, activation, rng))
-    run = simulate(graph, coded, None, ())
+    run = engine("fast")(graph, coded, None, [node.name for node in layers])
     return {
         "samples": samples,
-        "layers": found,
+        "layers": [
+            _layer(node, real[node.name], snn, run, activations.get(node.name), rng)
+            for node in layers
+        ],
         "edges": edges(graph),
         "operations": synaptic_operations(
             graph, run.events, fan_outs(graph), graph.steps, samples, run.units
         ),
     }
-
-
-def _groups(layers: list[Node], bytes_each: int) -> Iterator[list[Node]]:
-    """Layers whose traces fit into memory together."""
-    group: list[Node] = []
-    for node in layers:
-        if group and sum(n.type.size for n in [*group, node]) * bytes_each > _BYTES:
-            yield group
-            group = []
-        group.append(node)
-    if group:
-        yield group
 
 
 def _activations(ann: Graph, feeds: Mapping[str, Array], wanted: set[str]) -> dict[str, Array]:
