@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikec.ir import Graph, RangeError, UsageError
 from spikec.runtime.fast.execute import Arena, Overflow, Run
@@ -71,25 +73,31 @@ def run_plan(
 
     try:
         if workers == 1 or len(slices) == 1:
-            return _joined([work(part) for part in slices])
+            return _joined(map(work, slices))
         with ThreadPoolExecutor(min(workers, len(slices))) as pool:
-            return _joined(list(pool.map(work, slices)))
+            return _joined(pool.map(work, slices))
     except (Overflow, RangeError):
         return None
 
 
-def _joined(parts: list[Simulation]) -> Simulation:
-    """The simulation of all samples from those of its slices."""
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
-    readout = {n: np.concatenate([p.readout[n] for p in parts], axis=1) for n in first.readout}
-    events = {n: np.sum([p.events[n] for p in parts], axis=0) for n in first.events}
-    units = {n: np.sum([p.units[n] for p in parts], axis=0) for n in first.units}
+def _joined(parts: Iterable[Simulation]) -> Simulation:
+    """The simulation of all samples from those of its slices, in order."""
+    events: dict[str, NDArray[np.int64]] = {}
+    units: dict[str, NDArray[np.int64]] = {}
+    kept: list[Simulation] = []
+    for part in parts:
+        for total, own in ((events, part.events), (units, part.units)):
+            for name, counts in own.items():
+                total[name] = total[name] + counts if name in total else counts
+        kept.append(replace(part, events={}, units={}))
+    first = kept[0]
+    if len(kept) == 1:
+        return replace(first, events=events, units=units)
+    readout = {n: np.concatenate([p.readout[n] for p in kept], axis=1) for n in first.readout}
     traces = {}
     for name, one in first.traces.items():
-        potentials = np.concatenate([p.traces[name].potentials for p in parts], axis=1)
-        spikes = [p.traces[name].spikes for p in parts]
+        potentials = np.concatenate([p.traces[name].potentials for p in kept], axis=1)
+        spikes = [p.traces[name].spikes for p in kept]
         known = [s for s in spikes if s is not None]
         joined = np.concatenate(known, axis=1) if one.spikes is not None else None
         traces[name] = LayerTrace(joined, potentials)

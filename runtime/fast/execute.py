@@ -31,24 +31,30 @@ class Arena:
     """Recycles large arrays of one thread, so that their pages stay mapped."""
 
     def __init__(self) -> None:
-        self._free: dict[int, list[Array]] = {}
+        self._free: list[Array] = []
         self._lent: dict[int, Array] = {}
 
     def take(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An uninitialised aligned array for words (block, y, x, group, t, lane)."""
         used = math.prod(shape) * np.dtype(dtype).itemsize
-        size = -(-(used + words_slack(shape[4])) // 4096) * 4096
-        spare = self._free.get(size)
-        raw = spare.pop() if spare else aligned((size,), np.uint8)
+        raw = self._spare(used + words_slack(shape[4]))
         array: Array = raw[:used].view(dtype).reshape(shape)
         self._lent[id(array)] = raw
         return array
+
+    def _spare(self, size: int) -> Array:
+        """The smallest spare of at least `size` bytes; where none is, a new array for all."""
+        fitting = [k for k, raw in enumerate(self._free) if raw.nbytes >= size]
+        if fitting:
+            return self._free.pop(min(fitting, key=lambda k: self._free[k].nbytes))
+        self._free.clear()
+        return aligned((size,), np.uint8)
 
     def give(self, array: Array) -> None:
         """Return an array that came from `take`; others are ignored."""
         raw = self._lent.pop(id(array), None)
         if raw is not None:
-            self._free.setdefault(raw.nbytes, []).append(raw)
+            self._free.append(raw)
 
     def reset(self) -> None:
         """Forget lent arrays, after a failure."""
