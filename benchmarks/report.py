@@ -8,7 +8,7 @@ from typing import Any
 
 Rows = list[dict[str, Any]]
 TITLES = {
-    "main": "Whole networks, batch 64, T = 8",
+    "main": "Whole networks, T = 8",
     "others": "Other simulators, one thread",
     "steps": "Over time steps, one thread, batch 64",
     "batch": "Over batch size, one thread, T = 8",

@@ -25,7 +25,8 @@ SLICE = 2 * LANES
 
 _plans: OrderedDict[tuple[int, int, int], tuple[Graph, Plan]] = OrderedDict()
 _lock = threading.Lock()
-_local = threading.local()
+_arenas: list[Arena] = []
+"""Those that no thread uses now."""
 
 
 def plan_of(graph: Graph, steps: int, sums: int | None = None) -> Plan:
@@ -65,11 +66,14 @@ def run_plan(
     slices = [{k: x[i : i + size] for k, x in feeds.items()} for i in range(0, samples, size)]
 
     def work(part: Feeds) -> Simulation:
-        arena = _local.__dict__.setdefault("arena", Arena())
+        with _lock:
+            arena = _arenas.pop() if _arenas else Arena()
         try:
             return Run(plan, part, trace, arena).execute(events)
         finally:
             arena.reset()
+            with _lock:
+                _arenas.append(arena)
 
     try:
         if workers == 1 or len(slices) == 1:
