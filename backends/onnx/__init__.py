@@ -30,7 +30,7 @@ def emit(graph: Graph, folder: Path, outputs: Sequence[str] = ()) -> None:
 
 
 BACKEND = Backend(
-    doc="one ONNX model of standard operators, and onnxruntime running it on the CPU (CUDA is not used)",
+    doc="one ONNX model of standard operators; as engine, onnxruntime on the CPU (not CUDA)",
     emit=emit,
     entries=("outputs",),
     simulate=simulate,
