@@ -43,6 +43,7 @@ from spikec.runtime.fast.vector import (
     LANES,
     fill16,
     fill32,
+    gather,
     get32,
     get64,
     narrow,
@@ -164,10 +165,15 @@ def _sum_links(f: Fixed, w: Work) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _scan_pixel(f: Fixed, w: Work, bits: int, cur: int, to: int, block: int, pixel: int) -> int:
-    """Scan every channel of a pixel; 1 when a potential left its range."""
-    step = bits * 4 if w.steps_in == w.steps else 0
-    channel = bits * 4 * w.steps_in
+def _scan_pixel(
+    f: Fixed, w: Work, bits: int, cur: int, steps_in: int, to: int, block: int, pixel: int
+) -> int:
+    """Scan every channel of a pixel, whose currents are of `steps_in` steps.
+
+    Returns 1 when a potential left its range.
+    """
+    step = bits * 4 if steps_in == w.steps else 0
+    channel = bits * 4 * steps_in
     v0 = f.v0 + 4 * f.padded * (pixel % f.v0_rows)
     place = (block * w.height * w.width + pixel) * f.padded * w.steps
     lanes = get64(w.lanes + 8 * block)
@@ -200,10 +206,10 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
     """Turn a pixel's currents into spikes, or copy them out; 1 when a width overflows."""
     size = f.padded * w.steps_in
     to = w.out + (block * w.height * w.width + pixel) * w.out_pixel
-    if f.wide == 0 and w.flags == FIRES:
+    if f.wide == 0 and f.window == 0 and w.flags == FIRES:
         if f.kind == DOT:
             narrow(w.acc32, w.acc16, size)
-        if _scan_pixel(f, w, 16, w.acc16, to, block, pixel) == 0:
+        if _scan_pixel(f, w, 16, w.acc16, w.steps_in, to, block, pixel) == 0:
             return 0
     if f.wide == 0 and f.kind == LUT:
         fill32(w.acc32, size, 0)
@@ -211,7 +217,10 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
     if w.flags & FIRES == 0:
         repeat32(w.acc32, to, f.padded, w.steps_in, w.steps)
         return 0
-    return _scan_pixel(f, w, 32, w.acc32, to, block, pixel)
+    if f.window != 0:
+        gather(w.acc32, w.gathered, f.padded, w.steps_in, w.steps)
+        return _scan_pixel(f, w, 32, w.gathered, w.steps, to, block, pixel)
+    return _scan_pixel(f, w, 32, w.acc32, w.steps_in, to, block, pixel)
 
 
 @njit(cache=True, nogil=True)

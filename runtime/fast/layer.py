@@ -34,6 +34,7 @@ class NeuronSpec:
         free: Whether the net count may go below 0.
         low: Smallest potential of the declared width.
         high: Largest potential of the declared width.
+        window: Whether they integrate all steps before they fire.
     """
 
     coding: Coding
@@ -43,6 +44,7 @@ class NeuronSpec:
     free: bool = False
     low: int = -(1 << 30)
     high: int = (1 << 30) - 1
+    window: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,7 @@ def compile_layer(
         sums=sums.ctypes.data,
         hardware=int(tiles and has_tiles()),
         signed=int(spec is not None and spec.theta_neg is not None),
+        window=int(spec is not None and spec.window),
         dot_out=int(fires_dots),
         zero_word=0 if coding is None else coding.zero_word,
         low=0 if spec is None else spec.low,
@@ -182,6 +185,7 @@ def run_layer(
     size = (layer.padded, layer.steps_in, LANES)
     acc16 = aligned(size, np.int16)
     acc32 = aligned(size, np.int32)
+    gathered = aligned((layer.padded * fixed.window, layer.steps, LANES), np.int32)
     rows = [_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)]
     links = np.array(rows, np.int64)
     segments = np.empty((fixed.piece_count, SEGMENT), np.int64)
@@ -204,6 +208,7 @@ def run_layer(
         kept=(dummy if kept is None else kept).ctypes.data,
         acc16=acc16.ctypes.data,
         acc32=acc32.ctypes.data,
+        gathered=gathered.ctypes.data,
         start=start.ctypes.data,
         segments=segments.ctypes.data,
         starts=starts.ctypes.data,

@@ -99,7 +99,7 @@ def source_of(graph: Graph, nodes: dict[str, Node], name: str) -> Source | None:
 
 def spike_low(nodes: dict[str, Node], node: Node) -> int:
     """-1 when a spiking layer may emit negative spikes, else 0."""
-    if node.op == "integrate":
+    if node.op == "integrate" or (node.op == "integrate_window" and not node.attrs["free"]):
         return 0
     return spike_low(nodes, nodes[node.inputs[0]]) if node.op == "max_pool_count" else -1
 

@@ -169,17 +169,20 @@ class _Planner:
         if theta is None or theta.min() <= 0:
             return None
         neg: Array | None = None
-        if node.op == "integrate_signed":
+        window, free = node.op == "integrate_window", bool(node.attrs.get("free"))
+        if window and free:
+            neg = np.zeros_like(theta)
+        elif node.op == "integrate_signed":
             neg = per_channel(graph.array(node, "theta_neg"), shape)
             if neg is None or (neg > theta).any() or (neg <= -INT32_REACH).any():
                 return None
-        elif node.op != "integrate":
+        elif node.op != "integrate" and not window:
             return None
         low, high = state_type(graph, node).bounds
         coding = lut_coding(1, False)
         v0 = per_neuron(graph.array(node, "v0"), shape)
         low, high = max(low, -(1 << 31)), min(high, (1 << 31) - 1)
-        return NeuronSpec(coding, theta, v0, neg, bool(node.attrs.get("free")), low, high)
+        return NeuronSpec(coding, theta, v0, neg, free, low, high, window)
 
     def _codings(self) -> dict[str, Coding]:
         """A coding for every source: lookup words unless something needs bytes."""

@@ -25,6 +25,8 @@ class Fixed(NamedTuple):
     hardware: int
     """Whether sums of kind TILES run in hardware."""
     signed: int
+    window: int
+    """Neurons integrate all steps before they fire."""
     dot_out: int
     zero_word: int
     """The output word that stands for no spikes."""
@@ -70,6 +72,8 @@ class Work(NamedTuple):
     acc16: int
     acc32: int
     """Accumulators of a pixel (channel, t, lane)."""
+    gathered: int
+    """Currents of a pixel (channel, t, lane) for neurons with a window, int32."""
     start: int
     """What the accumulators of a pixel start with (channel), int32."""
     segments: int

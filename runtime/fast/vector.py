@@ -213,6 +213,29 @@ repeat32 = procedure(5, _repeat32)
 """(source, target, channels, steps_in, steps): copy currents, repeating a constant one."""
 
 
+def _gather(b: Any, args: Any) -> None:
+    source, target, channels, steps_in, steps = args
+    v32 = vec(I32)
+    zero = ir.Constant(v32, None)
+    gain = splat(b, b.trunc(b.sdiv(steps, steps_in), I32))
+    outer = Loop(b, const(0), channels, [source, target])
+    source, target = outer.values
+    inner = Loop(b, const(0), steps_in, [zero])
+    value = load(b, source, b.mul(inner.i, const(128)), v32)
+    (total,) = inner.close([b.add(inner.values[0], value)])
+    store(b, b.mul(total, gain), target)
+    rest = Loop(b, const(1), steps, [])
+    store(b, zero, target, b.mul(rest.i, const(128)))
+    rest.close([])
+    outer.close(
+        [b.add(source, b.mul(steps_in, const(128))), b.add(target, b.mul(steps, const(128)))]
+    )
+
+
+gather = procedure(5, _gather)
+"""(source, target, channels, steps_in, steps): all steps' currents in the first one, then zeros."""
+
+
 def _start(bits: int) -> Any:
     def write(b: Any, args: Any) -> None:
         addr, values, channels, steps = args

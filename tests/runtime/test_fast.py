@@ -109,7 +109,7 @@ class Build:
         }
         if bias:
             arrays["bias"] = (draw(-scale // 3, scale // 2, where), self.current)
-        attrs = {}
+        attrs = {"free": free} if kind == "integrate_window" else {}
         if kind == "integrate_signed":
             arrays["theta_neg"] = (draw(-scale, 1, theta_where), self.current)
             attrs["free"] = free
@@ -321,6 +321,32 @@ def test_layers_with_large_tables_use_bytes():
     check(graph, 33)
 
 
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize("steps", [1, 3, 8, 13])
+def test_windows_of_the_layerwise_schedule(steps, free):
+    graph = residual(steps, steps, 7, "integrate_window", free=free)
+    assert Fire in kinds(graph)
+    check(graph, 35)
+
+
+@pytest.mark.parametrize("width", [14, 16, 18])
+def test_windows_overflow_as_the_reference(width):
+    found = 0
+    for seed in range(6):
+        b = Build(seed, steps=8, width=width)
+        x = b.fire(b.conv(b.input(1, 4, 4, bits=5), 4, m=20), "integrate_window", 300)
+        y = b.fire(b.conv(x, 4, m=127), "integrate_window", 200, free=bool(seed % 2))
+        graph = b.graph(b.out(b.dense(b.flat(y), 3, m=9)))
+        feeds = feeds_of(graph, 40, seed)
+        want, got = outcome(interpreter.simulate, graph, feeds), outcome(simulate, graph, feeds)
+        found += isinstance(want, str)
+        if isinstance(want, str) or isinstance(got, str):
+            assert got == want
+        else:
+            assert_same(got, want)
+    assert found or width > 14
+
+
 @pytest.mark.parametrize("width", [14, 16, 18])
 def test_overflow_is_the_references_error(width):
     found = 0
@@ -406,7 +432,7 @@ def test_a_plan_compiles_what_it_can():
 def test_random_networks(seed):
     rng = np.random.default_rng(1000 + seed)
     b = Build(seed, steps=int(rng.integers(1, 10)))
-    kind = lambda: ("integrate", "integrate_signed")[rng.integers(2)]  # noqa: E731
+    kind = lambda: ("integrate", "integrate_signed", "integrate_window")[rng.integers(3)]  # noqa: E731
     value = b.fire(
         b.conv(b.input(int(rng.integers(1, 4)), 8, 10), int(rng.integers(1, 20))), kind(), 3000
     )
