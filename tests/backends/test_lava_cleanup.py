@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from lava_nets import runs_lava, session_of, small
 
+from spikec.backends import lava
 from spikec.backends.lava import child
 from spikec.backends.lava.simulate import simulate
 from spikec.ir import BackendError, Graph
@@ -36,6 +37,39 @@ def actors(session: int) -> list[int]:
     """Lava's own processes, oldest first, once the network runs."""
     found = sorted(session_of(session) - {session})
     return found[2:] if len(found) >= 8 else []
+
+
+REENTRY = """
+import lava_compat
+from types import SimpleNamespace
+from guard import LavaError, _Watch
+
+class Actor:
+    name, begun = "layer", False
+    def is_alive(self):
+        return False
+    @property
+    def exception(self):
+        if self.begun:
+            raise OSError("the rest of a message is none")
+        self.begun = True
+        watch.look()  # the timer ticks while the message is being read
+        return "cause", "its traceback"
+
+watch = _Watch(SimpleNamespace(_messaging_infrastructure=SimpleNamespace(actors=[Actor()])), 60)
+try:
+    watch.look()
+except LavaError as error:
+    print(error)
+"""
+
+
+@runs_lava
+def test_a_look_does_not_interrupt_another() -> None:
+    command = [sys.executable, "-B", "-c", REENTRY]
+    project = Path(lava.__file__).parent / "project"
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "its traceback", done.stderr
 
 
 @runs_lava

@@ -55,6 +55,7 @@ class _Watch:
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
         self.stopped = 0
+        self.looking = False
 
     def stop(self, number: int, _: object) -> None:
         """Handle Ctrl-C and SIGTERM. Python may swallow one exception, so `look` raises more."""
@@ -62,11 +63,23 @@ class _Watch:
         self.look()
 
     def look(self, *_: object) -> None:
-        """Raise if something is wrong; also the handler of the timer's signal."""
+        """Raise if something is wrong; also the handler of the timer's signal.
+
+        A look that interrupts another would read the rest of a message that the other has begun.
+        """
         if self.stopped == signal.SIGINT:
             raise KeyboardInterrupt
         if self.stopped:
             sys.exit(128 + self.stopped)
+        if self.looking:
+            return
+        self.looking = True
+        try:
+            self._look()
+        finally:
+            self.looking = False
+
+    def _look(self) -> None:
         actors = _actors(self.runtime)
         dead = [actor.name for actor in actors if not actor.is_alive()]
         for actor in actors:
