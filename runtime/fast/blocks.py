@@ -179,7 +179,9 @@ def _scan_pixel(
     lanes = get64(w.lanes + 8 * block)
     kept, kept_step = w.kept, 0
     if w.flags & KEEPS != 0:
-        kept, kept_step = kept + 128 * place, 128
+        row = block * w.rows + pixel // w.width - w.top
+        kept += 128 * (row * w.width + pixel % w.width) * f.padded * w.steps
+        kept_step = 128
     high, low = f.high, f.low
     if bits == 16:
         high, low = min(high, I16_MAX - 1), max(low, -I16_MAX)
@@ -225,12 +227,12 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
 
 @njit(cache=True, nogil=True)
 def run_blocks(f: Fixed, w: Work, blocks: int) -> int:
-    """Run a layer on all blocks; 1 when a potential left its width."""
+    """Run rows of a layer on all blocks; 1 when a potential left its width."""
     bad = 0
     if f.hardware != 0:
         open_tiles(w.config)
     for block in range(blocks):
-        for y in range(w.height):
+        for y in range(w.top, w.bottom):
             for x in range(w.width):
                 pixel = y * w.width + x
                 count = _find_segments(f, w, block, y, x)

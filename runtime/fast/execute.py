@@ -16,7 +16,6 @@ from spikec.runtime.fast import pools, simple
 from spikec.runtime.fast.layer import run_layer
 from spikec.runtime.fast.matrix import words_slack
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View
-from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, lane_masks, pack, unpack, words_shape
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation, unit_events
 
@@ -117,19 +116,21 @@ class Run:
         out = self.arena.take(layer.out_shape(self.samples), layer.out_dtype)
         pixels = layer.space[0] * layer.space[1]
         counts = np.empty((len(out), pixels, layer.padded, layer.steps), np.uint8)
-        kept = None
+        potentials = None
         if step.spec is not None and node.name in self.trace:
-            kept = aligned((len(out), pixels, layer.padded, layer.steps, LANES), np.int32)
-        bad = run_layer(layer, inputs, self.lanes, out, counts, kept)
-        if bad:
+            shape = (layer.steps, self.samples, layer.channels, *layer.space)
+            potentials = np.empty(shape, np.int32)
+        if run_layer(layer, inputs, self.lanes, out, counts, potentials):
             raise Overflow(node.name)
         if step.spec is None:
             self.values[node.name] = Value(self._currents(step, out))
             self.arena.give(out)
             return
         self.values[node.name] = Value(words=out, counts=counts)
-        if kept is not None:
-            self._trace(step, kept)
+        if potentials is not None:
+            spikes = self._dense(node.name).astype(np.int8, copy=False)
+            own = potentials.reshape(spikes.shape)
+            self.result.traces[node.name] = LayerTrace(spikes, own)
 
     def _currents(self, step: Fire, out: Array) -> Array:
         """Currents (steps, samples, *shape) from (block, y, x, channel, t, lane)."""
@@ -137,14 +138,6 @@ class Run:
         part = out.transpose(4, 0, 5, 3, 1, 2)[:, :, :, : step.layer.channels]
         flat = part.reshape(step.layer.steps, -1, *step.node.type.shape)
         return np.array(flat[:, : self.samples], order="C")
-
-    def _trace(self, step: Fire, kept: Array) -> None:
-        assert step.layer is not None
-        name, shape = step.node.name, step.node.type.shape
-        part = kept.transpose(3, 0, 4, 2, 1)[:, :, :, : step.layer.channels]
-        flat = part.reshape(step.layer.steps, -1, *shape)[:, : self.samples]
-        spikes = self._dense(name).astype(np.int8, copy=False)
-        self.result.traces[name] = LayerTrace(spikes, np.ascontiguousarray(flat))
 
     def _pool(self, step: Pool) -> None:
         node, codings = step.node, self.plan.codings

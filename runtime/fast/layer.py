@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, words_shape
 
 Array = NDArray[Any]
+KEPT_BYTES = 64 << 20
+"""Potentials of a traced layer that are kept for all lanes at a time, at least one row of them."""
 FREE_NET = 1 << 14
 """Net count at the start of neurons that may always fire negative spikes."""
 
@@ -169,7 +172,12 @@ def _leaves_16_bits(pieces: list[Piece], start: Array, rows: Array, v0: Array) -
 
 
 def run_layer(
-    layer: Layer, inputs: list[Array], lanes: Array, out: Array, counts: Array, kept: Array | None
+    layer: Layer,
+    inputs: list[Array],
+    lanes: Array,
+    out: Array,
+    counts: Array,
+    potentials: Array | None = None,
 ) -> bool:
     """Run a layer; True when a potential left its declared width.
 
@@ -179,33 +187,41 @@ def run_layer(
         lanes: Bit mask of the samples in each block (block,).
         out: Result, of `layer.out_shape`.
         counts: Result (block, pixel, channel, t): how many samples fired; bytes.
-        kept: Result (block, pixel, channel, t, lane): potentials, or None.
+        potentials: Result (t, sample, channel, height, width) int32, or None.
     """
-    fixed = layer.fixed
+    fixed, (height, width) = layer.fixed, layer.space
     size = (layer.padded, layer.steps_in, LANES)
     acc16 = aligned(size, np.int16)
     acc32 = aligned(size, np.int32)
     gathered = aligned((layer.padded * fixed.window, layer.steps, LANES), np.int32)
-    rows = [_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)]
-    links = np.array(rows, np.int64)
+    links = np.array(
+        [_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)], np.int64
+    )  # fmt: skip
     segments = np.empty((fixed.piece_count, SEGMENT), np.int64)
     starts = np.zeros((fixed.chunks + 1,), np.int64)
     pattern = np.full((1 + 3 * fixed.piece_count,), -1, np.int64)
-    start = np.empty(layer.padded, np.int32)
-    dummy, config = aligned((LANES,), np.int32), tile_config()
+    start, config = np.empty(layer.padded, np.int32), tile_config()
+    rows, kept = height, aligned((LANES,), np.int32)
+    if potentials is not None:
+        row = (width, layer.padded, layer.steps, LANES)
+        rows = min(height, max(1, KEPT_BYTES // (4 * len(out) * math.prod(row))))
+        kept = aligned((len(out), rows, *row), np.int32)
     work = Work(
         links=links.ctypes.data,
         lanes=lanes.ctypes.data,
-        flags=(FIRES if layer.coding is not None else 0) | (0 if kept is None else KEEPS),
+        flags=(FIRES if layer.coding is not None else 0) | (0 if potentials is None else KEEPS),
         steps=layer.steps,
         steps_in=layer.steps_in,
-        height=out.shape[1],
-        width=out.shape[2],
+        height=height,
+        width=width,
         out=out.ctypes.data,
         out_vectors=out.shape[3] * out.shape[4],
         out_pixel=out.strides[2],
         counts=counts.ctypes.data,
-        kept=(dummy if kept is None else kept).ctypes.data,
+        kept=kept.ctypes.data,
+        rows=rows,
+        top=0,
+        bottom=0,
         acc16=acc16.ctypes.data,
         acc32=acc32.ctypes.data,
         gathered=gathered.ctypes.data,
@@ -215,7 +231,20 @@ def run_layer(
         config=config.ctypes.data,
         pattern=pattern.ctypes.data,
     )
-    return bool(blocks.run_blocks(fixed, work, len(out)))
+    bad = 0
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        bad |= blocks.run_blocks(fixed, work._replace(top=top, bottom=bottom), len(out))
+        if potentials is not None:
+            _keep(kept[:, : bottom - top], potentials[:, :, :, top:bottom])
+    return bool(bad)
+
+
+def _keep(kept: Array, potentials: Array) -> None:
+    """Copy rows (block, row, x, channel, t, lane) to (t, sample, channel, row, x)."""
+    steps, samples, channels, rows, width = potentials.shape
+    part = kept.transpose(4, 0, 5, 3, 1, 2)[:, :, :, :channels]
+    potentials[:] = part.reshape(steps, -1, channels, rows, width)[:, :samples]
 
 
 def _link_row(link: Link, words: Array) -> list[int]:

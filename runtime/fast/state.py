@@ -68,7 +68,11 @@ class Work(NamedTuple):
     counts: int
     """How many samples fired (block, pixel, channel, t), bytes."""
     kept: int
-    """Potentials (block, pixel, channel, t, lane), or one dummy vector."""
+    """Potentials (block, row - top, x, channel, t, lane) of `rows` rows, or one dummy vector."""
+    rows: int
+    top: int
+    bottom: int
+    """Output rows to run: from `top` to before `bottom`."""
     acc16: int
     acc32: int
     """Accumulators of a pixel (channel, t, lane)."""

@@ -21,7 +21,7 @@ from spikec.ir import (
 )
 from spikec.ir.types import F32, SPIKE
 from spikec.runtime import interpreter
-from spikec.runtime.fast import simulate
+from spikec.runtime.fast import layer, simulate
 from spikec.runtime.fast.engine import plan_of, run_plan
 from spikec.runtime.fast.steps import Fire, Pool, Simple
 from spikec.runtime.fast.tiles import DOT, LUT, TILES
@@ -319,6 +319,12 @@ def test_layers_with_large_tables_use_bytes():
     graph = b.graph(b.out(b.dense(y, 3)))
     assert plan_of(graph, 4).codings[x].kind == DOT
     check(graph, 33)
+
+
+def test_traces_in_bands_of_rows(monkeypatch):
+    for size in (1, 20_000):
+        monkeypatch.setattr(layer, "KEPT_BYTES", size)
+        check(residual(2, 3, 5, "integrate_signed"), 40)
 
 
 @pytest.mark.parametrize("free", [False, True])
