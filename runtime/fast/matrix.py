@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba import njit
 from numpy.typing import NDArray
 
+from spikec.runtime.fast.tiles import SEGMENT
 from spikec.runtime.fast.vector import (
     FEATURES,
     I8,
@@ -39,8 +40,6 @@ ROWS, DEPTH = 16, 64
 GROUPS = DEPTH // 4
 """Word groups that a block reads; those behind the last are read, too, and multiplied by zero."""
 BLOCK = ROWS * DEPTH
-SEGMENT = 64
-"""Bytes of a segment (see tiles)."""
 PERMIT, TILE_DATA = 0x1023, 18
 """arch_prctl's ARCH_REQ_XCOMP_PERM and the state it is asked for (Linux, x86 extended features)."""
 
@@ -104,7 +103,7 @@ def _write_sums(b: Any, args: Any, tiles: int, steps: int) -> None:
     for k, at in enumerate(sums):
         _move(b, "tileloadd64", k, at, stride)
     outer = Loop(b, const(0), count, [])
-    segment = b.add(segments, b.mul(outer.i, const(SEGMENT)))
+    segment = b.add(segments, b.mul(outer.i, const(8 * SEGMENT)))
     words, table, tile_bytes, groups = (load(b, segment, const(8 * k), I64) for k in range(4))
     table = b.add(table, b.mul(tile, tile_bytes))
     blocks = b.lshr(b.add(groups, const(GROUPS - 1)), const(4))
@@ -170,7 +169,7 @@ def sum_blocks(acc: int, stride: int, segs: int, count: int, padded: int, steps:
     """As `sum_tiles`, in plain code."""
     for c in range(padded):
         for s in range(count):
-            seg = segs + SEGMENT * s
+            seg = segs + 8 * SEGMENT * s
             row = get64(seg + 8) + c // ROWS * get64(seg + 16) + c % ROWS * DEPTH
             for k in range(get64(seg + 24) * 4):
                 weight = get8(row + k // DEPTH * BLOCK + k % DEPTH)
@@ -196,14 +195,15 @@ def has_tiles() -> bool:
     sums = np.zeros((2, padded, steps, LANES), np.int32)
     segment = np.array([words.ctypes.data, table.ctypes.data, table.strides[0], groups], np.int64)
     config = tile_config()
-    _compare(sums.ctypes.data, sums[1].ctypes.data, segment.ctypes.data, config.ctypes.data)
+    addresses = (sums.ctypes.data, sums[1].ctypes.data, segment.ctypes.data, config.ctypes.data)
+    _sum_both(*addresses, padded, steps)
     return bool((sums[0] == sums[1]).all())
 
 
 @njit(cache=True, nogil=True)
-def _compare(tiles: int, plain: int, segment: int, config: int) -> None:
-    stride = 3 * 4 * LANES
+def _sum_both(tiles: int, plain: int, segment: int, config: int, padded: int, steps: int) -> None:
+    stride = 4 * LANES * steps
     open_tiles(config)
-    sum_tiles(tiles, stride, segment, 1, 48, 3)
+    sum_tiles(tiles, stride, segment, 1, padded, steps)
     close_tiles()
-    sum_blocks(plain, stride, segment, 1, 48, 3)
+    sum_blocks(plain, stride, segment, 1, padded, steps)
