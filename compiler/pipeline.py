@@ -81,7 +81,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Pass:
-    """A rewrite of the graph; its fields are its options. Subclass it in `compiler/passes`.
+    """A rewrite of the graph; its fields are its options. Subclass it in a room of `compiler`.
 
     The file's name is the pass's name on the command line. `run` is a pure function: it returns a
     new graph and shares arrays.
@@ -169,7 +169,7 @@ class Pipeline:
 
     def _group(self, index: int) -> int:
         """How many passes from `index` on share one sweep over the layers."""
-        from spikec.compiler.sweep import LayerPass
+        from spikec.compiler.calibration.sweep import LayerPass
 
         count = 1
         if isinstance(self.passes[index], LayerPass):
@@ -193,7 +193,7 @@ class Pipeline:
     def _apply(
         self, group: Sequence[Pass], graph: Graph, context: Context, records: list[Record]
     ) -> Graph:
-        from spikec.compiler.sweep import LayerPass, sweep
+        from spikec.compiler.calibration.sweep import LayerPass, sweep
 
         layered = [p for p in group if isinstance(p, LayerPass)]
         if layered:

@@ -12,8 +12,8 @@ from onnx import helper, numpy_helper
 
 from spikec.compiler.onnx import expose, import_model, load_model
 from spikec.compiler.onnx.node import LOWERINGS
-from spikec.compiler.passes.channels_first import channels_first
-from spikec.compiler.passes.quantisers import recognise_quantisers
+from spikec.compiler.rewrites.channels_first import channels_first
+from spikec.compiler.rewrites.quantisers import recognise_quantisers
 from spikec.ir import SpikecError, verify
 from spikec.runtime.interpreter import forward
 

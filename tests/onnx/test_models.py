@@ -8,8 +8,8 @@ import pytest
 from onnx import helper
 
 from spikec.compiler.onnx import import_model, load_model
-from spikec.compiler.passes.channels_first import channels_first
-from spikec.compiler.passes.quantisers import recognise_quantisers
+from spikec.compiler.rewrites.channels_first import channels_first
+from spikec.compiler.rewrites.quantisers import recognise_quantisers
 from spikec.ir import verify
 from spikec.runtime.interpreter import forward
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from spikec.compiler.onnx import import_model, load_model
-from spikec.compiler.passes.quantisers import recognise_quantisers
+from spikec.compiler.rewrites.quantisers import recognise_quantisers
 from spikec.ir import UnsupportedOperator, verify
 
 DATA = Path(__file__).parent / "data"

@@ -6,9 +6,9 @@ from onnx import helper
 
 from spikec.compiler.onnx import import_model
 from spikec.compiler.passes import PASSES
-from spikec.compiler.passes.channels_first import channels_first
-from spikec.compiler.piecewise import fit_pointwise
 from spikec.compiler.pipeline import Context, Pipeline, parse_pipeline
+from spikec.compiler.rewrites.channels_first import channels_first
+from spikec.compiler.rewrites.piecewise import fit_pointwise
 from spikec.ir import PassError, verify
 from spikec.ir.ops.pointwise import evaluate
 from spikec.runtime.interpreter import forward

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.cone import Cone, Currents, cone_nodes
+from spikec.compiler.calibration.cone import Cone, Currents, cone_nodes
+from spikec.compiler.calibration.thresholds import trained
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.compiler.quantiser import trained
 from spikec.ir import F32, Graph, Node, Param, PassError, op_of, spread
 from spikec.ir.op import AttrValue
 from spikec.ir.types import spikes

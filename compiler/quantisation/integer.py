@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.currents import channelwise
-from spikec.compiler.scales import Chosen, Fixed, Scale, ScaleGroups
+from spikec.compiler.quantisation.currents import channelwise
+from spikec.compiler.quantisation.scales import Chosen, Fixed, Scale, ScaleGroups
 from spikec.ir import Graph, Node, PassError, TensorType, op_of, signed, spread, unsigned
 from spikec.ir.hardware import HardwareSpec
 

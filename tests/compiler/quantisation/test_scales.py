@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikec.compiler.scales import Chosen, ScaleGroups
+from spikec.compiler.quantisation.scales import Chosen, ScaleGroups
 
 
 def test_a_synapse_alone_uses_all_its_levels():

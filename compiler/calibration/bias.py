@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikec.compiler.calibration.sweep import Layer, LayerPass
 from spikec.compiler.pipeline import Record
-from spikec.compiler.sweep import Layer, LayerPass
 from spikec.ir import spread
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.cancel import cancel_terms
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.rewrite import fresh, remove_dead
+from spikec.compiler.rewrites.cancel import cancel_terms
 from spikec.ir import F32, Graph, Node, Param, spread
 from spikec.ir.op import AttrValue
 

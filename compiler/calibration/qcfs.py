@@ -6,9 +6,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spikec.compiler.currents import channelwise, constant_currents
+from spikec.compiler.calibration.thresholds import (
+    Array,
+    best_thresholds,
+    percentile_thresholds,
+    trained,
+)
 from spikec.compiler.pipeline import Context, Pass, Record, choice, within
-from spikec.compiler.quantiser import Array, best_thresholds, percentile_thresholds, trained
+from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.ir import F32, SPIKE, Graph, Node, Param, PassError, TensorType, op_of
 
 

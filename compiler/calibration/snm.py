@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikec.compiler.gate import gated
+from spikec.compiler.calibration.gate import gated
+from spikec.compiler.calibration.search import search
+from spikec.compiler.calibration.sweep import Layer, LayerPass
 from spikec.compiler.pipeline import Record, choice, within
-from spikec.compiler.search import search
-from spikec.compiler.sweep import Layer, LayerPass
 from spikec.runtime import kernels
 
 

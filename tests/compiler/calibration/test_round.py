@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spikec
-from spikec.compiler.passes import reconstruct
-from spikec.compiler.passes.round import _compensated
+from spikec.compiler.calibration import reconstruct
+from spikec.compiler.calibration.round import _compensated
 
 
 def drawn(bits, taps, seed):

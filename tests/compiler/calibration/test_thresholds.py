@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikec.compiler.quantiser import best_thresholds, percentile_thresholds, qcfs
+from spikec.compiler.calibration.thresholds import best_thresholds, percentile_thresholds, qcfs
 
 
 def test_qcfs_is_what_an_if_neuron_counts():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spikec.compiler import placement as placing
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.compiler.placement import Demand, Placement
+from spikec.compiler.placement import partition as placing
+from spikec.compiler.placement.partition import Demand, Placement
 from spikec.ir import Graph, Node, PassError, op_of
 from spikec.ir.hardware import HardwareSpec
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikec.compiler.cone import Held
-from spikec.compiler.passes.bias import Bias
+from spikec.compiler.calibration.bias import Bias
+from spikec.compiler.calibration.cone import Held
+from spikec.compiler.calibration.search import draw, search
+from spikec.compiler.calibration.sweep import Layer, Neurons
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
-from spikec.compiler.search import draw, search
-from spikec.compiler.sweep import Layer, Neurons
 from spikec.ir import (
     F32,
     SPIKE,

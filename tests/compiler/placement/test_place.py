@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spikec
-from spikec.compiler.passes.place import Place
 from spikec.compiler.pipeline import Context, Record
-from spikec.compiler.placement import demands, depths, layer_graph, place
+from spikec.compiler.placement.partition import demands, depths, layer_graph, place
+from spikec.compiler.placement.place import Place
 from spikec.ir import PassError, parse, verify
 from spikec.ir.hardware import LOIHI2, HardwareSpec
 from spikec.runtime.chip import draw

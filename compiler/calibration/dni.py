@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spikec.compiler.calibration.search import search
+from spikec.compiler.calibration.sweep import Layer, LayerPass
 from spikec.compiler.pipeline import Record, choice, within
-from spikec.compiler.search import search
-from spikec.compiler.sweep import Layer, LayerPass
 
 
 @dataclass(frozen=True)

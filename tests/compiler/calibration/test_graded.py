@@ -10,11 +10,11 @@ import spikec
 from spikec import driver
 from spikec.backends.lava import BACKEND
 from spikec.cli import main
-from spikec.compiler.cone import Held
-from spikec.compiler.passes.graded import Graded
+from spikec.compiler.calibration.cone import Held
+from spikec.compiler.calibration.graded import Graded
+from spikec.compiler.calibration.search import search
+from spikec.compiler.calibration.sweep import Layer, Neurons
 from spikec.compiler.pipeline import Record
-from spikec.compiler.search import search
-from spikec.compiler.sweep import Layer, Neurons
 from spikec.ir import SPIKE, Node, PassError, TensorType, parse, spread
 from spikec.ir.types import spikes
 from spikec.runtime import kernels

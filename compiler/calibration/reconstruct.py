@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.compiler.calibration.sweep import Layer, LayerPass, Synapse
 from spikec.compiler.pipeline import Record
-from spikec.compiler.sweep import Layer, LayerPass, Synapse
 from spikec.ir.windows import Window
 
 Array = NDArray[Any]

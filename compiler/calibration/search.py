@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.sweep import Layer
+from spikec.compiler.calibration.sweep import Layer
 from spikec.ir import spread
 from spikec.runtime import kernels
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.passes.reconstruct import coupled, drawn_places, input_rows, moments
+from spikec.compiler.calibration.reconstruct import coupled, drawn_places, input_rows, moments
+from spikec.compiler.calibration.sweep import Layer, LayerPass, Synapse
 from spikec.compiler.pipeline import Record, within
-from spikec.compiler.sweep import Layer, LayerPass, Synapse
 
 Array = NDArray[Any]
 _SAMPLED = 16384

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.currents import channelwise, constant_currents
-from spikec.compiler.integer import Folded
 from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.compiler.quantisation.currents import channelwise, constant_currents
+from spikec.compiler.quantisation.integer import Folded
 from spikec.ir import F64, Graph, Node, Param, PassError, RangeError, op_of, signed, spread
 from spikec.ir.types import DType
 from spikec.runtime.bounds import Interval, intervals, potential_reach

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spikec.compiler.piecewise import Fit, fit_pointwise
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.rewrite import fresh
+from spikec.compiler.rewrites.piecewise import Fit, fit_pointwise
 from spikec.ir import F32, Graph, Node, Param, PassError
 from spikec.runtime.interpreter import Feeds, check_feeds, evaluate
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spikec
-from spikec.compiler.passes.range import Range, observe
 from spikec.compiler.pipeline import Context, Record
+from spikec.compiler.quantisation.range import Range, observe
 from spikec.ir import RangeError, op_of, parse, spread, verify
 from spikec.runtime.interpreter import simulate
 from spikec.runtime.ranges import ranges_of, signed_bits

@@ -1,0 +1,1 @@
+"""Activations become neurons, whose parameters are chosen on calibration data."""

@@ -1,0 +1,1 @@
+"""From real numbers to integers, and the proof that they fit."""

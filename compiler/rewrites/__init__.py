@@ -1,0 +1,1 @@
+"""Rewrites of the network before and after it spikes."""
