@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from spikec.ir import Graph
 from spikec.ir.hardware import LOIHI2, HardwareSpec
+from spikec.ir.options import Option, spell
 from spikec.runtime.interpreter import Feeds, Simulation
 
 
@@ -22,32 +23,80 @@ class Simulate(Protocol):
         ...
 
 
-def _always() -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """One backend; its module defines it as `BACKEND` and the module's name is its name.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a graph came from, for what a target writes.
 
     Attributes:
-        doc: One line for `spikec targets`.
-        spec: The widths that it holds.
-        emit: Writes the integer graph into a directory, for `compile --target`.
-        entries: Entries of the artifact's manifest that `emit` takes as keywords.
-        simulate: Runs a graph, for `--engine`.
-        describe: Says how `emit` maps a graph: rows of layer, what, how, and whether a chip can.
-        legalise: Passes of stage int that its networks need, run before `range`.
-        stages: Stages that `simulate` can run.
-        unavailable: Why it cannot run here, or None if it can.
+        model: The file name of the ONNX model, if it came from a file.
+        outputs: ONNX names of the values that the graph's outputs stand for; none if unknown.
     """
 
-    doc: str
-    spec: HardwareSpec = field(default=LOIHI2)
-    emit: Callable[[Graph, Path], None] | None = None
-    entries: tuple[str, ...] = ()
-    simulate: Simulate | None = None
-    describe: Callable[[Graph], list[dict[str, Any]]] | None = None
-    legalise: tuple[str, ...] = ()
-    stages: tuple[str, ...] = ("snn", "int")
-    unavailable: Callable[[], str | None] = _always
+    model: str | None = None
+    outputs: tuple[str, ...] = ()
+
+
+UNKNOWN = Origin()
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """A target, an engine or both; its fields are its options, as those of a pass are.
+
+    Subclass `Target`, `Engine` or both as a frozen dataclass in a module of `backends/`; the
+    module's name is the backend's name, its docstring's first line stands in `spikec targets`.
+    `--target 'verilog{device=ecp5-85k,cycles=200000}'` makes one with these two options.
+    """
+
+    name: ClassVar[str] = ""
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be used here, or None if it can."""
+        return None
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """Option values by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def __str__(self) -> str:
+        return spell(self.name, self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target(Backend):
+    """Emits the integer graph of an artifact, for `--target`."""
+
+    legalise: ClassVar[tuple[str, ...]] = ()
+    """Passes of stage int that its networks need, run before `range`."""
+
+    @property
+    def spec(self) -> HardwareSpec:
+        """The widths that it holds."""
+        return LOIHI2
+
+    def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
+        """Write an integer graph into a folder, which exists; no files for no folder.
+
+        Raises:
+            BackendError: naming the node that the target cannot hold.
+        """
+        raise NotImplementedError(self.name)
+
+    def describe(self, graph: Graph) -> list[dict[str, Any]]:
+        """How `emit` maps a graph: rows of `layer`, `what`, `how` and `chip` (whether one can)."""
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine(Backend):
+    """Runs a graph, for `--engine`."""
+
+    stages: ClassVar[tuple[str, ...]] = ("snn", "int")
+    """Stages of the graphs that it runs."""
+
+    def simulate(
+        self, graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+    ) -> Simulation:
+        """Run `graph` on coded inputs; see `spikec.runtime.interpreter.simulate`."""
+        raise NotImplementedError(self.name)

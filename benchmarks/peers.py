@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from spikec.backends import BACKENDS
+from spikec.backends import BACKENDS, Engine
 from spikec.ir import Graph, Node, op_of, spread
 
 
@@ -81,8 +81,8 @@ def _stateless(torch: Any, node: Node, w: Any, x: Any) -> Any:
 
 def lava(graph: Graph, feeds: Mapping[str, Any], steps: int) -> float | None:
     """Milliseconds of one sample in Lava's CPU simulation; None where it cannot run."""
-    backend = BACKENDS.get("lava")
-    if backend is None or backend.simulate is None or backend.unavailable() is not None:
+    backend = BACKENDS["lava"]()
+    if not isinstance(backend, Engine) or backend.unavailable() is not None:
         return None
     start = time.perf_counter()
     backend.simulate(graph, feeds, steps, ())

@@ -19,7 +19,8 @@ import numpy as np
 
 from spikec.ir import Graph, InvalidArtifact, Param, parse, verify
 
-FORMAT = 1
+FORMAT = 2
+"""What is written. Format 1, whose target is a text, is read as well."""
 REPORT = "report.json"
 """What is known of the network; not part of it, so no hash guards it."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -66,9 +67,11 @@ def save(stored: Stored, folder: Path, emit: Callable[[Path], None] | None = Non
         made.chmod(0o755)
         _write(stored, made)
         if emit is not None:
-            target = made / str(stored.manifest["target"])
+            target = made / str(stored.manifest["target"]["name"])
             target.mkdir()
             emit(target)
+            if _is_empty(target):
+                target.rmdir()
         files = sorted(p for p in made.rglob("*") if p.is_file())
         hashes = {p.relative_to(made).as_posix(): _hash(p) for p in files if p.name != REPORT}
         manifest = {**stored.manifest, "format": FORMAT, "files": hashes}
@@ -156,10 +159,13 @@ def load(folder: str | Path) -> Stored:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         files = dict(manifest["files"])
         version = manifest["format"]
-        _ = manifest["target"], manifest["steps"], manifest["passes"], manifest["model"]["sha256"]
+        if version == 1:
+            manifest = _from_format_1(manifest)
+        _ = manifest["steps"], manifest["passes"], manifest["model"]["sha256"]
+        _ = manifest["target"]["name"], dict(manifest["target"]["options"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InvalidArtifact("manifest.json is missing or damaged", loc=str(folder)) from None
-    if version != FORMAT:
+    if version not in (1, FORMAT):
         raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(folder))
     for name, digest in files.items():
         path = folder / name
@@ -185,6 +191,17 @@ def load(folder: str | Path) -> Stored:
         return Stored(graph, read_graph(folder, "float.spk", "float.npz"), manifest, report)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidArtifact(f"cannot be read: {error}", loc=str(folder)) from None
+
+
+def _from_format_1(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest of format 1, in which a target's options were entries of their own."""
+    options: dict[str, Any] = {}
+    if manifest.get("lava_neuron") == "stock":
+        options["neuron"] = "stock"
+    if manifest.get("allow_lossy"):
+        options["allow_lossy"] = list(manifest["allow_lossy"])
+    kept = {k: v for k, v in manifest.items() if k not in ("lava_neuron", "allow_lossy")}
+    return {**kept, "target": {"name": str(manifest["target"]), "options": options}}
 
 
 def read_graph(folder: Path, text: str, arrays: str) -> Graph:

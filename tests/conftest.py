@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
 import spikec
+from spikec.backends import BACKENDS, Engine, Simulate
 
 settings.register_profile(
     "spikec",
@@ -87,6 +88,17 @@ def tiny_data() -> np.ndarray:
 def tiny_artifact(tiny_data: np.ndarray) -> spikec.Artifact:
     """The tiny model compiled for T = 4. Do not change it."""
     return spikec.compile(make_tiny_onnx(), tiny_data, timesteps=4, samples=32)
+
+
+@pytest.fixture
+def register_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Simulate], None]:
+    """Registers a function as an engine, for one test."""
+
+    def register(name: str, simulate: Simulate) -> None:
+        kind = type(name, (Engine,), {"name": name, "simulate": staticmethod(simulate)})
+        monkeypatch.setitem(BACKENDS, name, kind)
+
+    return register
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import spikec
 from spikec import driver
-from spikec.backends import BACKENDS
+from spikec.backends import BACKENDS, Engine
 from spikec.cli import app
 from spikec.driver import bisect
 from spikec.ir import OPS, Param, parse, spread, verify
@@ -59,7 +59,8 @@ def art():
     }  # fmt: skip
     graph = verify(graph.with_params(values))
     model = {"file": "net.onnx", "sha256": "0" * 64}
-    manifest = {"target": "numpy", "steps": 6, "passes": [], "model": model, "spikec": "0"}
+    manifest = {"target": {"name": "numpy", "options": {}}, "steps": 6, "passes": [],
+                "model": model, "spikec": "0"}  # fmt: skip
     report = {"operators": {}, "notes": [], "layers": []}
     return spikec.Artifact(Stored(graph, graph, manifest, report))
 
@@ -115,7 +116,11 @@ def engine(art, monkeypatch, how, layer):
             patch.setattr(op, "scan", broken_scan(theta, how, type(op)().scan), raising=False)
             return simulate(graph, feeds, steps, trace)
 
-    monkeypatch.setitem(BACKENDS, "broken", replace(BACKENDS["fast"], simulate=run))
+    monkeypatch.setitem(
+        BACKENDS,
+        "broken",
+        type("Broken", (Engine,), {"simulate": staticmethod(run), "name": "broken"}),
+    )
 
 
 FLIPPED = (1, 2, 0, 2)

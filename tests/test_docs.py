@@ -170,7 +170,7 @@ def test_a_page_runs_with_its_slow_blocks(page, tmp_path, monkeypatch):
 def test_a_page_runs_with_lava(page, tmp_path, monkeypatch):
     from spikec.backends import BACKENDS
 
-    if (reason := BACKENDS["lava"].unavailable()) is not None:
+    if (reason := BACKENDS["lava"]().unavailable()) is not None:
         pytest.skip(reason)
     run(page, tmp_path, monkeypatch, ("run", "run lava"))
 

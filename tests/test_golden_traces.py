@@ -26,7 +26,7 @@ def test_engines_meet_the_golden_traces(folder, name):
 
 @pytest.mark.lava
 @pytest.mark.slow
-@pytest.mark.skipif(BACKENDS["lava"].unavailable() is not None, reason="no Lava here")
+@pytest.mark.skipif(BACKENDS["lava"]().unavailable() is not None, reason="no Lava here")
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_lava_meets_the_golden_traces(folder):
     (found,) = bisect.verify_traces(folder, "lava")

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from spikec.backends.backend import Backend
+from spikec.backends.backend import UNKNOWN, Engine, Origin, Target
 from spikec.backends.lava.emit import emit
 from spikec.backends.lava.legalise import describe
 from spikec.backends.lava.simulate import simulate
+from spikec.ir import Graph
+from spikec.runtime.interpreter import Feeds, Simulation
 
 VERSION = "0.10.0"
 
@@ -21,18 +27,38 @@ def unavailable() -> str | None:
     if os.name != "posix":
         return "Lava needs Linux or macOS"
     try:
-        found = importlib.metadata.version("lava-nc")
+        installed = importlib.metadata.version("lava-nc")
     except importlib.metadata.PackageNotFoundError:
         return f"lava-nc {VERSION} is not installed (pip install spikec[lava])"
-    return None if found == VERSION else f"lava-nc is {found}, not {VERSION}"
+    return None if installed == VERSION else f"lava-nc is {installed}, not {VERSION}"
 
 
-BACKEND = Backend(
-    doc="a Lava project for Loihi 2, and Lava's fixed-point simulation of it",
-    emit=emit,
-    simulate=simulate,
-    describe=describe,
-    legalise=("compose",),
-    stages=("int",),
-    unavailable=unavailable,
-)
+@dataclass(frozen=True)
+class Lava(Target, Engine):
+    """A Lava project for Loihi 2, and Lava's fixed-point simulation of it.
+
+    Attributes:
+        neuron: `own` neuron processes, or `stock`: Lava's ATRLIF wherever that is proven exact.
+        precision: Process models of the simulation: `fixed` point, or `floating` point, which
+            holds the same integers in doubles.
+    """
+
+    neuron: Literal["own", "stock"] = "own"
+    precision: Literal["fixed", "floating"] = "fixed"
+    legalise = ("compose",)
+    stages = ("int",)
+
+    def unavailable(self) -> str | None:
+        return unavailable()
+
+    def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
+        emit(graph, folder, self.neuron)
+
+    def describe(self, graph: Graph) -> list[dict[str, Any]]:
+        return describe(graph, self.neuron)
+
+    def simulate(
+        self, graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+    ) -> Simulation:
+        tag = {"fixed": "fixed_pt", "floating": "floating_pt"}[self.precision]
+        return simulate(graph, feeds, steps, trace, tag, self.neuron)

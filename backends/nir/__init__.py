@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from spikec.backends.backend import Backend
+from spikec.backends.backend import UNKNOWN, Origin, Target
 from spikec.backends.nir.losses import LOSSES, check
 from spikec.backends.nir.network import build, write
 from spikec.ir import BackendError, Graph
@@ -37,12 +38,26 @@ def emit(graph: Graph, folder: Path, allow_lossy: Collection[str] = ()) -> None:
     write(folder / FILE, build(graph))
 
 
-BACKEND = Backend(
-    doc="one NIR file for other SNN frameworks; --allow-lossy names what NIR cannot say",
-    emit=emit,
-    entries=("allow_lossy",),
-    stages=("int",),
-    unavailable=unavailable,
-)
+@dataclass(frozen=True)
+class Nir(Target):
+    """One NIR file for other SNN frameworks; allow_lossy names what NIR cannot say.
 
-__all__ = ["BACKEND", "LOSSES", "build", "emit", "unavailable"]
+    Attributes:
+        allow_lossy: What may be lost, names from `LOSSES`.
+    """
+
+    allow_lossy: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for loss in self.allow_lossy:
+            if loss not in LOSSES:
+                raise BackendError(f"unknown loss '{loss}'", hint=f"one of {', '.join(LOSSES)}")
+
+    def unavailable(self) -> str | None:
+        return unavailable()
+
+    def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
+        emit(graph, folder, self.allow_lossy)
+
+
+__all__ = ["LOSSES", "Nir", "build", "emit", "unavailable"]

@@ -68,10 +68,10 @@ def check(graph: Graph, allowed: Collection[str]) -> None:
         return
     names = list(dict.fromkeys(loss.name for loss in refused))
     lines = [_line(name, [loss.node for loss in refused if loss.name == name]) for name in names]
-    accepting = ",".join(name for name in LOSSES if name in {*allowed, *names})
+    accepting = "+".join(name for name in LOSSES if name in {*allowed, *names})
     raise BackendError(
         "NIR cannot say\n" + "\n".join(lines),
-        hint=f"accept what the receiver can do without: --allow-lossy {accepting}",
+        hint=f"if the receiver can do without: --target 'nir{{allow_lossy={accepting}}}'",
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from spikec.backends.backend import Backend
+from spikec.backends.backend import UNKNOWN, Engine, Origin, Target
 from spikec.backends.onnx.network import build
 from spikec.backends.onnx.simulate import simulate
 from spikec.ir import Graph
+from spikec.runtime.interpreter import Feeds, Simulation
 
 MODEL = "network.onnx"
 
@@ -29,11 +31,16 @@ def emit(graph: Graph, folder: Path, outputs: Sequence[str] = ()) -> None:
     (folder / MODEL).write_bytes(build(graph, outputs).SerializeToString(deterministic=True))
 
 
-BACKEND = Backend(
-    doc="one ONNX model of standard operators; as engine, onnxruntime on the CPU (not CUDA)",
-    emit=emit,
-    entries=("outputs",),
-    simulate=simulate,
-    stages=("int",),
-)
-"""Emits standard ONNX, with all T steps inside."""
+@dataclass(frozen=True)
+class Onnx(Target, Engine):
+    """One ONNX model of standard operators; as engine, onnxruntime on the CPU (not CUDA)."""
+
+    stages = ("int",)
+
+    def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
+        emit(graph, folder, origin.outputs)
+
+    def simulate(
+        self, graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+    ) -> Simulation:
+        return simulate(graph, feeds, steps, trace)

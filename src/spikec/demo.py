@@ -81,7 +81,7 @@ def _row(
 
 def _check(art: driver.Artifact, data: Dataset, target: str, progress: Any) -> dict[str, Any]:
     """Reference, fast engine and, where it can run, Lava, on a few images."""
-    reason = BACKENDS["lava"].unavailable() if target == "lava" else "left out by --target"
+    reason = BACKENDS["lava"]().unavailable() if target == "lava" else "left out by --target"
     engines = ["reference", "fast"] + ([] if reason else ["lava"])
     found = art.check(data.head(LAVA_IMAGES), engines, progress)
     layers = found["layers"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikec.backends.lava import BACKEND
+from spikec.backends.lava import unavailable as lava_unavailable
 from spikec.backends.lava.simulate import simulate
 from spikec.ir import SPIKE, DType, Graph, Node, Param, TensorType, signed, unsigned, verify
 from spikec.runtime.interpreter import Simulation
@@ -17,7 +17,7 @@ from spikec.runtime.interpreter import simulate as reference
 
 I8, I24 = signed(8), signed(24)
 GEOMETRY = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
-REASON = BACKEND.unavailable()
+REASON = lava_unavailable()
 runs_lava = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 

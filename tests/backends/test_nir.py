@@ -16,7 +16,7 @@ from lava_nets import Net
 from numpy.lib.stride_tricks import sliding_window_view
 
 import spikec
-from spikec.backends.nir import BACKEND, LOSSES, build, emit
+from spikec.backends.nir import LOSSES, Nir, build, emit
 from spikec.backends.nir import unavailable as nir_unavailable
 from spikec.backends.nir.nodes import margin
 from spikec.ir import SPIKE, BackendError, Graph
@@ -316,7 +316,7 @@ NIR cannot say
   time: how many steps there are, that the input is there in all of them and that the output is \
 summed; %x (ONNX node onnx/x) and 1 more
   integers: bit widths; the values are exact; %x (ONNX node onnx/x) and 2 more
-  hint: accept what the receiver can do without: --allow-lossy reset,v0,time,integers"""
+  hint: if the receiver can do without: --target 'nir{allow_lossy=reset+v0+time+integers}'"""
 
 
 @needs_nir
@@ -327,7 +327,7 @@ def test_strict_by_default(tmp_path: Path) -> None:
         emit(graph, tmp_path)
     assert str(raised.value) == REFUSED
     with pytest.raises(BackendError, match=r"NIR cannot say\n  v0: an initial potential; %inte2 .*"
-                       r"\n  hint: .*--allow-lossy reset,v0,time,integers"):  # fmt: skip
+                       r"\n  hint: .*nir\{allow_lossy=reset\+v0\+time\+integers\}'"):  # fmt: skip
         emit(graph, tmp_path, ("reset", "time", "integers"))
     assert not list(tmp_path.iterdir())
 
@@ -371,7 +371,7 @@ def test_an_unknown_loss(tmp_path: Path) -> None:
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spikec.backends.nir, "find_spec", lambda name: None)
-    assert BACKEND.unavailable() == "pip install spikec[nir]"
+    assert Nir().unavailable() == "pip install spikec[nir]"
     with pytest.raises(BackendError, match=r"target 'nir' is not available: pip install spikec"):
         emit(random_net(0), tmp_path, ALL)
 

@@ -19,10 +19,7 @@ def test_check_without_data_and_with_the_model(files, as_json):
     assert 0 <= found["model"]["agreement"] <= 1
 
 
-def test_check_exits_1_on_a_difference(files, cli, as_json, monkeypatch):
-    from dataclasses import replace
-
-    from spikec.backends import BACKENDS
+def test_check_exits_1_on_a_difference(files, cli, as_json, register_engine):
     from spikec.ir import Param
     from spikec.runtime.fast import simulate
 
@@ -34,7 +31,7 @@ def test_check_exits_1_on_a_difference(files, cli, as_json, monkeypatch):
         }
         return simulate(graph.with_params(changed), feeds, steps, trace)
 
-    monkeypatch.setitem(BACKENDS, "odd", replace(BACKENDS["fast"], simulate=odd))
+    register_engine("odd", odd)
     args = ("check", files.out, "--data", files.test, "--engines", "reference,odd")
     found = as_json(*args, code=1)
     first = found["first_difference"]

@@ -125,14 +125,10 @@ def test_nir_names_what_it_would_lose_and_takes_what_is_accepted(files, cli, fai
     calib = tmp_path / "calib.npz"
     np.savez(calib, x=np.random.default_rng(0).random((8, 1, 28, 28), np.float32))
     common = ("compile", model, "--calib", calib, "--timesteps", "2", "--samples", "16",
-              "--target", "nir", "--snm", "off", "-q")  # fmt: skip
-    error = fails(*common, "-o", tmp_path / "strict")
-    assert "--allow-lossy" in error
+              "--snm", "off", "-q")  # fmt: skip
+    error = fails(*common, "-o", tmp_path / "strict", "--target", "nir")
     assert not (tmp_path / "strict").exists()
-    names = re.search(r"--allow-lossy ([a-z0-9,]+)", error).group(1)
-    code, _, _ = cli(*common, "-o", tmp_path / "out", "--allow-lossy", names)
+    accepting = re.search(r"--target '(nir{.*})'", error).group(1)
+    code, _, _ = cli(*common, "-o", tmp_path / "out", "--target", accepting)
     assert code == 0
     assert (tmp_path / "out" / "nir" / "network.nir").is_file()
-    error = fails("compile", files.model, "--calib", files.calib, "-o", tmp_path / "no",
-                  "--allow-lossy", "reset")  # fmt: skip
-    assert "allow_lossy is for target nir" in error

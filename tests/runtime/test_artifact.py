@@ -58,7 +58,7 @@ def test_the_manifest_says_how_it_was_made(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["format"] == store.FORMAT
     assert manifest["spikec"] == spikec.__version__
-    assert manifest["target"] == "numpy"
+    assert manifest["target"] == {"name": "numpy", "options": {}}
     assert manifest["steps"] == 4
     assert "fold" in manifest["passes"]
     assert any(text.startswith("quantise") for text in manifest["passes"])

@@ -125,11 +125,8 @@ def test_artifacts_check_themselves(tiny_artifact, tiny_data):
     }  # fmt: skip
 
 
-def test_a_wrong_engine_is_caught(tiny_artifact, tiny_data, monkeypatch):
+def test_a_wrong_engine_is_caught(tiny_artifact, tiny_data, register_engine):
     """An engine that fires at v > theta instead of v >= theta is told from the reference."""
-    from dataclasses import replace
-
-    from spikec.backends import BACKENDS
     from spikec.ir import Param
 
     def strict(graph, feeds, steps=None, trace=()):
@@ -140,7 +137,7 @@ def test_a_wrong_engine_is_caught(tiny_artifact, tiny_data, monkeypatch):
         }
         return simulate(graph.with_params(more), feeds, steps, trace)
 
-    monkeypatch.setitem(BACKENDS, "strict", replace(BACKENDS["fast"], simulate=strict))
+    register_engine("strict", strict)
     found = tiny_artifact.check(tiny_data[:8], engines=["reference", "strict"])
     assert not found["equal"]
     assert found["first_difference"]["layer"] == found["layers"][0]["name"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spikec.backends.lava import BACKEND
+from spikec.backends.lava import unavailable as lava_unavailable
 from spikec.backends.lava.simulate import simulate as lava
 from spikec.ir import SPIKE, Graph, Node, Param, RangeError, TensorType, signed, unsigned
 from spikec.ir.types import spikes
@@ -93,7 +93,7 @@ def test_the_fast_engine_is_the_reference(levels, samples):
 
 
 @pytest.mark.lava
-@pytest.mark.skipif(BACKEND.unavailable() is not None, reason=str(BACKEND.unavailable()))
+@pytest.mark.skipif(lava_unavailable() is not None, reason=str(lava_unavailable()))
 @pytest.mark.parametrize("levels", [4, 8])
 def test_lava_is_the_reference(levels):
     same(network(levels, seed=levels), inputs(3), lava)

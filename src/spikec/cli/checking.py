@@ -21,6 +21,7 @@ from spikec.cli.app import (
 from spikec.cli.text import EPILOGS
 from spikec.driver import bisect
 from spikec.ir import UsageError
+from spikec.ir.options import split_list
 from spikec.ui import Ui, percent
 
 
@@ -40,7 +41,7 @@ def check(
 ) -> None:
     """Check that engines agree bit for bit, on every layer, neuron and step."""
     ui, art = Ui(json, quiet), driver.load(out)
-    names = [name.strip() for name in engines.split(",") if name.strip()]
+    names = split_list(engines)
     if data is None:
         dataset = driver.random_inputs(art.graph, limit or 4)
     else:
@@ -109,7 +110,7 @@ def reduce(
 ) -> None:
     """Shrink a case in which two engines differ to a small graph and input, and write it."""
     ui, art = Ui(json, quiet), driver.load(out)
-    names = [name.strip() for name in engines.split(",") if name.strip()]
+    names = split_list(engines)
     with ui.progress() as progress:
         found = bisect.reduce_case(art, read_data(data, art, limit), names, output, progress)
     if found["equal"]:

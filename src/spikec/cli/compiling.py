@@ -35,12 +35,6 @@ def compile(
         Path | None, typer.Option(help="Data (labels y if any) to judge each pass or T on.")
     ] = None,
     target: Annotated[str, typer.Option(help="What to emit; see `spikec targets`.")] = "numpy",
-    lava_neuron: Annotated[
-        str, typer.Option(help="own, or stock: Lava's ATRLIF where that is proven exact.")
-    ] = "own",
-    allow_lossy: Annotated[
-        str | None, typer.Option(help="For nir: losses to accept, such as reset,v0,time,integers.")
-    ] = None,
     weight_bits: Annotated[int, typer.Option(min=2, max=8, help="Signed weight width.")] = 8,
     threshold: Annotated[
         str, typer.Option(help="per-channel, per-layer, or per-neuron (v0 alone).")
@@ -84,8 +78,6 @@ def compile(
     options = driver.Options(
         timesteps=timesteps,
         target=target,
-        lava_neuron=lava_neuron,
-        allow_lossy=tuple(part.strip() for part in (allow_lossy or "").split(",") if part.strip()),
         weight_bits=weight_bits,
         threshold=threshold,
         dni=dni,

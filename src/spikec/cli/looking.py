@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from spikec import driver
-from spikec.backends import BACKENDS
+from spikec.backends import BACKENDS, Engine, Target
 from spikec.cli.app import (
     Debug,
     Json,
@@ -19,7 +19,8 @@ from spikec.cli.app import (
     app,
 )
 from spikec.cli.text import EPILOGS
-from spikec.ir import OPS, UsageError
+from spikec.ir import OPS, SpikecError, UsageError
+from spikec.ir.options import describe_options
 from spikec.ui import Ui
 
 
@@ -131,10 +132,17 @@ def passes(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> No
 def targets(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """List targets and engines, and whether they can be used here."""
     rows = []
-    for name, backend in BACKENDS.items():
-        uses = [n for n, given in (("target", backend.emit), ("engine", backend.simulate)) if given]
-        rows.append((name, ", ".join(uses), backend.unavailable() or "available", backend.doc))
-    _listing("targets", rows, ["name", "use", "here", "doc"], Ui(json, quiet))
+    for name in BACKENDS:
+        try:
+            kind = BACKENDS[name]
+        except SpikecError as error:
+            rows.append((name, "", error.message, "", ""))
+            continue
+        uses = [n for n, base in (("target", Target), ("engine", Engine)) if issubclass(kind, base)]
+        here = kind().unavailable() or "available"
+        doc = driver.first_line(kind.__doc__)
+        rows.append((name, ", ".join(uses), here, describe_options(kind), doc))
+    _listing("targets", rows, ["name", "use", "here", "options", "doc"], Ui(json, quiet))
 
 
 @app.command(epilog=EPILOGS["ops"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.backends import engine, target
+from spikec.backends import BACKENDS, Engine, Origin, Target, available_engine, make_target
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
 from spikec.driver.options import one_of
-from spikec.ir import Graph, UsageError
+from spikec.ir import BackendError, Graph, UsageError
 from spikec.runtime import artifact as store
 from spikec.runtime.artifact import Stored
 from spikec.runtime.check import traced_block
@@ -52,13 +51,9 @@ class Artifact:
 
     def save(self, folder: str | Path) -> None:
         """Write the artifact directory in one step, with what its target emits."""
-        manifest = self.stored.manifest
-        name = str(manifest["target"])
-        backend = target(self.variant(name))
-        assert backend.emit is not None
-        more = {key: manifest[key] for key in backend.entries if manifest.get(key)}
-        into = None if name == "numpy" else functools.partial(backend.emit, self.graph, **more)
-        store.save(self.stored, Path(folder), into)
+        manifest, emitter = self.stored.manifest, self.target
+        origin = Origin(manifest["model"]["file"], tuple(manifest.get("outputs") or ()))
+        store.save(self.stored, Path(folder), lambda into: emitter.emit(self.graph, into, origin))
         self.folder = Path(folder)
 
     def record(self, kind: str, found: dict[str, Any]) -> None:
@@ -113,7 +108,8 @@ class Artifact:
         progress: Progress = quiet,
     ) -> Iterator[Simulation]:
         """Simulate all samples, block by block."""
-        simulate, graph = engine(self.variant(engine_name)), self.stage(stage)
+        graph = self.stage(stage)
+        simulate = self.engine(engine_name, graph.stage).simulate
         size = traced_block(graph) if trace else block_size(engine_name)
         for start, feeds in encoded_blocks(graph, data, size):
             yield simulate(graph, feeds, steps, trace)
@@ -134,13 +130,30 @@ class Artifact:
         data = x if isinstance(x, Dataset) else make_dataset(x, self.graph)
         if len(set(engines)) < len(engines):
             raise UsageError("check needs at least two engines, each named once")
-        runners = {name: engine(self.variant(name)) for name in engines}
+        runners = {name: self.engine(name).simulate for name in engines}
         return check(self.graph, data, runners, progress)
 
-    def variant(self, name: str) -> str:
-        """The backend that a target or engine stands for: the one this artifact was emitted for."""
-        stock = self.stored.manifest.get("lava_neuron") == "stock"
-        return "lava_stock" if name == "lava" and stock else name
+    @property
+    def target(self) -> Target:
+        """What the artifact was compiled for, with its options."""
+        named = self.stored.manifest["target"]
+        return make_target(named["name"], named["options"])
+
+    def engine(self, text: str, stage: str = "int") -> Engine:
+        """An engine; that of the artifact's own target, named without options, has the target's.
+
+        Raises:
+            BackendError: where it is unknown, not available, or cannot run a graph of `stage`.
+        """
+        own = self.stored.manifest["target"]["name"]
+        if text == own and issubclass(BACKENDS[own], Engine):
+            text = str(self.target)
+        backend = available_engine(text)
+        if stage not in backend.stages:
+            raise BackendError(
+                f"engine '{backend.name}' runs integers only", hint="leave out --stage float"
+            )
+        return backend
 
 
 def load(folder: str | Path) -> Artifact:

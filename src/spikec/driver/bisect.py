@@ -28,7 +28,7 @@ def check_against(
     art: Artifact, other: Artifact, data: Dataset, engine_name: str, progress: Progress = quiet
 ) -> dict[str, Any]:
     """Compare two artifacts on one engine, layer by layer, as far as they have the same layers."""
-    simulate = engine(art.variant(engine_name))
+    simulate = art.engine(engine_name).simulate
     names, only = common_layers(art.graph, other.graph)
     if not names:
         raise UsageError("the artifacts have no layer of one name and shape in common")
@@ -92,7 +92,7 @@ def reduce_case(
     """Shrink the first case in which two engines differ and write it as golden traces."""
     if len(set(engines)) != 2:
         raise UsageError("reduce needs two engines, such as --engines reference,fast")
-    runners = {name: engine(art.variant(name)) for name in engines}
+    runners = {name: art.engine(name).simulate for name in engines}
     case, size = None, traced_block(art.graph, art.graph)
     for start, feeds in encoded_blocks(art.graph, data, size):
         case = shrink(art.graph, feeds, {name: run for name, run in runners.items()})
@@ -126,7 +126,7 @@ def write_traces(
     """Write golden traces of an artifact on data."""
     feeds = encode(art.graph, data.feeds).feeds
     about = {"spikec": version(), "model": art.stored.manifest["model"]}
-    simulate = engine(art.variant(engine_name))
+    simulate = art.engine(engine_name).simulate
     return golden.write(out, art.graph, feeds, simulate, arrays=arrays, about=about)
 
 

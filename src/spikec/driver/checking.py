@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spikec.backends import BACKENDS, Simulate
+from spikec.backends import BACKENDS, Engine, Simulate, names_of
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import encoded_blocks, quiet
 from spikec.ir import Graph, UsageError, spread
@@ -54,7 +54,7 @@ def traced(simulate: Simulate, graph: Graph, feeds: Feeds, steps: int | None = N
 
 def engines() -> list[str]:
     """Names of all engines that can run here."""
-    return [n for n, b in BACKENDS.items() if b.simulate is not None and b.unavailable() is None]
+    return [name for name in names_of(Engine) if BACKENDS[name]().unavailable() is None]
 
 
 def random_inputs(graph: Graph, samples: int) -> Dataset:

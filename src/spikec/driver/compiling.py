@@ -82,7 +82,7 @@ def _compile(
 ) -> Artifact:
     """Compile for the time steps of the options."""
     passes, hardware = options.passes(), options.hardware
-    backend = target(options.target)
+    emitter = target(options.target)
     proto, source = load_model(model)
     imported = import_model(proto, source)
     ann = imported.require()
@@ -92,7 +92,7 @@ def _compile(
     context = Context(
         calib=None if drawn is None else drawn.feeds,
         steps=options.timesteps,
-        spec=backend.spec if hardware is None else read_spec(Path(hardware), backend.spec),
+        spec=emitter.spec if hardware is None else read_spec(Path(hardware), emitter.spec),
         seed=options.seed,
         progress=progress,
         judge=judge,
@@ -120,7 +120,7 @@ def _compile(
         "layers": describe_layers(graph, records),
         "warnings": [*doubts(drawn), *warnings_of(records)],
         "placement": next((r.summary for r in records if r.name == "place"), None),
-        "mapping": mapping(options, graph),
+        "mapping": emitter.describe(graph),
         "samples": 0 if drawn is None else len(drawn),
         "profile": None if drawn is None else profile(graph, context.last["snn"], ann, drawn.feeds),
     }
@@ -128,9 +128,7 @@ def _compile(
         "spikec": version(),
         "model": {"file": source, "sha256": model_hash(proto)},
         "outputs": imported.logits,
-        "target": options.target,
-        "lava_neuron": options.lava_neuron,
-        "allow_lossy": list(options.allow_lossy),
+        "target": {"name": emitter.name, "options": emitter.options},
         "steps": options.timesteps,
         "passes": [str(p) for p in passes],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
@@ -139,13 +137,6 @@ def _compile(
     report["provenance"] = manifest
     seconds = {r.name: r.seconds for r in records}
     return Artifact(Stored(graph, context.last["snn"], manifest, report), seconds)
-
-
-def mapping(options: Options, graph: Graph) -> list[dict[str, Any]]:
-    """How the target maps each part of the network; empty where there is nothing to say."""
-    name = "lava_stock" if options.stock else options.target
-    describe = target(name).describe
-    return [] if describe is None else describe(graph)
 
 
 def describe_layers(graph: Graph, records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -57,7 +57,8 @@ def evaluate(
     layerwise schedule: of runs of their own). Steps beyond those the artifact was compiled for at
     which its state overflows have no figures but an `error`.
     """
-    graph, engine_name = art.stage(stage), art.variant(engine_name)
+    graph = art.stage(stage)
+    engine_name = str(art.engine(engine_name, graph.stage))
     wanted = sorted(set(timesteps or (graph.steps,)))
     if wanted[0] < 1:
         raise UsageError("timesteps must be at least 1")

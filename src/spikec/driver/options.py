@@ -20,8 +20,6 @@ class Options:
 
     timesteps: int = 8
     target: str = "numpy"
-    lava_neuron: str = "own"
-    allow_lossy: tuple[str, ...] = ()
     weight_bits: int = 8
     threshold: str = "per-channel"
     dni: str = "on"
@@ -42,15 +40,8 @@ class Options:
     require_fit: bool = False
     hardware: Path | None = None
 
-    @property
-    def stock(self) -> bool:
-        """Whether Lava's own neurons are asked for."""
-        return self.target == "lava" and self.lava_neuron == "stock"
-
     def passes(self) -> list[Pass]:
         """The passes that these options stand for."""
-        if self.allow_lossy and self.target != "nir":
-            raise UsageError("allow_lossy is for target nir; the other targets lose nothing")
         if self.pass_pipeline is not None:
             return self._strict(parse_pipeline(self.pass_pipeline))
         one_of("threshold", self.threshold, ("per-channel", "per-layer", "per-neuron"))
@@ -59,7 +50,6 @@ class Options:
         one_of("bias", self.bias, ("on", "off"))
         one_of("reconstruct", self.reconstruct, ("on", "off"))
         one_of("spikes", self.spikes, ("binary", "graded"))
-        one_of("lava_neuron", self.lava_neuron, ("own", "stock"))
         one_of("schedule", self.schedule, ("synchronous", "layerwise"))
         layerwise = self.schedule == "layerwise"
         if layerwise and self.spikes == "graded":

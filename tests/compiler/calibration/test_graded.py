@@ -8,7 +8,7 @@ import pytest
 
 import spikec
 from spikec import driver
-from spikec.backends.lava import BACKEND
+from spikec.backends.lava import unavailable as lava_unavailable
 from spikec.cli import main
 from spikec.compiler.calibration.cone import Held
 from spikec.compiler.calibration.graded import Graded
@@ -151,7 +151,7 @@ def test_engines_agree(art, images):
 
 
 @pytest.mark.lava
-@pytest.mark.skipif(BACKEND.unavailable() is not None, reason=str(BACKEND.unavailable()))
+@pytest.mark.skipif(lava_unavailable() is not None, reason=str(lava_unavailable()))
 def test_lava_agrees(art, images):
     found = art.check(images["x"][:2], engines=["reference", "lava"])
     assert found["equal"]
