@@ -10,11 +10,10 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from spikec.compiler.onnx.node import FOLDS, Constant, OnnxNode
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import foldings
+from spikec.compiler.onnx.values import MOST_ELEMENTS, Constant
 from spikec.ir import SpikecError
-
-LIMIT = 1 << 28
-"""Most elements that a value may have, and all folded constants together."""
 
 _FOLDED = """
     Abs Add And ArgMax ArgMin BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr Cast
@@ -32,8 +31,8 @@ _FOLDED = """
 
 def fold(node: OnnxNode) -> list[Constant]:
     """The results of a node whose inputs are all constants."""
-    if node.key in FOLDS:
-        return [FOLDS[node.key](node)]
+    if node.key in foldings():
+        return [foldings()[node.key](node)]
     if node.key[0] or node.key[1] not in _FOLDED.split():
         node.refuse(f"constant {node.proto.op_type} cannot be evaluated")
     try:
@@ -51,7 +50,7 @@ def fold(node: OnnxNode) -> list[Constant]:
 def _run(node: OnnxNode) -> list[Constant]:
     proto = node.proto
     names = dict.fromkeys(name for name in proto.input if name)
-    feeds = {name: node.importer.values[name] for name in names}
+    feeds = {name: node.scope.values[name] for name in names}
     graph = onnx.helper.make_graph(
         [proto],
         "fold",
@@ -63,7 +62,7 @@ def _run(node: OnnxNode) -> list[Constant]:
         ],
         [onnx.helper.make_empty_tensor_value_info(name) for name in proto.output if name],
     )
-    model = onnx.helper.make_model(graph, opset_imports=node.importer.model.opset_import)
+    model = onnx.helper.make_model(graph, opset_imports=node.scope.model.opset_import)
     return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
 
 
@@ -75,8 +74,8 @@ def _array(value: object) -> Constant:
 def _check_size(node: OnnxNode) -> None:
     arrays = [_array(node.value(i)) for i in range(len(node.proto.input)) if node.has(i)]
     size = _SIZES.get(node.proto.op_type, _broadcast_size)(node, arrays)
-    node.importer.folded += size
-    if node.importer.folded > LIMIT:
+    node.scope.folded += size
+    if node.scope.folded > MOST_ELEMENTS:
         node.refuse(f"constant {node.proto.op_type} would have {size} elements")
 
 

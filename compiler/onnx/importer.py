@@ -1,40 +1,34 @@
 """Walks an ONNX graph and builds a graph of stage ann.
 
 Every ONNX value is either a constant (folded at once) or a `Tensor` of the graph being built.
-Shapes here are per sample: the batch axis, the first of an ONNX value, is dropped.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto
 
-from spikec.compiler.onnx.fold import LIMIT
-from spikec.compiler.onnx.loader import names_read, opset_of
-from spikec.compiler.onnx.node import Constant, Grid, OnnxNode, Tensor, Value
-from spikec.compiler.onnx.visit import Refusal, constant_of, node_names, visit
-from spikec.compiler.rewrite import remove_dead
+from spikec.compiler.onnx.builder import GraphBuilder
+from spikec.compiler.onnx.grid import off_grid
+from spikec.compiler.onnx.loader import names_read
+from spikec.compiler.onnx.lower import lower
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.scope import Refusal, Scope, node_names
+from spikec.compiler.onnx.values import Grid
 from spikec.ir import (
     F32,
     Graph,
-    InvalidGraph,
     InvalidModel,
     Node,
-    Param,
     SpikecError,
     TensorType,
     UnsupportedOperator,
-    op_of,
-    verify,
 )
-from spikec.ir.op import AttrValue
 
 
 @dataclass(slots=True)
@@ -72,92 +66,6 @@ class Imported:
         )
 
 
-@dataclass(slots=True)
-class Importer:
-    """The state of one import.
-
-    Attributes:
-        model: The model.
-        source: Its file name.
-        opset: Version of the default operator set.
-        values: Constants and tensors by ONNX name.
-        wanted: ONNX names that anything reads.
-        made: Nodes of the graph being built, by name, in order.
-        params: Their arrays.
-        bounded: For a clamped tensor, the tensor before and the bounds.
-        notes: For the report.
-        refusals: Refused nodes.
-        batch: Size of the batch axis; 1 where it is dynamic.
-        folded: Elements of all constants computed so far.
-    """
-
-    model: ModelProto
-    source: str | None
-    opset: int
-    values: dict[str, Value] = field(default_factory=dict)
-    wanted: set[str] = field(default_factory=set)
-    made: dict[str, Node] = field(default_factory=dict)
-    params: dict[str, Param] = field(default_factory=dict)
-    bounded: dict[str, tuple[Tensor, float, float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    batch: int = 1
-    folded: int = 0
-
-    def emit(
-        self,
-        origin: OnnxNode,
-        op: str,
-        inputs: Sequence[Tensor],
-        attrs: Mapping[str, AttrValue],
-        params: Mapping[str, Constant],
-    ) -> Tensor:
-        """Add a node; raises InvalidModel when inputs, attributes and params do not fit."""
-        name = self.fresh(origin.name)
-        roles = {role: f"{name}.{role}" for role in params}
-        arrays = {role: Param.of(array, F32) for role, array in params.items()}
-        node = Node(
-            name=name,
-            op=op,
-            inputs=tuple(tensor.name for tensor in inputs),
-            type=TensorType(F32, ()),
-            attrs=attrs,
-            params=roles,
-            loc=origin.name,
-        )
-        types = {role: param.type for role, param in arrays.items()}
-        try:
-            shape = op_of(node).infer([self.made[i].type for i in node.inputs], attrs, types)
-        except InvalidGraph as error:
-            origin.invalid(error.message)
-        for role, param in arrays.items():
-            if param.array is None or not np.isfinite(param.array).all():
-                origin.invalid(f"its {role} holds NaN or infinite values")
-            self.params[roles[role]] = param
-        return self.add(node, shape)
-
-    def add(self, node: Node, shape: tuple[int, ...]) -> Tensor:
-        """Append a node whose result has `shape`."""
-        self.check_size(node.loc, math.prod(shape))
-        self.made[node.name] = replace(node, type=TensorType(F32, shape))
-        return Tensor(node.name, shape)
-
-    def check_size(self, loc: str | None, size: int) -> None:
-        """Raise InvalidModel for an empty value, and for one of impossible size."""
-        if not 0 < size <= LIMIT:
-            raise InvalidModel(f"a value of {size} elements per sample", loc=loc)
-
-    def fresh(self, wanted: str) -> str:
-        """A name for the graph's text, unique, as close to `wanted` as its letters allow."""
-        base = re.sub(r"[^A-Za-z0-9_.]+", "_", wanted).strip("_.") or "value"
-        base = base if re.match(r"[A-Za-z_]", base) else f"_{base}"
-        name, count = base, 1
-        while name in self.made:
-            count += 1
-            name = f"{base}_{count}"
-        return name
-
-
 def import_model(
     model: ModelProto, source: str | None = None, output: Sequence[str] | str | None = None
 ) -> Imported:
@@ -176,68 +84,65 @@ def import_model(
         UnsupportedOperator: when an input has a type or shape that cannot be converted.
     """
     chosen = [output] if isinstance(output, str) else output
-    importer = Importer(model, source, opset_of(model))
+    outputs = list(chosen or (info.name for info in model.graph.output))
     try:
         with np.errstate(all="ignore"):  # what overflows is found where params are made
-            return _import(importer, list(chosen or (info.name for info in model.graph.output)))
+            return _import(model, source, outputs)
     except SpikecError as error:
         if source is not None:
             error.loc = f"{source}: {error.loc}" if error.loc else source
         raise
 
 
-def _import(importer: Importer, outputs: list[str]) -> Imported:
-    graph = importer.model.graph
-    names = node_names(graph.node)
-    needed = _needed(importer, outputs)
-    _add_inputs(importer)
-    for proto, name in zip(graph.node, names, strict=True):
-        if any(value in needed for value in proto.output):
-            visit(importer, OnnxNode(importer, proto, name))
+def _import(model: ModelProto, source: str | None, outputs: list[str]) -> Imported:
+    scope, builder = Scope(model), GraphBuilder()
+    scope.wanted = _values_behind(model, outputs)
+    _add_inputs(scope, builder)
+    for proto, name in zip(model.graph.node, node_names(model.graph.node), strict=True):
+        if any(value in scope.wanted for value in proto.output):
+            lower(OnnxNode(scope, builder, proto, name))
     operators: dict[str, int] = {}
-    for proto in graph.node:
+    for proto in model.graph.node:
         operators[proto.op_type] = operators.get(proto.op_type, 0) + 1
-    notes = list(dict.fromkeys(importer.notes))
-    imported = Imported(None, notes, importer.refusals, operators, [], importer.source)
-    if not importer.refusals:
-        _finish(importer, imported, outputs)
+    imported = Imported(None, [], scope.refusals, operators, [], source)
+    if not scope.refusals:
+        _finish(scope, builder, imported, outputs)
+    imported.notes = list(dict.fromkeys(scope.notes))
     return imported
 
 
-def _needed(importer: Importer, outputs: Sequence[str]) -> set[str]:
-    """Names of all values that the outputs depend on."""
-    known = {name for proto in importer.model.graph.node for name in proto.output if name}
-    known |= {info.name for info in importer.model.graph.input}
+def _values_behind(model: ModelProto, outputs: Sequence[str]) -> set[str]:
+    """Names of all values that the outputs depend on, theirs included."""
+    known = {name for proto in model.graph.node for name in proto.output if name}
+    known |= {info.name for info in model.graph.input}
     for name in outputs:
         if name not in known:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean '{close[0]}'?" if close else None
             raise InvalidModel(f"output '{name}' is not computed by any node", hint=hint)
     needed = set(outputs)
-    for proto in reversed(importer.model.graph.node):
+    for proto in reversed(model.graph.node):
         if any(name in needed for name in proto.output):
             needed.update(names_read(proto))
-    importer.wanted = needed
     return needed
 
 
-def _add_inputs(importer: Importer) -> None:
-    graph = importer.model.graph
+def _add_inputs(scope: Scope, builder: GraphBuilder) -> None:
+    graph = scope.model.graph
     if graph.sparse_initializer:
         raise InvalidModel("sparse initializers are not supported", hint="store them densely")
-    for tensor in graph.initializer:
-        importer.values[tensor.name] = constant_of(tensor)
-    given = [info for info in graph.input if info.name not in importer.values]
+    scope.add_initializers(graph.initializer)
+    given = [info for info in graph.input if info.name not in scope.values]
     sizes = {dims[0].dim_value for info in given if (dims := info.type.tensor_type.shape.dim)}
     fixed = sorted(size for size in sizes if size > 0)
     if len(fixed) > 1:
         raise InvalidModel(f"the inputs have different batch sizes: {fixed}")
-    importer.batch = fixed[0] if fixed else 1
+    scope.batch = fixed[0] if fixed else 1
     for info in given:
-        _add_input(importer, info)
+        _add_input(scope, builder, info)
 
 
-def _add_input(importer: Importer, info: onnx.ValueInfoProto) -> None:
+def _add_input(scope: Scope, builder: GraphBuilder, info: onnx.ValueInfoProto) -> None:
     kind, dims = info.type.tensor_type, info.type.tensor_type.shape.dim
     if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
         raise InvalidModel(f"input '{info.name}' has no shape", hint="export with fixed shapes")
@@ -250,9 +155,10 @@ def _add_input(importer: Importer, info: onnx.ValueInfoProto) -> None:
                 hint="only the first (batch) axis may be dynamic; export with fixed shapes",
             )
     shape = tuple(dim.dim_value for dim in dims[1:])
-    node = Node(importer.fresh(info.name), "input", (), TensorType(F32, shape), loc=info.name)
+    name = builder.unique_name(info.name)
+    node = Node(name, "input", (), TensorType(F32, shape), loc=info.name)
     grid = _input_grid(info.name, kind.elem_type)
-    importer.values[info.name] = replace(importer.add(node, shape), grid=grid)
+    scope.values[info.name] = replace(builder.append(node, shape), grid=grid)
 
 
 def _input_grid(name: str, elem_type: int) -> Grid | None:
@@ -267,10 +173,12 @@ def _input_grid(name: str, elem_type: int) -> Grid | None:
     return None
 
 
-def _finish(importer: Importer, imported: Imported, outputs: Sequence[str]) -> None:
+def _finish(
+    scope: Scope, builder: GraphBuilder, imported: Imported, outputs: Sequence[str]
+) -> None:
     logits: dict[str, str] = {}
     for name in outputs:
-        value = importer.values.get(name)
+        value = scope.values.get(name)
         if value is None:
             raise InvalidModel(f"output '{name}' is not computed by any node")
         if isinstance(value, np.ndarray):
@@ -278,28 +186,12 @@ def _finish(importer: Importer, imported: Imported, outputs: Sequence[str]) -> N
         if value.batch != 0:
             raise UnsupportedOperator(f"the batch is axis {value.batch} of output '{name}'")
         if value.grid is not None:
-            value = _as_reals(importer, name, value)
+            protos = (proto for proto in scope.model.graph.node if name in proto.output)
+            value = off_grid(OnnxNode(scope, builder, next(protos, NodeProto()), name), value)
         logits.setdefault(value.name, value.tail.value if value.tail else name)
         if value.tail is not None:
             note = f"{value.tail.operator} at the end is left out: outputs are its input"
-            imported.notes.append(note)
-    imported.notes = list(dict.fromkeys(imported.notes))
+            scope.notes.append(note)
     imported.logits = list(logits.values())
-    graph = Graph(
-        name=importer.fresh(importer.model.graph.name or "model"),
-        stage="ann",
-        steps=0,
-        nodes=tuple(importer.made.values()),
-        outputs=tuple(logits),
-        params=importer.params,
-        source=importer.source,
-    )
-    imported.graph = verify(remove_dead(graph))
-
-
-def _as_reals(importer: Importer, name: str, value: Tensor) -> Tensor:
-    """An output of integers as a value of their own."""
-    from spikec.compiler.onnx.shape import off_grid
-
-    made = (proto for proto in importer.model.graph.node if name in proto.output)
-    return off_grid(OnnxNode(importer, next(made, NodeProto()), name), value)
+    name = scope.model.graph.name or "model"
+    imported.graph = builder.finish(name, logits, imported.source)

@@ -1,119 +1,38 @@
-"""What a lowering works with: the values of a model, and one node with its inputs resolved."""
+"""One ONNX node as its lowering sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from spikec.ir import InvalidModel, UnsupportedOperator
+from spikec.compiler.onnx.builder import GraphBuilder
+from spikec.compiler.onnx.scope import Scope
+from spikec.compiler.onnx.values import Constant, Tensor, Value
+from spikec.ir import InvalidGraph, InvalidModel, UnsupportedOperator
 from spikec.ir.op import AttrValue
-
-if TYPE_CHECKING:
-    from spikec.compiler.onnx.importer import Importer
-
-Constant = NDArray[Any]
-MALFORMED = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
-"""What computing with a malformed node may raise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Integers of the model that stand for real values: real = (integer - zero) * scale.
-
-    Attributes:
-        scale: One for the tensor, or one per element of `axis`.
-        zero: As many.
-        axis: Axis per sample.
-    """
-
-    scale: tuple[float, ...] = (1.0,)
-    zero: tuple[int, ...] = (0,)
-    axis: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """An operator cut off at the end, and the ONNX value that it reads."""
-
-    operator: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A value of the graph being built.
-
-    Attributes:
-        name: Its node in the graph.
-        shape: Per sample: the ONNX shape without the batch axis.
-        batch: Where the batch axis stands in the ONNX value.
-        tail: Set behind a cut-off operator.
-        grid: Set where the ONNX value holds integers; the graph's node holds the reals.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    batch: int = 0
-    tail: Tail | None = None
-    grid: Grid | None = None
-
-
-Value = Tensor | Constant
-Lowering = Callable[["OnnxNode"], "Value | Sequence[Value]"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How an operator is lowered.
-
-    Attributes:
-        lower: The function.
-        integers: What it does with integers that stand for reals: `refused`, `kept` (the result
-            stands on the same grid) or `read` (the function handles them).
-        tail: Whether it may also follow a cut-off operator, and is then cut off itself.
-    """
-
-    lower: Lowering
-    integers: str = "refused"
-    tail: bool = False
-
-
-LOWERINGS: dict[tuple[str, str], Rule] = {}
-"""(domain, op type) to its rule."""
-
-FOLDS: dict[tuple[str, str], Callable[[OnnxNode], Constant]] = {}
-"""(domain, op type) to how it is computed for constants, where ONNX itself does not say."""
-
-
-def lowers(
-    *op_types: str, domain: str = "", integers: str = "refused", tail: bool = False
-) -> Callable[[Lowering], Lowering]:
-    """Register a function as the lowering of ONNX operators; see `Rule`."""
-
-    def register(function: Lowering) -> Lowering:
-        for op_type in op_types:
-            if (domain, op_type) in LOWERINGS:
-                raise ImportError(f"ONNX operator {op_type} is lowered twice")
-            LOWERINGS[domain, op_type] = Rule(function, integers, tail)
-        return function
-
-    return register
 
 
 class OnnxNode:
-    """One ONNX node as its lowering sees it: inputs resolved, attributes read, errors located."""
+    """One ONNX node: inputs resolved, attributes read, errors located.
 
-    def __init__(self, importer: Importer, proto: NodeProto, name: str) -> None:
-        self.importer = importer
+    Attributes:
+        scope: The values that it may read.
+        builder: The graph that its lowering adds to.
+        proto: The node itself.
+        name: Its name, or a number where it has none.
+    """
+
+    def __init__(self, scope: Scope, builder: GraphBuilder, proto: NodeProto, name: str) -> None:
+        self.scope = scope
+        self.builder = builder
         self.proto = proto
         self.name = name
-        self.opset = importer.opset
+        self.opset = scope.opset
         self._attrs = {a.name: a for a in proto.attribute}
 
     @property
@@ -138,13 +57,13 @@ class OnnxNode:
         """Whether anything reads the output."""
         if index >= len(self.proto.output):
             return False
-        return self.proto.output[index] in self.importer.wanted
+        return self.proto.output[index] in self.scope.wanted
 
     def value(self, index: int) -> Value:
         """An input, whatever it is."""
         if not self.has(index):
             raise InvalidModel(f"{self.proto.op_type} lacks input {index}", loc=self.name)
-        return self.importer.values[self.proto.input[index]]
+        return self.scope.values[self.proto.input[index]]
 
     def is_constant(self, index: int) -> bool:
         """Whether an input is known at compile time."""
@@ -167,8 +86,6 @@ class OnnxNode:
             )
         if value.batch != 0:
             self.refuse(f"the batch is axis {value.batch} of its input", "keep it the first axis")
-        if value.grid is not None and LOWERINGS[self.key].integers == "refused":
-            self.refuse("it computes with integers", "insert a Cast or DequantizeLinear before it")
         return value
 
     def tensors(self) -> list[Tensor]:
@@ -241,5 +158,8 @@ class OnnxNode:
         attrs: Mapping[str, AttrValue] | None = None,
         params: Mapping[str, Constant] | None = None,
     ) -> Tensor:
-        """Add a node to the graph being built."""
-        return self.importer.emit(self, op, inputs, attrs or {}, params or {})
+        """Add a node to the graph being built; raises InvalidModel where its parts do not fit."""
+        try:
+            return self.builder.emit(self.name, op, inputs, attrs or {}, params or {})
+        except InvalidGraph as error:
+            self.invalid(error.message)

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from onnx import helper, numpy_helper
 
 from spikec.compiler.onnx import expose, import_model, load_model
-from spikec.compiler.onnx.node import LOWERINGS
+from spikec.compiler.onnx.operators import rules
 from spikec.compiler.rewrites.channels_first import channels_first
 from spikec.compiler.rewrites.quantisers import recognise_quantisers
 from spikec.ir import SpikecError, verify
@@ -21,7 +21,7 @@ DATA = Path(__file__).parent / "data"
 SEEDS = [path.read_bytes() for path in sorted(DATA.glob("*.onnx")) if path.stem != "torch_dynamo"]
 NUMBERS = (-(2**63), -(2**31), -7, -1, 0, 1, 2, 3, 5, 64, 1000, 2**20, 2**31, 2**62)
 REALS = (-1e30, -1.0, -0.0, 0.5, 1e-30, 3.0, 1e38, float("inf"), float("nan"))
-OPERATORS = sorted(LOWERINGS)
+OPERATORS = sorted(rules())
 DTYPES = (1, 2, 3, 6, 7, 9, 10, 11, 12, 16, 17, 21)
 
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from spikec.compiler.onnx import expose, import_model, load_model
+from spikec.compiler.onnx import expose, import_model, load_model, operators
 from spikec.ir import InvalidModel, UnsupportedOperator
 
 N = helper.make_node
@@ -69,6 +69,18 @@ def test_reasons(nodes, constants, reason, build):
 def test_unknown_operator_has_a_suggestion(build):
     model = build([N("Gelo", ["x"], ["y"], domain="my")], VECTOR, domains=["my"])
     assert refusal(model).hint == "`spikec ops` lists what is supported (did you mean Gelu?)"
+
+
+def test_a_module_that_does_not_load_is_named_and_ends_nothing(build, monkeypatch, tmp_path):
+    (tmp_path / "damaged.py").write_text("1 / 0")
+    monkeypatch.setattr(operators, "__path__", [*operators.__path__, str(tmp_path)])
+    operators.broken_modules.cache_clear()
+    try:
+        assert import_model(build([N("Relu", ["x"], ["y"])], VECTOR)).graph is not None
+        hint = refusal(build([N("Gelo", ["x"], ["y"], domain="my")], VECTOR, domains=["my"])).hint
+    finally:
+        operators.broken_modules.cache_clear()
+    assert hint.endswith("; damaged.py does not load: ZeroDivisionError: division by zero")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spikec.compiler.onnx import import_model, load_model
-from spikec.compiler.onnx.node import LOWERINGS
+from spikec.compiler.onnx.operators import rules
 from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.driver.artifact import Artifact, is_artifact, load
@@ -143,6 +143,6 @@ def first_line(doc: str | None) -> str:
 def list_onnx_operators() -> dict[str, list[str]]:
     """Imported ONNX operators by domain."""
     found: dict[str, list[str]] = {}
-    for domain, name in sorted(LOWERINGS):
+    for domain, name in sorted(rules()):
         found.setdefault(domain or "ai.onnx", []).append(name)
     return found

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import onnx
 
-from spikec.compiler.onnx.node import Constant, Grid, OnnxNode, Tensor, Value, lowers
+from spikec.compiler.onnx.grid import off_grid
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.values import Constant, Tensor, Value
 
 
 def reshaped(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """`x` under another shape per sample; reshapes in a row become one."""
-    made = node.importer.made[x.name]
+    made = node.builder.nodes[x.name]
     if shape != x.shape and made.op == "reshape":
-        x = Tensor(made.inputs[0], node.importer.made[made.inputs[0]].type.shape)
+        x = Tensor(made.inputs[0], node.builder.nodes[made.inputs[0]].type.shape)
     return x if shape == x.shape else node.emit("reshape", [x], {"shape": shape})
 
 
@@ -32,7 +35,7 @@ def flatten(node: OnnxNode) -> Tensor:
 @lowers("Reshape", integers="kept", tail=True)
 def reshape(node: OnnxNode) -> Tensor:
     """Another shape for each sample."""
-    x, batch = node.tensor(), node.importer.batch
+    x, batch = node.tensor(), node.scope.batch
     full = (batch, *x.shape)
     target = list(node.integers(1))
     if not node.attr("allowzero", 0):
@@ -53,7 +56,7 @@ def squeeze(node: OnnxNode) -> Tensor:
     full = _full(x)
     axes = _normalised(node, given, len(full))
     if not given:
-        if node.importer.batch == 1:
+        if node.scope.batch == 1:
             node.refuse("without axes it drops the batch axis too", "name the axes to squeeze")
         axes = {axis for axis, size in enumerate(full) if size == 1}
     if x.batch in axes:
@@ -103,14 +106,14 @@ def _axes(node: OnnxNode) -> tuple[int, ...]:
 def shape_of(node: OnnxNode) -> Constant:
     """The ONNX shape as a constant; a dynamic batch counts as 1."""
     x = node.any_tensor()
-    full = [*x.shape[: x.batch], node.importer.batch, *x.shape[x.batch :]]
+    full = [*x.shape[: x.batch], node.scope.batch, *x.shape[x.batch :]]
     return np.array(full[node.attr("start", 0) : node.attr("end", len(full))], np.int64)
 
 
 @lowers("Size", integers="kept")
 def size_of(node: OnnxNode) -> Constant:
     """The number of elements as a constant."""
-    return np.array(node.importer.batch * math.prod(node.any_tensor().shape), np.int64)
+    return np.array(node.scope.batch * math.prod(node.any_tensor().shape), np.int64)
 
 
 @lowers("Identity", integers="kept", tail=True)
@@ -171,24 +174,3 @@ def _target(node: OnnxNode) -> np.dtype[Any]:
             return np.dtype(np.float32 if other.grid is None else np.int64)
         return other.dtype
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(node.attr("to", 0)))
-
-
-def off_grid(node: OnnxNode, x: Tensor) -> Tensor:
-    """The integers of the model themselves as a value: `x / scale + zero`."""
-    grid = x.grid
-    if grid is None:
-        node.invalid("its input holds no integers")
-    real = Tensor(x.name, x.shape)
-    if grid == Grid():
-        return real
-    scale, zero = spread_grid(grid, len(x.shape))
-    return node.emit("affine", [real], params={"w": 1 / scale, "b": zero})
-
-
-def spread_grid(grid: Grid, rank: int) -> tuple[Constant, Constant]:
-    """Scale and zero point of a grid as params of a value of `rank` axes."""
-    scale, zero = np.array(grid.scale, np.float64), np.array(grid.zero, np.float64)
-    if scale.size == 1:
-        return scale.reshape(()), zero.reshape(())
-    shape = (-1,) if grid.axis == 0 else tuple(-1 if a == grid.axis else 1 for a in range(rank))
-    return scale.reshape(shape), zero.reshape(shape)

@@ -40,7 +40,7 @@ def window_attrs(
     if min(pads, default=0) < 0:
         node.refuse("negative pads are not supported", "crop with a Slice before the node")
     padded = (n + b + e for n, b, e in zip(spatial, pads[:rank], pads[rank:], strict=True))
-    node.importer.check_size(node.name, math.prod(padded))
+    node.builder.check_size(node.name, math.prod(padded))
     return {"strides": strides, "pads": tuple(pads), "dilations": dilations}
 
 

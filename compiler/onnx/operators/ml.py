@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikec.compiler.onnx.elementwise import align, scaled
-from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
-from spikec.compiler.onnx.shape import off_grid
-from spikec.compiler.onnx.tail import cut
+from spikec.compiler.onnx.grid import off_grid
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.elementwise import align, scaled
+from spikec.compiler.onnx.operators.tail import cut
+from spikec.compiler.onnx.values import Tensor
 
 _ML = "ai.onnx.ml"
 

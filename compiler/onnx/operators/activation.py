@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 
-from spikec.compiler.onnx.elementwise import add_all, align, scaled, widened
-from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
-from spikec.compiler.onnx.quantize import narrowed
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.elementwise import add_all, align, scaled, widened
+from spikec.compiler.onnx.operators.quantize import narrowed
+from spikec.compiler.onnx.values import Tensor
 
 
 @lowers("Relu", integers="read")
@@ -43,12 +45,12 @@ def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     """`min(max(x, lo), hi)`, merged with bounds that x already has; infinite bounds are none."""
     if not lo < hi:
         node.refuse(f"bounds [{lo}, {hi}] leave nothing")
-    base, low, high = node.importer.bounded.get(x.name, (x, -math.inf, math.inf))
+    base, low, high = node.builder.bounds.get(x.name, (x, -math.inf, math.inf))
     if max(lo, low) >= min(hi, high):
         base, low, high = x, -math.inf, math.inf
     lo, hi = max(lo, low), min(hi, high)
     y = _clamped(node, base, lo, hi)
-    node.importer.bounded[y.name] = base, lo, hi
+    node.builder.bounds[y.name] = base, lo, hi
     return y
 
 

@@ -10,11 +10,12 @@ from typing import cast
 
 import numpy as np
 
-from spikec.compiler.onnx.elementwise import scaled
-from spikec.compiler.onnx.linear import turned
-from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor
-from spikec.compiler.onnx.shape import reshaped
-from spikec.compiler.onnx.window import window_attrs
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators.elementwise import scaled
+from spikec.compiler.onnx.operators.linear import turned
+from spikec.compiler.onnx.operators.shape import reshaped
+from spikec.compiler.onnx.operators.window import window_attrs
+from spikec.compiler.onnx.values import Constant, Tensor
 from spikec.ir.op import AttrValue
 
 
@@ -38,7 +39,7 @@ def _pooled(node: OnnxNode, op: str, kernel: tuple[int, ...]) -> Tensor:
         node.refuse("the batch is a spatial axis of the window", "keep it the first axis")
     batch = x.batch - 2
     spatial = [*x.shape[2:]]
-    spatial.insert(batch, node.importer.batch)
+    spatial.insert(batch, node.scope.batch)
     window = {"kernel": kernel, **window_attrs(node, spatial, kernel)}
     channel = _still_axes(window)[-1:]
     if batch not in _still_axes(window) or channel in ([], [batch]):

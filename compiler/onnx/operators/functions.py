@@ -12,7 +12,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.values import Tensor
 from spikec.ir import Node, op_of
 from spikec.ir.ops.pointwise import evaluate
 
@@ -142,7 +144,7 @@ def product(node: OnnxNode, x: Tensor, y: Tensor) -> Tensor:
 def _cubed(node: OnnxNode, x: Tensor, y: Tensor) -> Tensor | None:
     """`x * x^n` as a power."""
     for base, other in ((x, y), (y, x)):
-        made = node.importer.made[other.name]
+        made = node.builder.nodes[other.name]
         if made.op == "pointwise" and made.attrs["fn"] == "power" and made.inputs == (base.name,):
             alpha = made.attrs["alpha"]
             assert isinstance(alpha, float)
@@ -176,7 +178,7 @@ def spelled(
     node: OnnxNode, inputs: list[Tensor], combine: Callable[[list[_Samples]], _Samples]
 ) -> Tensor | None:
     """A known function that `combine(inputs)` is of some earlier value, or None."""
-    made = node.importer.made
+    made = node.builder.nodes
     chains = [_ancestors(made, x.name) for x in inputs]
     involved = sorted(set().union(*chains), key=list(made).index)
     for base in reversed([name for name in involved if all(name in chain for chain in chains)]):
@@ -214,7 +216,7 @@ def _values(node: OnnxNode, involved: list[Node], base: str) -> dict[str, _Sampl
         if not inside or any(name not in found for name in each.inputs):
             continue
         params = {
-            role: np.asarray(node.importer.params[param].array, np.float64)
+            role: np.asarray(node.builder.params[param].array, np.float64)
             for role, param in each.params.items()
         }
         if all(param.ndim == 0 for param in params.values()):

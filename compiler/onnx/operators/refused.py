@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.values import Tensor
 
 _STATISTICS = (
     "it divides by statistics of the data, which no sum of spikes gives",

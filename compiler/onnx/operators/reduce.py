@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
-from spikec.compiler.onnx.elementwise import scaled
-from spikec.compiler.onnx.linear import turned
-from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
-from spikec.compiler.onnx.pool import global_window
-from spikec.compiler.onnx.shape import reshaped
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.elementwise import scaled
+from spikec.compiler.onnx.operators.linear import turned
+from spikec.compiler.onnx.operators.pool import global_window
+from spikec.compiler.onnx.operators.shape import reshaped
+from spikec.compiler.onnx.values import Tensor
 
 
 @lowers("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")

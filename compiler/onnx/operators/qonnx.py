@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from spikec.compiler.onnx.node import FOLDS, Constant, OnnxNode, Tensor, lowers
-from spikec.compiler.onnx.quantize import grid_of, quantised
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import folds, lowers
+from spikec.compiler.onnx.operators.quantize import grid_of, quantised
+from spikec.compiler.onnx.values import Constant, Tensor
 
 _DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
 _ROUND = {
@@ -61,5 +63,5 @@ def fold_bipolar(node: OnnxNode) -> Constant:
 
 for _domain in _DOMAINS:
     lowers("Quant", "IntQuant", domain=_domain)(quant)
-    FOLDS[_domain, "Quant"] = FOLDS[_domain, "IntQuant"] = fold_quant
-    FOLDS[_domain, "BipolarQuant"] = fold_bipolar
+    folds("Quant", "IntQuant", domain=_domain)(fold_quant)
+    folds("BipolarQuant", domain=_domain)(fold_bipolar)

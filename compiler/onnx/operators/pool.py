@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 
-from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor, lowers
-from spikec.compiler.onnx.reduce_window import max_over_axes
-from spikec.compiler.onnx.window import window_attrs
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.reduce_window import max_over_axes
+from spikec.compiler.onnx.operators.window import window_attrs
+from spikec.compiler.onnx.values import Constant, Tensor
 from spikec.ir.op import AttrValue
 from spikec.ir.windows import Window, window_of
 

@@ -12,9 +12,11 @@ from typing import Any, cast
 import numpy as np
 import onnx
 
-from spikec.compiler.onnx.elementwise import scaled
-from spikec.compiler.onnx.node import FOLDS, Constant, Grid, OnnxNode, Tensor, Value, lowers
-from spikec.compiler.onnx.shape import off_grid, spread_grid
+from spikec.compiler.onnx.grid import off_grid, spread_grid
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import folds, lowers
+from spikec.compiler.onnx.operators.elementwise import scaled
+from spikec.compiler.onnx.values import Constant, Grid, Tensor, Value
 from spikec.ir import Node
 from spikec.ir.op import AttrValue
 
@@ -56,14 +58,14 @@ def _is_quantised(
     node: OnnxNode, x: Tensor, op: str, attrs: dict[str, AttrValue], params: dict[str, Constant]
 ) -> bool:
     """Whether the same quantiser stands before x, with only routing or maxima in between."""
-    made = node.importer.made
+    made = node.builder.nodes
     source = made[x.name]
     while source.op in _ROUTES:
         source = made[source.inputs[0]]
     if source.op != op or dict(source.attrs) != attrs:
         return False
     for role, array in params.items():
-        have = node.importer.params[source.params[role]].array
+        have = node.builder.params[source.params[role]].array
         if have is None or array.ndim or not np.array_equal(have, np.float32(array)):
             return False
     return True
@@ -151,6 +153,8 @@ def _along(array: Constant, axis: int, rank: int) -> Constant:
     return array.reshape(tuple(-1 if a == axis % rank else 1 for a in range(rank)))
 
 
+@folds("DequantizeLinear")
+@folds("DequantizeLinear", domain="com.microsoft")
 def fold_dequantize(node: OnnxNode) -> Constant:
     """DequantizeLinear of constants, per tensor, axis or block."""
     x, scale = node.weights(0), node.weights(1)
@@ -159,6 +163,8 @@ def fold_dequantize(node: OnnxNode) -> Constant:
     return (x - _over(x, zero, axis, block)) * _over(x, scale, axis, block)
 
 
+@folds("QuantizeLinear")
+@folds("QuantizeLinear", domain="com.microsoft")
 def fold_quantize(node: OnnxNode) -> Constant:
     """QuantizeLinear of constants."""
     x, scale = node.weights(0), node.weights(1)
@@ -178,14 +184,9 @@ def _over(x: Constant, factors: Constant, axis: int, block: int) -> Constant:
     return _along(factors, axis, x.ndim)
 
 
-for _domain in ("", "com.microsoft"):
-    FOLDS[_domain, "DequantizeLinear"] = fold_dequantize
-    FOLDS[_domain, "QuantizeLinear"] = fold_quantize
-
-
 def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     """A Clip of integers: the quantiser before it with tighter bounds."""
-    grid, source = x.grid, node.importer.made[x.name]
+    grid, source = x.grid, node.builder.nodes[x.name]
     assert grid is not None
     if source.op not in ("qcfs", "quantize") or len(set(grid.zero)) > 1:
         node.refuse("it clips integers that no quantiser before it made")
@@ -204,7 +205,7 @@ def _integer_bounds(source: Node) -> tuple[int, int]:
 @lowers("DynamicQuantizeLinear")
 def dynamic_quantize(node: OnnxNode) -> list[Value]:
     """Imported without its rounding, whose scale depends on the data."""
-    node.importer.notes.append(
+    node.scope.notes.append(
         "activations are quantised dynamically in the model; imported without that rounding"
     )
     x = replace(node.tensor(), grid=Grid())

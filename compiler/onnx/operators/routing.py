@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from spikec.compiler.onnx.elementwise import add_all, expanded, scaled
-from spikec.compiler.onnx.linear import turned
-from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor, Value, lowers
-from spikec.compiler.onnx.shape import reshaped
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.elementwise import add_all, expanded, scaled
+from spikec.compiler.onnx.operators.linear import turned
+from spikec.compiler.onnx.operators.shape import reshaped
+from spikec.compiler.onnx.values import Constant, Tensor, Value
 
 
 @lowers("Concat", integers="kept")
@@ -110,7 +112,7 @@ def slice_(node: OnnxNode) -> Tensor:
         axes = node.integers(3) if node.has(3) else tuple(range(len(starts)))
         steps = node.integers(4) if node.has(4) else (1,) * len(starts)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        if axis % rank == 0 and _is_whole(start, end, step, node.importer.batch):
+        if axis % rank == 0 and _is_whole(start, end, step, node.scope.batch):
             continue
         where = node.axis(axis, rank)
         taken = range(x.shape[where])[slice(start, end, step)]
@@ -210,7 +212,7 @@ def _padded_by(node: OnnxNode, x: Tensor, axis: int, before: int, after: int, mo
 @lowers("Expand")
 def expand(node: OnnxNode) -> Tensor:
     """Axes of size 1 repeated."""
-    x, batch = node.tensor(), node.importer.batch
+    x, batch = node.tensor(), node.scope.batch
     rank = len(x.shape) + 1
     target = (1,) * (rank - node.constant(1).size) + node.integers(1)
     if len(target) > rank or target[0] not in (1, batch):
@@ -228,7 +230,7 @@ def tile(node: OnnxNode) -> Tensor:
         node.refuse("it repeats the samples of a batch")
     for axis, count in enumerate(repeats[1:]):
         if count > 1:
-            node.importer.check_size(node.name, math.prod(x.shape) * count)
+            node.builder.check_size(node.name, math.prod(x.shape) * count)
             x = taken(node, x, axis, list(range(x.shape[axis])) * count)
     return x
 
@@ -259,97 +261,3 @@ def space_to_depth(node: OnnxNode) -> Tensor:
     channels_last = node.attr("mode", "DCR") == "DCR"
     moved = turned(node, blocks, (2, 4, 0, 1, 3) if channels_last else (0, 2, 4, 1, 3))
     return reshaped(node, moved, (channels * block**2, height, width))
-
-
-@lowers("Upsample")
-def upsample(node: OnnxNode) -> Tensor:
-    """Resize as opsets below 10 write it."""
-    x = node.tensor()
-    if node.attr("mode", "nearest") != "nearest":
-        node.refuse(f"mode '{node.attr('mode')}' is not supported", "use nearest")
-    scales = node.attr("scales", ()) or tuple(node.weights(1).reshape(-1).tolist())
-    return _resized(node, x, scales, None, lambda o, s, n, m: o / s, math.floor)
-
-
-_Coordinate = Callable[[int, float, int, int], float]
-
-_COORDINATES: dict[str, _Coordinate] = {
-    "half_pixel": lambda out, scale, size, target: (out + 0.5) / scale - 0.5,
-    "half_pixel_symmetric": lambda out, scale, size, target: (
-        size / 2 * (1 - target / (scale * size)) + (out + 0.5) / scale - 0.5
-    ),
-    "pytorch_half_pixel": lambda out, scale, size, target: (
-        (out + 0.5) / scale - 0.5 if target > 1 else 0.0
-    ),
-    "align_corners": lambda out, scale, size, target: (
-        out * (size - 1) / (target - 1) if target > 1 else 0.0
-    ),
-    "asymmetric": lambda out, scale, size, target: out / scale,
-}
-"""Position in the input of an output element, by coordinate_transformation_mode."""
-
-_NEAREST: dict[str, Callable[[float], int]] = {
-    "round_prefer_floor": lambda x: math.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: math.floor(x + 0.5),
-    "floor": math.floor,
-    "ceil": math.ceil,
-}
-
-
-@lowers("Resize")
-def resize(node: OnnxNode) -> Tensor:
-    """Nearest-neighbour resizing by scales or to sizes."""
-    x = node.tensor()
-    mode = node.attr("mode", "nearest")
-    how = node.attr("coordinate_transformation_mode", "half_pixel")
-    nearest = node.attr("nearest_mode", "round_prefer_floor")
-    if mode != "nearest" or how not in _COORDINATES or nearest not in _NEAREST:
-        node.refuse(f"mode '{mode}' with {how}, {nearest} is not supported", "use nearest")
-    if node.attr("antialias", 0) or node.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
-        node.refuse("antialias and keep_aspect_ratio_policy are not supported")
-    if node.opset < 11:
-        scales = tuple(node.weights(1).reshape(-1).tolist())
-        return _resized(node, x, scales, None, _COORDINATES["asymmetric"], math.floor)
-    sized = node.has(3) and node.constant(3).size > 0
-    sizes = _on_axes(node, x, list(node.integers(3))) if sized else None
-    scales = () if sized else _on_axes(node, x, node.weights(2).reshape(-1).tolist())
-    return _resized(node, x, scales, sizes, _COORDINATES[how], _NEAREST[nearest])
-
-
-def _on_axes(node: OnnxNode, x: Tensor, values: list[float]) -> tuple[float, ...]:
-    """Values for the listed axes, 0 (unchanged) for the others."""
-    rank = len(x.shape) + 1
-    axes = node.attr("axes", tuple(range(rank)))
-    if len(axes) != len(values) or any(not -rank <= axis < rank for axis in axes):
-        node.invalid(f"{len(values)} scales or sizes do not fit {len(axes)} axes")
-    full = [0.0] * rank
-    for axis, value in zip(axes, values, strict=True):
-        full[axis] = value
-    return tuple(full)
-
-
-def _resized(
-    node: OnnxNode,
-    x: Tensor,
-    scales: Sequence[float],
-    sizes: Sequence[float] | None,
-    coordinate: _Coordinate,
-    nearest: Callable[[float], int],
-) -> Tensor:
-    given = scales if sizes is None else sizes
-    if len(given) != len(x.shape) + 1:
-        node.invalid(f"{len(given)} scales or sizes do not fit {len(x.shape) + 1} axes")
-    if given[0] not in (0, 1) and (sizes is None or given[0] != node.importer.batch):
-        node.refuse("it resizes the batch axis")
-    for axis, value in enumerate(given[1:]):
-        size = x.shape[axis]
-        target = size if not value else math.floor(size * value) if sizes is None else int(value)
-        if target == size and (sizes is not None or value in (0, 1)):
-            continue
-        if target < 1:
-            node.invalid(f"it shrinks {size} elements to {target}")
-        node.importer.check_size(node.name, math.prod(x.shape) // size * target)
-        scale = value if sizes is None else target / size
-        places = (nearest(coordinate(out, scale, size, target)) for out in range(target))
-        x = taken(node, x, axis, [min(max(place, 0), size - 1) for place in places])
-    return x

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikec.compiler.onnx.activation import leaky
-from spikec.compiler.onnx.conv import convolution
-from spikec.compiler.onnx.elementwise import add_all, align, scaled, widened
-from spikec.compiler.onnx.functions import pointwise
-from spikec.compiler.onnx.linear import matrix_product
-from spikec.compiler.onnx.node import Constant, Grid, OnnxNode, Tensor, lowers
-from spikec.compiler.onnx.pool import average_pool, global_average_pool
-from spikec.compiler.onnx.quantize import real, real_weights, requantised
-from spikec.compiler.onnx.routing import joined
-from spikec.compiler.onnx.shape import off_grid
+from spikec.compiler.onnx.grid import off_grid
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.activation import leaky
+from spikec.compiler.onnx.operators.conv import convolution
+from spikec.compiler.onnx.operators.elementwise import add_all, align, scaled, widened
+from spikec.compiler.onnx.operators.functions import pointwise
+from spikec.compiler.onnx.operators.linear import matrix_product
+from spikec.compiler.onnx.operators.pool import average_pool, global_average_pool
+from spikec.compiler.onnx.operators.quantize import real, real_weights, requantised
+from spikec.compiler.onnx.operators.routing import joined
+from spikec.compiler.onnx.values import Constant, Grid, Tensor
 
 _MS = "com.microsoft"
 
@@ -146,7 +148,7 @@ def matmul_integer_to_float(node: OnnxNode) -> Tensor:
 @lowers("DynamicQuantizeMatMul", domain=_MS)
 def dynamic_quantize_matmul(node: OnnxNode) -> Tensor:
     """Matrix product with dynamic quantisation, imported without that rounding."""
-    node.importer.notes.append(
+    node.scope.notes.append(
         "activations are quantised dynamically in the model; imported without that rounding"
     )
     zero = node.weights(3) if node.has(3) else np.zeros((), np.float32)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor, lowers
-from spikec.compiler.onnx.reduce_window import sum_over_axes
-from spikec.compiler.onnx.window import transposed_attrs, window_attrs
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.reduce_window import sum_over_axes
+from spikec.compiler.onnx.operators.window import transposed_attrs, window_attrs
+from spikec.compiler.onnx.values import Constant, Tensor
 
 
 @lowers("Conv")

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.onnx.functions import product, quotient
-from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.functions import product, quotient
+from spikec.compiler.onnx.values import Tensor
 
 Weights = NDArray[Any]
 
@@ -20,7 +22,7 @@ def align(node: OnnxNode, constant: Weights, shape: tuple[int, ...]) -> Weights:
     if constant.ndim > rank:
         node.refuse(f"constant of shape {list(constant.shape)} adds axes to the value")
     full = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
-    if full.shape[0] not in (1, node.importer.batch) or (full != full[:1]).any():
+    if full.shape[0] not in (1, node.scope.batch) or (full != full[:1]).any():
         node.refuse("the constant differs between samples of a batch")
     per_sample: Weights = full[0]
     fits = all(have in (1, want) for have, want in zip(per_sample.shape, shape, strict=True))

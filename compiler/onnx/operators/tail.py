@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from spikec.compiler.onnx.node import OnnxNode, Tail, Tensor, lowers
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.values import Tail, Tensor
 
 
 @lowers("Softmax", "LogSoftmax", "Hardmax", tail=True)
@@ -31,5 +33,5 @@ def top_k(node: OnnxNode) -> list[Tensor]:
 
 def cut(node: OnnxNode, x: Tensor) -> Tensor:
     """`x`, marked as what a cut-off operator reads."""
-    value = next(v for v in node.proto.input if node.importer.values.get(v) == x)
+    value = next(v for v in node.proto.input if node.scope.values.get(v) == x)
     return replace(x, tail=Tail(f"{node.proto.op_type} '{node.name}'", value))

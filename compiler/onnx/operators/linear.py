@@ -6,8 +6,10 @@ from typing import NoReturn
 
 import numpy as np
 
-from spikec.compiler.onnx.elementwise import add_all, align, expanded, scaled
-from spikec.compiler.onnx.node import Constant, OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.elementwise import add_all, align, expanded, scaled
+from spikec.compiler.onnx.values import Constant, Tensor
 from spikec.ir.op import AttrValue
 
 

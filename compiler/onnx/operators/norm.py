@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from spikec.compiler.onnx.node import OnnxNode, Tensor, lowers
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.values import Tensor
 
 
 @lowers("BatchNormalization")

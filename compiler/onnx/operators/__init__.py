@@ -1,0 +1,92 @@
+"""The ONNX operators that are imported. This folder is the registry: one module per family.
+
+The modules are loaded when an operator is first asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.values import Constant, Value
+
+Lowering = Callable[[OnnxNode], Value | Sequence[Value]]
+Folding = Callable[[OnnxNode], Constant]
+Key = tuple[str, str]
+"""Domain and operator."""
+Integers = Literal["refused", "kept", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How an operator is lowered.
+
+    Attributes:
+        lower: The function.
+        integers: What it does with integers that stand for reals: `refused`, `kept` (the result
+            stands on the same grid) or `read` (the function handles them).
+        tail: Whether it may also follow a cut-off operator, and is then cut off itself.
+    """
+
+    lower: Lowering
+    integers: Integers = "refused"
+    tail: bool = False
+
+
+_RULES: dict[Key, Rule] = {}
+_FOLDINGS: dict[Key, Folding] = {}
+
+
+def lowers(
+    *op_types: str, domain: str = "", integers: Integers = "refused", tail: bool = False
+) -> Callable[[Lowering], Lowering]:
+    """Register a function as the lowering of ONNX operators; see `Rule`."""
+
+    def register(function: Lowering) -> Lowering:
+        for op_type in op_types:
+            if (domain, op_type) in _RULES:
+                raise ImportError(f"ONNX operator {op_type} is lowered twice")
+            _RULES[domain, op_type] = Rule(function, integers, tail)
+        return function
+
+    return register
+
+
+def folds(*op_types: str, domain: str = "") -> Callable[[Folding], Folding]:
+    """Register how operators are computed for constants, where ONNX itself does not say."""
+
+    def register(function: Folding) -> Folding:
+        for op_type in op_types:
+            _FOLDINGS[domain, op_type] = function
+        return function
+
+    return register
+
+
+def rules() -> Mapping[Key, Rule]:
+    """How each operator is lowered."""
+    broken_modules()
+    return _RULES
+
+
+def foldings() -> Mapping[Key, Folding]:
+    """How operators are computed for constants, where ONNX itself does not say."""
+    broken_modules()
+    return _FOLDINGS
+
+
+@functools.cache
+def broken_modules() -> Mapping[str, str]:
+    """Load the folder's modules; those that do not load, with the reason."""
+    broken = {}
+    for info in pkgutil.iter_modules(__path__):
+        try:
+            importlib.import_module(f"{__name__}.{info.name}")
+        except Exception as error:  # a module that someone adds may raise anything
+            broken[info.name] = f"{type(error).__name__}: {error}"
+    return broken

@@ -1,0 +1,58 @@
+"""The values of an ONNX model as the import sees them: constants, and tensors of the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+MOST_ELEMENTS = 1 << 28
+"""Most elements that a value may have, and all folded constants together."""
+
+Constant = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Integers of the model that stand for real values: real = (integer - zero) * scale.
+
+    Attributes:
+        scale: One for the tensor, or one per element of `axis`.
+        zero: As many.
+        axis: Axis per sample.
+    """
+
+    scale: tuple[float, ...] = (1.0,)
+    zero: tuple[int, ...] = (0,)
+    axis: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """An operator cut off at the end, and the ONNX value that it reads."""
+
+    operator: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A value of the graph being built.
+
+    Attributes:
+        name: Its node in the graph.
+        shape: Per sample: the ONNX shape without the batch axis.
+        batch: Where the batch axis stands in the ONNX value.
+        tail: Set behind a cut-off operator.
+        grid: Set where the ONNX value holds integers; the graph's node holds the reals.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    batch: int = 0
+    tail: Tail | None = None
+    grid: Grid | None = None
+
+
+Value = Tensor | Constant
