@@ -29,6 +29,7 @@ from spikec.ir import (
     TensorType,
     UnsupportedOperator,
 )
+from spikec.ir.ops.input import Input
 
 
 @dataclass(slots=True)
@@ -156,7 +157,7 @@ def _add_input(scope: Scope, builder: GraphBuilder, info: onnx.ValueInfoProto) -
             )
     shape = tuple(dim.dim_value for dim in dims[1:])
     name = builder.unique_name(info.name)
-    node = Node(name, "input", (), TensorType(F32, shape), loc=info.name)
+    node = Node(name, Input(), (), TensorType(F32, shape), loc=info.name)
     grid = _input_grid(info.name, kind.elem_type)
     scope.values[info.name] = replace(builder.append(node, shape), grid=grid)
 

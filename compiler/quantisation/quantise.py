@@ -12,6 +12,7 @@ from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.compiler.quantisation.integer import Folded
 from spikec.ir import F64, Graph, Node, Param, PassError, RangeError, op_of, signed, spread
+from spikec.ir.op import Synapse
 from spikec.ir.types import DType
 from spikec.runtime.bounds import Interval, intervals, potential_reach
 
@@ -114,7 +115,7 @@ class _Rounding:
         if node.op == "affine":
             exact = w / spread(scale, w.shape)
         else:
-            exact = op_of(node).scale_outputs(w, 1 / scale, node.attrs)
+            exact = op_of(node, Synapse).scale_outputs(w, 1 / scale)
         rounded = np.rint(exact)
         error = np.sqrt(((rounded - exact) ** 2).sum() / max((exact**2).sum(), 1e-300))
         self.record.layer(node.name, weight_error=float(error))

@@ -6,6 +6,12 @@ from dataclasses import dataclass, replace
 
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.ir import Graph, Node, op_of
+from spikec.ir.op import Synapse
+from spikec.ir.ops.activations.clip import Clip
+from spikec.ir.ops.activations.relay import Relay as RelayOp
+from spikec.ir.ops.activations.relu import Relu
+from spikec.ir.ops.max_pool import MaxPool
+from spikec.ir.ops.synapses.affine import Affine
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,8 @@ class Relay(Pass):
             name
             for node in graph.nodes
             for name in node.inputs
-            if (node.op == "max_pool" and name not in spiking)
-            or (op_of(node).weighted and node.op != "affine" and name in current)
+            if (isinstance(node.operation, MaxPool) and name not in spiking)
+            or (_is_synapse(node) and name in current)
         }
         nodes: list[Node] = []
         renamed: dict[str, str] = {}
@@ -33,7 +39,7 @@ class Relay(Pass):
             inputs = tuple(renamed.get(name, name) for name in node.inputs)
             nodes.append(replace(node, inputs=inputs))
             if node.name in wanted:
-                relay = Node(f"{node.name}.relay", "relay", (node.name,), node.type, loc=node.loc)
+                relay = Node(f"{node.name}.relay", RelayOp(), (node.name,), node.type, loc=node.loc)
                 nodes.append(relay)
                 renamed[node.name] = relay.name
         for name in sorted(wanted):
@@ -46,18 +52,23 @@ def _spiking(graph: Graph) -> set[str]:
     """Values that will be spike trains: activations, and their maxima."""
     found: set[str] = set()
     for node in graph.nodes:
-        if op_of(node).activation or (node.op == "max_pool" and node.inputs[0] in found):
+        pooled = isinstance(node.operation, MaxPool) and node.inputs[0] in found
+        if pooled or op_of(node).activation:
             found.add(node.name)
     return found
+
+
+def _is_synapse(node: Node) -> bool:
+    """Whether a node has weights that are more than an amplitude."""
+    return isinstance(node.operation, Synapse) and not isinstance(node.operation, Affine)
 
 
 def _currents(graph: Graph) -> set[str]:
     """Values that carry the result of a synapse without an activation in between."""
     found: set[str] = set()
     for node in graph.nodes:
-        op = op_of(node)
-        synapse = op.weighted and node.op != "affine"
-        if synapse or (op.linear and any(name in found for name in node.inputs)):
+        carried = op_of(node).linear and any(name in found for name in node.inputs)
+        if carried or _is_synapse(node):
             found.add(node.name)
     return found
 
@@ -69,8 +80,8 @@ def _rectify_before_pooling(graph: Graph, record: Record) -> Graph:
             (
                 (nodes[node.inputs[0]], node)
                 for node in graph.nodes
-                if node.op in ("relu", "clip")
-                and nodes[node.inputs[0]].op == "max_pool"
+                if isinstance(node.operation, Relu | Clip)
+                and isinstance(nodes[node.inputs[0]].operation, MaxPool)
                 and readers[node.inputs[0]] == [node]
                 and node.inputs[0] not in graph.outputs
             ),

@@ -177,7 +177,7 @@ def test_opsets(opset, build, same):
 def test_relu6_spelled_as_max_and_min_is_one_clip(build, same):
     nodes = [N("Min", ["x", "six"], ["t"]), N("Max", ["t", "zero"], ["y"])]
     graph = same(build(nodes, VECTOR, {"six": floats(6), "zero": floats(0)}), -9, 9)
-    assert [(node.op, dict(node.attrs)) for node in graph][1:] == [("clip", {"hi": 6.0})]
+    assert [(node.op, node.operation.attributes()) for node in graph][1:] == [("clip", {"hi": 6.0})]
 
 
 SPELLED = {
@@ -217,7 +217,7 @@ def test_functions_spelled_out(case, build, same):
     nodes, constants, expected = SPELLED[case]
     graph = same(build(nodes, VECTOR, constants), -5, 5)
     found = [node for node in graph if node.op == "pointwise"]
-    assert [(node.attrs["fn"], node.attrs["alpha"]) for node in found] == [expected]
+    assert [(node.operation.fn, node.operation.alpha) for node in found] == [expected]
 
 
 def test_several_inputs_and_outputs(build, same):

@@ -10,7 +10,7 @@ from spikec.compiler.pipeline import Context, Pipeline, parse_pipeline
 from spikec.compiler.rewrites.channels_first import channels_first
 from spikec.compiler.rewrites.piecewise import fit_pointwise
 from spikec.ir import PassError, verify
-from spikec.ir.ops.pointwise import evaluate
+from spikec.ir.ops.activations.pointwise import evaluate
 from spikec.runtime.interpreter import forward
 
 N = helper.make_node

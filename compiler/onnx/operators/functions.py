@@ -16,7 +16,7 @@ from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.values import Tensor
 from spikec.ir import Node, op_of
-from spikec.ir.ops.pointwise import evaluate
+from spikec.ir.ops.activations.pointwise import Pointwise, evaluate
 
 _GRID = np.linspace(-6.0, 6.0, 241)
 _FARTHEST = 40
@@ -145,10 +145,9 @@ def _cubed(node: OnnxNode, x: Tensor, y: Tensor) -> Tensor | None:
     """`x * x^n` as a power."""
     for base, other in ((x, y), (y, x)):
         made = node.builder.nodes[other.name]
-        if made.op == "pointwise" and made.attrs["fn"] == "power" and made.inputs == (base.name,):
-            alpha = made.attrs["alpha"]
-            assert isinstance(alpha, float)
-            return pointwise(node, base, "power", alpha + 1)
+        op = made.operation
+        if isinstance(op, Pointwise) and op.fn == "power" and made.inputs == (base.name,):
+            return pointwise(node, base, "power", op.alpha + 1)
     return None
 
 
@@ -222,7 +221,7 @@ def _values(node: OnnxNode, involved: list[Node], base: str) -> dict[str, _Sampl
         if all(param.ndim == 0 for param in params.values()):
             with np.errstate(all="ignore"):
                 inputs = [found[name] for name in each.inputs]
-                found[each.name] = op_of(each).run(inputs, each.attrs, params)
+                found[each.name] = op_of(each).run(inputs, params)
     return found
 
 

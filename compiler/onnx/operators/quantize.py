@@ -7,7 +7,7 @@ becomes a quantiser of reals, DequantizeLinear nothing.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,8 +17,9 @@ from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import folds, lowers
 from spikec.compiler.onnx.operators.elementwise import scaled
 from spikec.compiler.onnx.values import Constant, Grid, Tensor, Value
-from spikec.ir import Node
 from spikec.ir.op import AttrValue
+from spikec.ir.ops.activations.qcfs import Qcfs
+from spikec.ir.ops.activations.quantize import Quantize
 
 _ROUTES = ("max_pool", "reshape", "transpose", "slice", "gather", "upsample")
 
@@ -62,7 +63,7 @@ def _is_quantised(
     source = made[x.name]
     while source.op in _ROUTES:
         source = made[source.inputs[0]]
-    if source.op != op or dict(source.attrs) != attrs:
+    if source.op != op or source.operation.attributes() != attrs:
         return False
     for role, array in params.items():
         have = node.builder.params[source.params[role]].array
@@ -188,18 +189,14 @@ def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     """A Clip of integers: the quantiser before it with tighter bounds."""
     grid, source = x.grid, node.builder.nodes[x.name]
     assert grid is not None
-    if source.op not in ("qcfs", "quantize") or len(set(grid.zero)) > 1:
+    op = source.operation
+    if not isinstance(op, Qcfs | Quantize) or len(set(grid.zero)) > 1:
         node.refuse("it clips integers that no quantiser before it made")
-    zero, rounding = grid.zero[0], str(source.attrs["rounding"])
-    low, high = _integer_bounds(source)
+    zero = grid.zero[0]
+    low, high = (0, op.levels) if isinstance(op, Qcfs) else (op.lo, op.hi)
     bounds = max(low + zero, lo), min(high + zero, hi)
     base = Tensor(source.inputs[0], x.shape)
-    return quantised(node, base, grid, (int(bounds[0]), int(bounds[1])), rounding)
-
-
-def _integer_bounds(source: Node) -> tuple[int, int]:
-    attrs = cast("dict[str, int]", source.attrs)
-    return (0, attrs["levels"]) if source.op == "qcfs" else (attrs["lo"], attrs["hi"])
+    return quantised(node, base, grid, (int(bounds[0]), int(bounds[1])), op.rounding)
 
 
 @lowers("DynamicQuantizeLinear")

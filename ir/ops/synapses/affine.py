@@ -1,14 +1,16 @@
 """Element-wise multiplication with and addition of constants."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from spikec.ir.op import Attrs, Op, Params, ParamSpec, Value, expect_spread
+from spikec.ir.op import Params, ParamSpec, Synapse, Value, expect_spread
 from spikec.ir.types import TensorType, spread
 
 
-class Affine(Op):
+@dataclass(frozen=True, slots=True)
+class Affine(Synapse):
     """`y = w x + b` element by element; BatchNorm, constant arithmetic, spike amplitudes.
 
     w and b are per tensor (), per channel (channels,) or broadcast to x. At stage int a
@@ -16,16 +18,14 @@ class Affine(Op):
     """
 
     params = {"w": ParamSpec("factor"), "b": ParamSpec("offset", required=False)}
-    linear = True
-    weighted = True
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
         expect_spread(params, inputs[0].shape)
         return inputs[0].shape
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
         x = inputs[0]
         w = spread(params["w"], x.shape[1:])
         if w.dtype.kind != "f":
@@ -34,10 +34,24 @@ class Affine(Op):
         y: Value = x * w
         return y + spread(params["b"], x.shape[1:]) if "b" in params else y
 
-    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
+    def scale_inputs(self, w: Value, factor: Value) -> Value:
+        return w * _spread(factor, w)
+
+    def scale_outputs(self, w: Value, factor: Value) -> Value:
+        return w * _spread(factor, w)
+
+    def output_magnitudes(self, w: Value) -> Value:
+        return np.abs(w).reshape(len(w), -1).max(axis=1) if w.ndim else np.abs(w)
+
+    def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
         return np.broadcast_to(spread(w, shape) != 0, shape).astype(np.int64)
 
     def synaptic_operations(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> int:
         return inputs[0].size
+
+
+def _spread(factor: Value, w: Value) -> Value:
+    """A factor (channels,) beside weights that are () or (channels,), or have an axis for each."""
+    return factor.reshape(-1, *(1,) * (w.ndim - 1)) if w.ndim > 1 else factor

@@ -2,60 +2,61 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import Attr, Attrs, Op, Params, ParamSpec, Value, expect
+from spikec.ir.op import Params, ParamSpec, Synapse, Value, expect
 from spikec.ir.types import TensorType, spread
-from spikec.ir.windows import WINDOW, Window, convolve
+from spikec.ir.windows import Sliding, convolve
 
 
-class Conv(Op):
+@dataclass(frozen=True, slots=True)
+class Conv(Sliding, Synapse):
     """`y = sum_k w[k] x[stride * i + dilation * k - pad] + b` (cross-correlation, ONNX Conv).
 
     x: (channels, *spatial); w: (out, channels / groups, *kernel); b: (out,).
     """
 
-    attrs = {**WINDOW, "groups": Attr(int, "channel groups", 1)}
+    groups: Annotated[int, "channel groups"] = 1
+
     params = {"w": ParamSpec("weights"), "b": ParamSpec("bias", required=False)}
-    linear = True
-    weighted = True
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
-        x, w, groups = inputs[0].shape, params["w"].shape, cast(int, attrs["groups"])
+        x, w, groups = inputs[0].shape, params["w"].shape, self.groups
         expect(len(w) >= 3 and len(x) == len(w) - 1, f"weights {list(w)} do not fit {list(x)}")
         expect(groups > 0 and w[0] % groups == 0, f"{w[0]} channels in {groups} groups")
         expect(x[0] == w[1] * groups, f"{x[0]} channels, but weights {list(w)} x {groups} groups")
         expect("b" not in params or params["b"].shape == w[:1], "bias must be (out channels,)")
-        return (w[0], *Window.of(w[2:], attrs).output(x[1:]))
+        return (w[0], *self.window(w[2:]).output(x[1:]))
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
         w = params["w"]
-        y = convolve(inputs[0], w, Window.of(w.shape[2:], attrs), cast(int, attrs["groups"]))
+        y = convolve(inputs[0], w, self.window(w.shape[2:]), self.groups)
         return y + spread(params["b"], y.shape[1:]) if "b" in params else y
 
-    def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
-        groups = cast(int, attrs["groups"])
+    def scale_inputs(self, w: Value, factor: Value) -> Value:
+        groups = self.groups
         side = np.repeat(factor.reshape(groups, -1), len(w) // groups, axis=0)
         return w * side.reshape(*w.shape[:2], *(1,) * (w.ndim - 2))
 
-    def scale_outputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+    def scale_outputs(self, w: Value, factor: Value) -> Value:
         return w * factor.reshape(-1, *(1,) * (w.ndim - 1))
 
-    def output_magnitudes(self, w: Value, attrs: Attrs) -> Value:
+    def output_magnitudes(self, w: Value) -> Value:
         return np.abs(w).reshape(len(w), -1).max(axis=1)
 
-    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
-        groups = cast(int, attrs["groups"])
+    def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
+        groups = self.groups
         nonzero = (w != 0).reshape(groups, -1, *w.shape[1:]).sum(axis=1)
         per_tap = nonzero.reshape(shape[0], -1)
-        return Window.of(w.shape[2:], attrs).scatter(shape, per_tap)
+        return self.window(w.shape[2:]).scatter(shape, per_tap)
 
     def synaptic_operations(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> int:
-        positions = math.prod(self.infer(inputs, attrs, params)[1:])
+        positions = math.prod(self.infer(inputs, params)[1:])
         return params["w"].size * positions
