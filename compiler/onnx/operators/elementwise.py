@@ -51,7 +51,8 @@ def _batch_first(node: OnnxNode, constant: Weights, axes: int) -> Weights:
 
 def scaled(node: OnnxNode, x: Tensor, w: Weights | float, b: Weights | float) -> Tensor:
     """`w x + b`."""
-    w, b = np.asarray(w), np.asarray(b)
+    w, b = (np.asarray(array) for array in (w, b))
+    w, b = (array.reshape(()) if array.size == 1 else array for array in (w, b))
     if w.ndim == 0 and w == 1 and not b.any():
         return x
     return node.emit("affine", [x], params={"w": w, "b": b})
