@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.compiler.calibration.inputs import channel_ranges, input_channels
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, PassError, op_of
 from spikec.ir.types import DType
@@ -31,7 +32,9 @@ class Observe(Pass):
         within("bins", self.bins, 1)
         calib = context.data("observe")
         samples = check_feeds(graph, calib)
-        codes = {node.name: _input_code(node, calib, context, record) for node in graph.inputs}
+        codes = {
+            node.name: _input_code(graph, node, calib, context, record) for node in graph.inputs
+        }
         acts = [node for node in graph.nodes if op_of(node).activation]
         low = {node.name: np.zeros(node.type.shape[0]) for node in acts}
         high = {node.name: np.zeros(node.type.shape[0]) for node in acts}
@@ -92,7 +95,9 @@ def _count(hist: Array, value: Array, low: Array, high: Array) -> None:
     hist += np.bincount(index.reshape(-1), minlength=channels * bins).reshape(channels, bins)
 
 
-def _input_code(node: Node, calib: Feeds, context: Context, record: Record) -> dict[str, Param]:
+def _input_code(
+    graph: Graph, node: Node, calib: Feeds, context: Context, record: Record
+) -> dict[str, Param]:
     """Scale and offset of an input, per channel where the channels differ."""
     x = np.asarray(calib[node.name])
     if not np.isfinite(x).all():
@@ -104,8 +109,7 @@ def _input_code(node: Node, calib: Feeds, context: Context, record: Record) -> d
     elif x.min() >= 0 and x.max() <= top and (x == np.rint(x)).all():
         scale, offset, what = np.array(1.0), np.array(0.0), f"integers 0..{top}"
     else:
-        axes = (0, *range(2, x.ndim))
-        low, high = x.min(axis=axes).astype(np.float64), x.max(axis=axes).astype(np.float64)
+        low, high = channel_ranges(x.astype(np.float64), input_channels(graph, node))
         offset, what = low, "its observed range per channel"
         scale = np.where(high > low, (high - low) / top, 1.0)
     record.note(f"input '{node.loc or node.name}' is coded in {levels} bits over {what}")

@@ -26,6 +26,10 @@ def one(op, inputs=("x",), domain=None, **attrs):
     return [N(op, list(inputs), ["y"], domain=domain, **attrs)]
 
 
+def resized(**attrs):
+    return one("Resize", ["x", "", "s"], **attrs)
+
+
 CASES = {
     "conv_1d": (one("Conv", "xw", dilations=[2]), {"x": [2, 3, 9]}, {"w": weights(5, 3, 3)}),
     "conv_groups": (one("Conv", "xwb", group=2, strides=[2, 1], pads=[1, 0, 2, 1]), IMAGE,
@@ -136,6 +140,23 @@ CASES = {
                    coordinate_transformation_mode="asymmetric"), IMAGE, {"s": floats(1, 1, 2, 3)}),
     "resize_sizes": (one("Resize", ["x", "", "", "s"]), {"x": [1, 4, 6, 5]},
                      {"s": ints(1, 4, 9, 3)}),
+    "resize_linear": (resized(mode="linear"), IMAGE, {"s": floats(1, 1, 2, 3)}),
+    "resize_linear_half": (resized(mode="linear"), {"x": ["N", 4, 6, 8]},
+                           {"s": floats(1, 1, 0.5, 0.5)}),
+    "resize_linear_asymmetric": (
+        resized(mode="linear", coordinate_transformation_mode="asymmetric"), IMAGE,
+        {"s": floats(1, 1, 2, 2)}),
+    "resize_linear_corners": (one("Resize", ["x", "", "", "s"], mode="linear",
+                                  coordinate_transformation_mode="align_corners"),
+                              {"x": [1, 4, 6, 5]}, {"s": ints(1, 4, 12, 9)}),
+    "resize_linear_1d": (resized(mode="linear"), {"x": ["N", 3, 7]}, {"s": floats(1, 1, 4)}),
+    "resize_channels": (resized(mode="linear"), {"x": ["N", 6, 2, 3]}, {"s": floats(1, 2, 1, 1)}),
+    "resize_vector": (resized(mode="linear"), VECTOR, {"s": floats(1, 2)}),
+    "resize_uneven": (one("Resize", ["x", "", "", "s"], mode="linear"), {"x": [1, 4, 6, 5]},
+                      {"s": ints(1, 4, 31, 7)}),
+    "resize_cubic": (resized(mode="cubic"), IMAGE, {"s": floats(1, 1, 2, 1.5)}),
+    "resize_cubic_outside": (resized(mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5), IMAGE,
+                             {"s": floats(1, 1, 2, 2)}),
     "dropout": (one("Dropout"), VECTOR, {}),
     "identity": (one("Identity"), VECTOR, {}),
     "cast": ([N("Cast", ["x"], ["t"], to=11), N("Cast", ["t"], ["y"], to=1)], VECTOR, {}),
@@ -150,6 +171,23 @@ CASES = {
 def test_equals_onnxruntime(case, build, same):
     nodes, inputs, constants = CASES[case]
     same(build(nodes, inputs, constants, domains=["com.microsoft"]))
+
+
+@pytest.mark.parametrize("case", ["resize_linear", "resize_linear_half", "resize_linear_1d"])
+def test_even_interpolation_is_made_of_sums_of_elements(case, build, same):
+    nodes, inputs, constants = CASES[case]
+    graph = same(build(nodes, inputs, constants))
+    assert {node.op for node in graph} <= {"input", "gather", "sum_pool", "affine"}
+
+
+def test_other_interpolation_is_a_synapse(build, same):
+    nodes, inputs, constants = CASES["resize_uneven"]
+    assert "conv" in {node.op for node in same(build(nodes, inputs, constants))}
+
+
+def test_antialiased_resizing(build, same):
+    nodes = resized(mode="linear", antialias=1)
+    same(build(nodes, {"x": ["N", 4, 9, 8]}, {"s": floats(1, 1, 0.4, 0.5)}, opset=18))
 
 
 @pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "Softplus", "Mish", "HardSwish", "Erf", "Sin"])

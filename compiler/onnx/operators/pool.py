@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from spikec.compiler.onnx.layout import batch_first
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.reduce_window import max_over_axes
@@ -86,12 +87,13 @@ def global_window(node: OnnxNode, x: Tensor) -> dict[str, AttrValue]:
     }
 
 
-@lowers("MaxPool", integers="kept")
+@lowers("MaxPool", integers="kept", layouts="read")
 def max_pool(node: OnnxNode) -> Tensor:
     """Maxima over windows."""
-    if node.any_tensor().batch > 1:
-        return max_over_axes(node)
     x = node.tensor()
+    if (x.batch or 0) > 1:
+        return max_over_axes(node)
+    x = batch_first(node, x)
     if node.uses_output(1):
         node.refuse("the indices of the maxima are used", "they have no spiking form")
     kernel = _kernel(node, x)

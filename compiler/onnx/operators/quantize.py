@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from spikec.compiler.onnx.grid import off_grid, spread_grid
+from spikec.compiler.onnx.layout import located
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import folds, lowers
 from spikec.compiler.onnx.operators.elementwise import scaled
@@ -84,7 +85,7 @@ def grid_of(node: OnnxNode, x: Tensor, index: int) -> Grid:
         node.refuse(f"scale {list(scale.shape)} and zero point {list(zero.shape)} do not fit")
     axis = 0
     if scale.size > 1:
-        axis = node.axis(node.attr("axis", 1), len(x.shape) + 1)
+        _, (axis,) = located(node, x, [node.attr("axis", 1)])
         if x.shape[axis] != scale.size:
             node.refuse(f"{scale.size} scales do not fit axis {axis + 1} of {list(x.shape)}")
     count = max(scale.size, zero.size)
@@ -110,8 +111,8 @@ def requantised(node: OnnxNode, x: Tensor, index: int) -> Tensor:
     return quantised(node, x, grid_of(node, x, index), bounds_of(node, zero.dtype))
 
 
-@lowers("QuantizeLinear")
-@lowers("QuantizeLinear", domain="com.microsoft")
+@lowers("QuantizeLinear", layouts="kept")
+@lowers("QuantizeLinear", domain="com.microsoft", layouts="kept")
 def quantize_linear(node: OnnxNode) -> Tensor:
     """To the nearest integer of a grid, half to even."""
     x = node.tensor()
@@ -122,8 +123,8 @@ def quantize_linear(node: OnnxNode) -> Tensor:
     return quantised(node, x, grid_of(node, x, 1), bounds_of(node, dtype))
 
 
-@lowers("DequantizeLinear", integers="read")
-@lowers("DequantizeLinear", domain="com.microsoft", integers="read")
+@lowers("DequantizeLinear", integers="read", layouts="kept")
+@lowers("DequantizeLinear", domain="com.microsoft", integers="read", layouts="kept")
 def dequantize_linear(node: OnnxNode) -> Tensor:
     """The reals that integers stand for."""
     return real(node, 0)
@@ -199,7 +200,7 @@ def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     return quantised(node, base, grid, (int(bounds[0]), int(bounds[1])), op.rounding)
 
 
-@lowers("DynamicQuantizeLinear")
+@lowers("DynamicQuantizeLinear", layouts="kept")
 def dynamic_quantize(node: OnnxNode) -> list[Value]:
     """Imported without its rounding, whose scale depends on the data."""
     node.scope.notes.append(
