@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
@@ -51,9 +52,12 @@ class Node:
         return self.operation.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Graph:
     """A network at one stage.
+
+    Its indices are made when they are first asked for; as a graph never changes they stay right.
+    They are no fields: neither equality nor a pickle sees them.
 
     Attributes:
         name: A readable name.
@@ -85,28 +89,31 @@ class Graph:
 
     def __getitem__(self, name: str) -> Node:
         """The node called `name`; raises KeyError."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+        return self.by_name[name]
 
-    @property
-    def by_name(self) -> dict[str, Node]:
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
         """Nodes by name."""
-        return {node.name: node for node in self.nodes}
+        return MappingProxyType({node.name: node for node in self.nodes})
 
-    @property
+    @cached_property
+    def position(self) -> Mapping[str, int]:
+        """Index of each node in `nodes`, by name."""
+        return MappingProxyType({node.name: index for index, node in enumerate(self.nodes)})
+
+    @cached_property
     def inputs(self) -> tuple[Node, ...]:
         """The input nodes, in order."""
         return tuple(node for node in self.nodes if node.op == "input")
 
-    def consumers(self) -> dict[str, list[Node]]:
-        """For each node's name, the nodes that read it."""
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[Node, ...]]:
+        """For each node's name, the nodes that read it, in order."""
         readers: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
                 readers[name].append(node)
-        return readers
+        return MappingProxyType({name: tuple(nodes) for name, nodes in readers.items()})
 
     def array(self, node: Node, role: str) -> NDArray[Any]:
         """The array of a node's param; raises InvalidGraph when absent or without values."""

@@ -224,7 +224,7 @@ class _Builder(Transformer[Token, Any]):
     def start(self, name: Token, *items: Any) -> Graph:
         *items_, outputs = items
         params = [item for item in items_ if isinstance(item, tuple) and isinstance(item[1], Param)]
-        headers = [item for item in items_ if isinstance(item, tuple) and item not in params]
+        headers = [i for i in items_ if isinstance(i, tuple) and not isinstance(i[1], Param)]
         if len({key for key, _ in params}) != len(params):
             raise ParseError("a param is declared twice")
         header: dict[str, Any] = dict(headers)

@@ -252,7 +252,7 @@ def _released(graph: Graph) -> dict[str, list[str]]:
 
 def _direct_synapses(graph: Graph, layer: Node) -> list[Node]:
     """Synapses that feed a layer alone, directly or through one join."""
-    nodes, readers = graph.by_name, graph.consumers()
+    nodes, readers = graph.by_name, graph.readers
     source = nodes[layer.inputs[0]]
     joined = [nodes[name] for name in source.inputs] if source.op == "add" else [source]
     if source.op == "add" and len(readers[source.name]) > 1:

@@ -75,14 +75,14 @@ def _currents(graph: Graph) -> set[str]:
 
 def _rectify_before_pooling(graph: Graph, record: Record) -> Graph:
     while True:
-        nodes, readers = graph.by_name, graph.consumers()
+        nodes, readers = graph.by_name, graph.readers
         pair = next(
             (
                 (nodes[node.inputs[0]], node)
                 for node in graph.nodes
                 if isinstance(node.operation, Relu | Clip)
                 and isinstance(nodes[node.inputs[0]].operation, MaxPool)
-                and readers[node.inputs[0]] == [node]
+                and readers[node.inputs[0]] == (node,)
                 and node.inputs[0] not in graph.outputs
             ),
             None,
