@@ -115,6 +115,10 @@ class GraphBuilder:
             raise InvalidGraph(f"param '{role}' of %{node.name} has no values", loc=node.loc)
         return param.array
 
+    def arrays(self, node: Node) -> dict[str, Array]:
+        """All arrays of a node's params, by role."""
+        return {role: self.array(node, role) for role in node.params}
+
     def unique(self, wanted: str) -> str:
         """A name for a node: `wanted`, with a number from 2 on where it is taken."""
         name, count = wanted, self._counts.get(wanted, 1)
@@ -141,6 +145,10 @@ class GraphBuilder:
             self._params[name] = Param.of(value, dtype)
             roles[role] = name
         return replace(node, params=roles)
+
+    def set_param(self, name: str, param: Param) -> None:
+        """Give a param another value, for every node that reads it, or add it."""
+        self._params[name] = param
 
     def add_param(self, wanted: str, param: Param) -> str:
         """Add a param under a unique name, which is returned."""

@@ -114,6 +114,15 @@ def convert(value: object, hint: object) -> Option:
     raise TypeError(hint)
 
 
+def check_choices(configured: Configurable) -> None:
+    """Raise ParseError where a field that is a choice holds none of its values."""
+    hints = type_hints(type(configured))
+    for field in dataclasses.fields(configured):
+        value, hint = getattr(configured, field.name), hints[field.name]
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise ParseError(f"option '{field.name}' must be {choices(hint)}, not '{value}'")
+
+
 def choices(hint: object) -> str:
     """What an option with this annotation can be, in words."""
     origin, arguments = get_origin(hint), get_args(hint)

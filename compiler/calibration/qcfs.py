@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from spikec.compiler.calibration.thresholds import (
     percentile_thresholds,
     trained,
 )
-from spikec.compiler.pipeline import Context, Pass, Record, choice, within
+from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.ir import SPIKE, Graph, GraphBuilder, Node, PassError, TensorType, op_of
 from spikec.ir.activation import Activation
@@ -39,14 +40,14 @@ class Qcfs(Pass):
     takes that percentile of the activations as threshold instead (the common baseline).
     """
 
-    per: str = "channel"
-    v0: str = "half"
+    per: Literal["channel", "layer"] = "channel"
+    v0: Literal["half", "zero"] = "half"
     percentile: float = 0.0
 
-    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
-        choice("per", self.per, ("channel", "layer"))
-        choice("v0", self.v0, ("half", "zero"))
+    def check(self) -> None:
         within("percentile", self.percentile, 0, 100)
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         spiking = _Spiking(graph, context.steps)
         for node in graph.nodes:
             op = op_of(node)

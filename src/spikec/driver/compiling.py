@@ -130,13 +130,12 @@ def _compile(
         "outputs": imported.logits,
         "target": {"name": emitter.name, "options": emitter.options},
         "steps": options.timesteps,
-        "passes": [str(p) for p in passes],
+        "passes": [str(part) for p in passes for part in p.parts],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
     }
     report["provenance"] = manifest
-    seconds = {r.name: r.seconds for r in records}
-    return Artifact(Stored(graph, context.last["snn"], manifest, report), seconds)
+    return Artifact(Stored(graph, context.last["snn"], manifest, report), context.clock.seconds)
 
 
 def describe_layers(graph: Graph, records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.driver.artifact import Artifact, is_artifact, load
 from spikec.driver.files import write_file
-from spikec.ir import Graph, UsageError, op_of, parse, same_values
+from spikec.ir import Graph, SpikecError, UsageError, op_of, parse, same_values
 from spikec.ir.op import Synapse
+from spikec.ir.options import describe_options
 from spikec.runtime.chip import draw
 
 
@@ -131,9 +132,12 @@ def opt(file: Path, pipeline: str, steps: int, roundtrip: bool, values: bool) ->
 def list_passes() -> list[tuple[str, str, str]]:
     """Name, options and first line of each pass."""
     rows = []
-    for name, kind in PASSES.items():
-        options = ", ".join(f"{f.name}={f.default}" for f in fields(kind))
-        rows.append((name, options, first_line(kind.__doc__)))
+    for name in PASSES:
+        try:
+            kind = PASSES[name]
+            rows.append((name, describe_options(kind), first_line(kind.__doc__)))
+        except SpikecError as error:
+            rows.append((name, "", str(error)))
     return rows
 
 

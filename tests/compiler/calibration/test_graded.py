@@ -12,10 +12,10 @@ from spikec.backends.lava import unavailable as lava_unavailable
 from spikec.cli import main
 from spikec.compiler.calibration.cone import Held
 from spikec.compiler.calibration.graded import Graded
+from spikec.compiler.calibration.layer import Layer, Neurons
 from spikec.compiler.calibration.search import search
-from spikec.compiler.calibration.sweep import Layer, Neurons
 from spikec.compiler.pipeline import Record
-from spikec.ir import SPIKE, Node, PassError, TensorType, parse, spread
+from spikec.ir import SPIKE, Node, ParseError, PassError, TensorType, parse, spread
 from spikec.ir.ops import OPS
 from spikec.ir.types import spikes
 from spikec.runtime import kernels
@@ -100,7 +100,7 @@ def test_gate():
 @pytest.mark.parametrize("options", [{"levels": 1}, {"levels": 9}, {"gate": "off"}, {"fire": 0.4},
                                      {"search": "x"}, {"per": "x"}, {"samples": 0}])  # fmt: skip
 def test_bad_options(options):
-    with pytest.raises(PassError):
+    with pytest.raises((PassError, ParseError)):
         Graded(**options).fit(make_layer(unit()), Record("graded", {}))
 
 
