@@ -12,9 +12,10 @@ from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.compiler.quantisation.integer import Folded
 from spikec.ir import F64, Graph, Node, Param, PassError, RangeError, op_of, signed, spread
+from spikec.ir.analysis import Interval
 from spikec.ir.op import Synapse
 from spikec.ir.types import DType
-from spikec.runtime.bounds import Interval, intervals, potential_reach
+from spikec.runtime.bounds import intervals, potential_reach
 
 Array = NDArray[Any]
 _MARGIN = 1 << 16

@@ -1,7 +1,7 @@
 """spikec: from ONNX models to spiking networks on neuromorphic hardware."""
 
 from spikec import ir
-from spikec.driver import Artifact, Options, compile, load, version
+from spikec.driver import Artifact, Options, compile, load
 from spikec.ir import (
     BackendError,
     InvalidArtifact,
@@ -15,6 +15,7 @@ from spikec.ir import (
     UnsupportedOperator,
     UsageError,
 )
+from spikec.ir.version import version
 
 __version__ = version()
 

@@ -3,7 +3,7 @@
 from spikec.driver.artifact import Artifact, is_artifact, load
 from spikec.driver.blocks import BLOCK, encoded_blocks, logits
 from spikec.driver.checking import check, describe_difference, engines, random_inputs
-from spikec.driver.compiling import compile, read_calibration, version
+from spikec.driver.compiling import compile, read_calibration
 from spikec.driver.evaluating import accuracy, check_model, evaluate, predict
 from spikec.driver.files import write_file, write_npz
 from spikec.driver.looking import (
@@ -44,7 +44,6 @@ __all__ = [
     "random_inputs",
     "read_calibration",
     "resources",
-    "version",
     "write_file",
     "write_npz",
 ]

@@ -14,8 +14,8 @@ from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import encoded_blocks, quiet
 from spikec.driver.checking import traced
-from spikec.driver.compiling import version
 from spikec.ir import Graph, UsageError
+from spikec.ir.version import version
 from spikec.runtime import golden
 from spikec.runtime.check import Comparison, traced_block, traced_layers
 from spikec.runtime.coding import encode

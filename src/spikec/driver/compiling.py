@@ -18,6 +18,7 @@ from spikec.driver.options import Options
 from spikec.driver.profile import profile
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
+from spikec.ir.version import version
 from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset, read_dataset
 
@@ -196,17 +197,6 @@ def warnings_of(records: Iterable[Record]) -> list[str]:
                 share = figures["weight_error"]
                 found.append(f"%{name}: weights lose {share:.0%} of their norm to rounding")
     return found
-
-
-def version() -> str:
-    """Spikec's version."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("spikec")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def read_calibration(path: Path, model: Any, labels: bool = False) -> Dataset:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spikec.backends import engine
 from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir.analysis import layer_sources
 from spikec.runtime.coding import encode
 from spikec.runtime.interpreter import Simulation, evaluate
 from spikec.runtime.metrics import fan_outs, synaptic_operations
@@ -114,12 +115,5 @@ def _short(values: Array) -> list[float]:
 
 def edges(graph: Graph) -> list[tuple[str, str]]:
     """Which layer (input, neurons, pooling or readout) feeds which, past all linear nodes."""
-    sources: dict[str, list[str]] = {}
-    found = []
-    for node in graph.nodes:
-        before = list(dict.fromkeys(s for name in node.inputs for s in sources[name]))
-        if node.op == "input" or op_of(node).stateful:
-            found += [(source, node.name) for source in before]
-            before = [node.name]
-        sources[node.name] = before
-    return found
+    feeds = layer_sources(graph)
+    return [(source, name) for name, sources in feeds.items() for source in sources]
