@@ -75,7 +75,10 @@ class Registry(MutableMapping[str, type[K]], Generic[K]):
         return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._loaded or name in list(self)
+        if name in self._loaded:
+            return True
+        module = self._modules.get(str(name))
+        return (module is not None and module not in self._may_help) or name in list(self)
 
     def _add_plugins(self) -> None:
         if not self._has_plugins:
