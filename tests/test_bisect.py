@@ -351,7 +351,9 @@ def test_command_line(art, x, monkeypatch, tmp_path):
         "trace", tmp_path / "out", "--verify", tmp_path / "t", "--engine", "broken"
     )
     assert (code, found["equal"]) == (1, False)
-    code, found, told = cli("check", tmp_path / "out", *data, "--engines", "reference,broken")
+    args = ("check", tmp_path / "out", *data, "--engines", "reference,broken")
+    told = runner.invoke(app, [*map(str, args)]).stdout
+    code, found, _ = cli(*args)
     assert code == 1
     assert found["first_difference"]["explanation"]["inputs"]
     assert "Its inputs in this step" in told

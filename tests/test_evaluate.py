@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import spikec
-from spikec import driver, plots
+from spikec import driver
 from spikec.cli import main
 from spikec.driver import blocks, measuring
 from spikec.driver.measuring import Cluster
 from spikec.ir import UsageError
+from spikec.report import plots
 from spikec.runtime.data import make_dataset
 
 
@@ -131,7 +132,7 @@ def test_accuracy_over_steps_is_drawn(art, data, tmp_path, capsys):
     assert "currentColor" in text
     assert "synaptic operations per sample" in text
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
-    assert "Over time steps" in capsys.readouterr().err
+    assert "Over time steps" in capsys.readouterr().out
 
 
 def test_a_picture_of_another_kind_is_refused(tmp_path):

@@ -15,7 +15,6 @@ from spikec.backends import BACKENDS, Engine, Origin, Target, available_engine, 
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
-from spikec.driver.options import one_of
 from spikec.ir import BackendError, Graph, UsageError
 from spikec.runtime import artifact as store
 from spikec.runtime.artifact import Stored
@@ -69,7 +68,8 @@ class Artifact:
 
     def stage(self, stage: str) -> Graph:
         """The graph of stage `int` or `float`."""
-        one_of("stage", stage, ("int", "float"))
+        if stage not in ("int", "float"):
+            raise UsageError(f"stage must be one of int, float, not '{stage}'")
         return self.graph if stage == "int" else self.stored.float_graph
 
     def run(

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from spikec.compiler.onnx import import_model, load_model
 from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
 from spikec.driver.judging import Judge, hold_out
-from spikec.driver.options import Options
+from spikec.driver.model import Model
 from spikec.ir import PassError, UsageError
+from spikec.options import Options
 from spikec.runtime.data import Dataset, Source, make_dataset
 
 Build = Callable[[Dataset, Options], Artifact]
@@ -19,7 +19,7 @@ Build = Callable[[Dataset, Options], Artifact]
 
 
 def choose_steps(
-    model: Any,
+    model: Model,
     calib: Source | Dataset | None,
     validation: Source | Dataset | None,
     options: Options,
@@ -35,18 +35,17 @@ def choose_steps(
         UsageError: when no T up to `options.max_timesteps` is good enough; it names the best.
     """
     assert options.max_loss is not None
-    if not 0 <= options.max_loss < 1:
-        raise UsageError(f"max_loss must be from 0 up to 1 (a share), not {options.max_loss:g}")
-    graph = import_model(*load_model(model)).require()
     if calib is None:
         raise PassError("max_loss needs calibration data", hint="give --calib CALIB.npz")
-    data = calib if isinstance(calib, Dataset) else make_dataset(calib, graph)
+    data = calib if isinstance(calib, Dataset) else make_dataset(calib, model.graph)
     if validation is None:
         if len(data) < 2:
             raise UsageError("max_loss needs samples to judge on: give --validate or more samples")
         data, held = hold_out(data, options.samples, options.seed)
     else:
-        held = validation if isinstance(validation, Dataset) else make_dataset(validation, graph)
+        held = (
+            validation if isinstance(validation, Dataset) else make_dataset(validation, model.graph)
+        )
     judge = Judge.of(model, held, options.seed, progress)
     tried: dict[int, tuple[Artifact, dict[str, Any]]] = {}
 

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikec.backends import target
-from spikec.compiler.onnx import import_model, load_model, model_hash
 from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import quiet
 from spikec.driver.choosing import choose_steps
 from spikec.driver.judging import Judge
-from spikec.driver.options import Options
+from spikec.driver.model import Model, ModelSource
 from spikec.driver.profile import profile
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
+from spikec.options import Options, Settings
 from spikec.runtime.artifact import Stored
-from spikec.runtime.data import Dataset, Source, make_dataset, read_dataset
+from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.version import version
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 FEW = 16
 """Calibration samples below which the report warns."""
 
 
 def compile(
-    model: Any,
+    model: ModelSource,
     calib: Source | Dataset | None = None,
     *,
     validation: Source | Dataset | None = None,
     options: Options | None = None,
     progress: Progress = quiet,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Artifact:
     """Compile an ONNX model into an integer spiking network.
 
@@ -48,13 +54,9 @@ def compile(
     Raises:
         SpikecError: with what is wrong, where, and what would help.
     """
-    if options is None:
-        try:
-            options = Options(**settings)
-        except TypeError as error:
-            raise UsageError(str(error).replace("Options.__init__()", "compile()")) from None
-    if options.timesteps < 1:
-        raise UsageError(f"timesteps must be at least 1, not {options.timesteps}")
+    options = Options.of(settings) if options is None else options
+    options.passes()  # refuses what is wrong with them before any work
+    model = Model.load(model)
     if options.max_loss is not None:
         return choose_steps(
             model,
@@ -67,14 +69,13 @@ def compile(
     judge = None
     if validation is not None:
         if not isinstance(validation, Dataset):
-            ann = import_model(*load_model(model)).require()
-            validation = make_dataset(validation, ann)
+            validation = make_dataset(validation, model.graph)
         judge = Judge.of(model, validation, options.seed, progress)
     return _compile(model, calib, judge, options, progress)
 
 
 def _compile(
-    model: Any,
+    model: Model,
     calib: Source | Dataset | None,
     judge: Judge | None,
     options: Options,
@@ -83,9 +84,7 @@ def _compile(
     """Compile for the time steps of the options."""
     passes, hardware = options.passes(), options.hardware
     emitter = target(options.target)
-    proto, source = load_model(model)
-    imported = import_model(proto, source)
-    ann = imported.require()
+    ann, imported = model.graph, model.imported
     if calib is not None and not isinstance(calib, Dataset):
         calib = make_dataset(calib, ann)
     drawn = None if calib is None else calib.draw(options.samples, options.seed)
@@ -103,7 +102,7 @@ def _compile(
     if graph.stage != "int" or "snn" not in context.last:
         raise UsageError("the pass pipeline does not end at stage int: end it with quantise")
     report = {
-        "model": source,
+        "model": model.source,
         "timesteps": options.timesteps,
         "notes": imported.notes,
         "operators": imported.operators,
@@ -126,7 +125,7 @@ def _compile(
     }
     manifest = {
         "spikec": version(),
-        "model": {"file": source, "sha256": model_hash(proto)},
+        "model": {"file": model.source, "sha256": model.digest},
         "outputs": imported.logits,
         "target": {"name": emitter.name, "options": emitter.options},
         "steps": options.timesteps,
@@ -199,18 +198,17 @@ def warnings_of(records: Iterable[Record]) -> list[str]:
     return found
 
 
-def version() -> str:
-    """Spikec's version."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
+def _shown_signature() -> inspect.Signature:
+    """The signature of `compile` with every option and its default, for help and notebooks."""
+    own = inspect.signature(compile).parameters.values()
+    stated = [
+        inspect.Parameter(
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type
+        )
+        for f in fields(Options)
+    ]  # fmt: skip
+    kept = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    return inspect.Signature([*kept, *stated], return_annotation=Artifact)
 
-    try:
-        return installed("spikec")
-    except PackageNotFoundError:
-        return "unknown"
 
-
-def read_calibration(path: Path, model: Any, labels: bool = False) -> Dataset:
-    """Calibration or validation data for a model, by its ONNX inputs."""
-    proto, source = load_model(model)
-    return read_dataset(path, import_model(proto, source).require(), labels=labels)
+setattr(compile, "__signature__", _shown_signature())  # noqa: B010

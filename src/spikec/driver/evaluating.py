@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.onnx.session import Ann
 from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import logits, quiet
 from spikec.driver.measuring import Cluster, measure_all
+from spikec.driver.model import Model, ModelSource
 from spikec.ir import Graph, RangeError, UsageError
 from spikec.runtime.check import traced_layers
 from spikec.runtime.data import Dataset
@@ -45,7 +45,7 @@ def evaluate(
     data: Dataset,
     *,
     timesteps: Sequence[int] = (),
-    model: Any = None,
+    model: ModelSource | None = None,
     engine_name: str = "fast",
     stage: str = "int",
     cluster: Cluster | None = None,
@@ -64,7 +64,7 @@ def evaluate(
         raise UsageError("timesteps must be at least 1")
     ann, notes = None, list[str]()
     if model is not None:
-        network = Ann.load(model)
+        network = Model.load(model)
         same_model(art, network)
         ann = network.logits(data.feeds, progress)
         notes += [f"the ANN ran in spikec, as onnxruntime cannot run it: {why}"
@@ -183,9 +183,9 @@ def predict(
     return np.concatenate(parts), joined
 
 
-def check_model(art: Artifact, data: Dataset, model: Any) -> dict[str, Any]:
+def check_model(art: Artifact, data: Dataset, model: ModelSource) -> dict[str, Any]:
     """Agreement of the integer network with the ANN it came from."""
-    ann = Ann.load(model)
+    ann = Model.load(model)
     same_model(art, ann)
     reference = ann.logits(data.feeds)
     spiking = art.run({node.loc or node.name: data.feeds[node.name] for node in art.graph.inputs})
@@ -197,7 +197,7 @@ def check_model(art: Artifact, data: Dataset, model: Any) -> dict[str, Any]:
     }
 
 
-def same_model(art: Artifact, ann: Ann) -> None:
+def same_model(art: Artifact, ann: Model) -> None:
     """Raise UsageError when an artifact was compiled from another model."""
     if art.stored.manifest["model"]["sha256"] != ann.digest:
         raise UsageError(

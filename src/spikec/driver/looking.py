@@ -6,12 +6,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from spikec.compiler.onnx import import_model, load_model
 from spikec.compiler.onnx.operators import rules
 from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.driver.artifact import Artifact, is_artifact, load
 from spikec.driver.files import write_file
+from spikec.driver.model import Model
 from spikec.ir import Graph, UsageError, op_of, parse, same_values
 from spikec.ir.op import Synapse
 from spikec.runtime.chip import draw
@@ -30,8 +30,7 @@ def inspect(path: Path) -> dict[str, Any]:
             "placement": placement(art),
             "notes": art.report["notes"],
         }
-    proto, source = load_model(path)
-    imported = import_model(proto, source)
+    imported = Model.load(path).imported
     return {
         "supported": imported.graph is not None,
         "unsupported": [asdict(refusal) for refusal in imported.refusals],

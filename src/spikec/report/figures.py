@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spikec.plots import BLUE, GREEN, GREY, INK, ORANGE, RED, draw_steps, legend, new_figure
+from spikec.report.plots import BLUE, GREEN, GREY, INK, ORANGE, RED, draw_steps, legend, new_figure
 
 Report = Mapping[str, Any]
 PASS_COLOURS = {

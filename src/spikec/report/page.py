@@ -8,8 +8,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from spikec import plots
-from spikec.report import figures
+from spikec.report import figures, plots
 from spikec.runtime.chip import draw as draw_chip
 from spikec.runtime.metrics import ENERGY, energy
 from spikec.ui import percent, short
