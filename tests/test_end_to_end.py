@@ -206,6 +206,6 @@ def test_accuracy_on_all_images(model, images):
 
 def test_layers_are_reported_by_their_onnx_nodes(art, model):
     names = {node.name for node in onnx.load(model).graph.node}
-    for layer in art.report["layers"]:
-        assert layer["onnx_node"] in names, layer
-    json.dumps(art.report, allow_nan=False)
+    for layer in art.report.layers:
+        assert layer.onnx_node in names, layer
+    json.dumps(art.report.to_json(), allow_nan=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,10 @@ def _row(
 
     integer = driver.evaluate(art, data, model=model, progress=named)
     floating = driver.evaluate(art, data, stage="float", progress=named)
-    result = integer["results"][-1]
     return {
-        **result,
-        "ann_accuracy": integer["ann_accuracy"],
-        "float_accuracy": floating["results"][-1]["accuracy"],
+        **asdict(integer.results[-1]),
+        "ann_accuracy": integer.ann_accuracy,
+        "float_accuracy": floating.results[-1].accuracy,
     }
 
 

@@ -47,6 +47,7 @@ def check(
     from spikec import driver
     from spikec.driver import bisect
     from spikec.ir.options import split_list
+    from spikec.report.schema import Check, from_json
     from spikec.ui import Ui, percent
 
     ui, art = Ui(json, quiet), driver.load(out)
@@ -85,7 +86,7 @@ def check(
     if against is None:
         of = {"data": None if data is None else data.name, "samples": len(dataset),
               "engines": names}  # fmt: skip
-        art.record("checks", {"of": of, **found})
+        art.record(from_json(Check, {"of": of, **found}))
     ui.result(found, line)
     raise typer.Exit(0 if found["equal"] else 1)
 

@@ -14,6 +14,7 @@ from spikec.cli.text import EPILOGS
 from spikec.options import Options
 
 if TYPE_CHECKING:
+    from spikec.report.schema import Judged, MappedPart, PassEntry, Range
     from spikec.ui import Ui
 
 
@@ -52,88 +53,75 @@ def compile(
         rows = [(name, seconds) for name, seconds in art.seconds.items()]
         ui.table("Time per pass", ["pass", "seconds"], rows)
     report = art.report
-    _show_tried(ui, report.get("steps_tried", []), options.max_loss)
-    _show_judged(ui, report["passes"])
+    _show_tried(ui, report.steps_tried, options.max_loss)
+    _show_judged(ui, report.passes)
     errors = [
-        (layer["name"], layer["op"], layer["shape"], layer["error_before"],
-         next(reversed(layer["error_after"].values()), None), *_range(layer["range"]))
-        for layer in report["layers"]
+        (layer.name, layer.op, layer.shape, layer.error_before, layer.last_error,
+         *_range(layer.range))
+        for layer in report.layers
     ]  # fmt: skip
     ui.table(
         "Layers (calibration error: squared, relative to the ANN's activation)",
         ["layer", "neuron", "shape", "error before", "after", "bits", "of", "proven"],
         errors,
     )
-    for note in [*report["notes"], *report["warnings"]]:
+    for note in [*report.notes, *report.warnings]:
         ui.note(f"note: {note}")
-    for record in report["passes"]:
-        if record["name"] in ("range", "place"):
-            for note in record["notes"]:
+    for entry in report.passes:
+        if entry.name in ("range", "place"):
+            for note in entry.notes:
                 ui.note(f"note: {note}")
-    _show_simulated(ui, report["mapping"])
+    _show_simulated(ui, report.mapping)
+    shown = report.to_json()
+    kept = ("timesteps", "layers", "warnings", "notes", "passes", "mapping", "steps_tried")
     ui.result(
-        {
-            "out": str(out),
-            "timesteps": art.graph.steps,
-            "layers": report["layers"],
-            "warnings": report["warnings"],
-            "notes": report["notes"],
-            "passes": report["passes"],
-            "mapping": report["mapping"],
-            "steps_tried": report.get("steps_tried"),
-            "seconds": time.perf_counter() - start,
-        },
-        f"wrote {out} (T = {art.graph.steps}, {len(report['layers'])} layers, target {art.target})",
+        {"out": str(out), **{k: shown[k] for k in kept}, "seconds": time.perf_counter() - start},
+        f"wrote {out} (T = {art.graph.steps}, {len(report.layers)} layers, target {art.target})",
     )
 
 
-def _range(bound: dict[str, Any] | None) -> tuple[Any, ...]:
+def _range(bound: Range | None) -> tuple[Any, ...]:
     """Worst-case bits, bits of the state, and whether that is a proof, for a table."""
     if bound is None:
         return None, None, None
-    return bound["bits"], bound["state_bits"], bound["proven"]
+    return bound.bits, bound.state_bits, bound.proven
 
 
-def _show_simulated(ui: Ui, mapping: list[dict[str, Any]]) -> None:
+def _show_simulated(ui: Ui, mapping: list[MappedPart]) -> None:
     """What the target holds that no chip is known to do."""
     rows: dict[tuple[str, str], list[str]] = {}
-    for row in mapping:
-        if not row["chip"]:
-            rows.setdefault((row["what"], row["how"]), []).append(f"%{row['layer']}")
+    for part in mapping:
+        if not part.chip:
+            rows.setdefault((part.what, part.how), []).append(f"%{part.layer}")
     for (what, how), layers in rows.items():
         more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-        ui.note(f"note: only in Lava's CPU simulation: {what} ({how}): "
-                f"{', '.join(layers[:3])}{more}")  # fmt: skip
+        ui.note(f"note: only in simulation: {what} ({how}): {', '.join(layers[:3])}{more}")
 
 
-def _show_tried(ui: Ui, tried: list[dict[str, Any]], max_loss: float | None) -> None:
+def _show_tried(ui: Ui, tried: list[Judged], max_loss: float | None) -> None:
     """The numbers of time steps that --max-loss tried."""
     from spikec.ui import percent
 
     if not tried or max_loss is None:
         return
-    rows = [(r["timesteps"], percent(r["accuracy"]), percent(r["agreement"]), percent(r["loss"]),
-             f"±{r['standard_error']:.1%}", r["loss"] <= max_loss) for r in tried]  # fmt: skip
-    judged = "accuracy" if tried[0]["accuracy"] is not None else "agreement with the ANN"
-    ui.table(f"Loss of {judged} on {tried[0]['samples']} samples not calibrated on",
+    rows = [(r.timesteps, percent(r.accuracy), percent(r.agreement), percent(r.loss),
+             f"±{r.standard_error:.1%}", r.loss <= max_loss) for r in tried]  # fmt: skip
+    judged = "accuracy" if tried[0].accuracy is not None else "agreement with the ANN"
+    ui.table(f"Loss of {judged} on {tried[0].samples} samples not calibrated on",
              ["T", "accuracy", "agrees", "loss", "std. error", "enough"], rows)  # fmt: skip
 
 
-def _show_judged(ui: Ui, passes: list[dict[str, Any]]) -> None:
+def _show_judged(ui: Ui, passes: list[PassEntry]) -> None:
     """What each pass bought: calibration errors, and accuracy on validation data."""
     from spikec.ui import percent
 
     rows = []
-    for record in passes:
-        layers = [v for v in record["layers"].values() if "error_after" in v]
-        if not layers and not record["judged"]:
+    for entry in passes:
+        errors, judged = entry.mean_errors(), entry.judged
+        if errors is None and judged is None:
             continue
-        before, after = (
-            sum(v[key] for v in layers) / len(layers) if layers else None
-            for key in ("error_before", "error_after")
-        )
-        judged = record["judged"]
-        rows.append((record["name"], before, after, percent(judged.get("accuracy")),
-                     percent(judged.get("agreement"))))  # fmt: skip
+        before, after = errors or (None, None)
+        accuracy, agreement = (judged.accuracy, judged.agreement) if judged else (None, None)
+        rows.append((entry.name, before, after, percent(accuracy), percent(agreement)))
     ui.table("What each pass did (error: mean over layers, before and after the pass)",
              ["pass", "error before", "after", "accuracy", "agrees"], rows)  # fmt: skip

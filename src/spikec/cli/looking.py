@@ -111,7 +111,7 @@ def report(
 ) -> None:
     """Write one page that shows what a compiled network is worth."""
     from spikec import driver
-    from spikec.report import build
+    from spikec.report.page import build
     from spikec.ui import Ui
 
     ui, path = Ui(json, quiet), output or out / "report.html"
@@ -119,8 +119,8 @@ def report(
     driver.check_file_place(path)
     page = build(art.report)
     driver.write_file(path, page.encode())
-    for kind, command in (("evaluations", "eval"), ("checks", "check")):
-        if not art.report.get(kind):
+    for kind, command in ((art.report.evaluations, "eval"), (art.report.checks, "check")):
+        if not kind:
             ui.note(f"note: `spikec {command} {out} ...` would add what it measures to the page")
     ui.result({"out": str(path), "bytes": len(page)}, f"wrote {path}")
 

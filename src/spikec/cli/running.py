@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +25,7 @@ from spikec.cli.text import EPILOGS
 
 if TYPE_CHECKING:
     from spikec.driver.measuring import Cluster
+    from spikec.report.schema import Evaluation, StepResult
 
 Stage = Annotated[
     Literal["int", "float"], typer.Option(help="int, or float: the network before quantisation.")
@@ -104,49 +106,50 @@ def eval(
     if plot is not None:
         plots.check(plot)
     with ui.progress() as progress:
-        found = driver.evaluate(
+        evaluation = driver.evaluate(
             art, dataset, timesteps=steps, model=model, engine_name=engine, stage=stage,
             cluster=_cluster(cluster, workers), progress=progress,
         )  # fmt: skip
     rows = [
-        (r["timesteps"], percent(r["accuracy"]), percent(r["agreement"]),
-         r["spikes_per_neuron_step"], r["effective_acs"], r["effective_macs"], r["dense"],
-         r["seconds_per_sample"])
-        for r in found["results"]
+        (r.timesteps, percent(r.accuracy), percent(r.agreement), r.spikes_per_neuron_step,
+         r.effective_acs, r.effective_macs, r.dense, r.seconds_per_sample)
+        for r in evaluation.results
     ]  # fmt: skip
     title = f"{len(dataset)} samples, compiled for T = {art.graph.steps}"
-    if found["ann_accuracy"] is not None:
-        title += f", ANN accuracy {percent(found['ann_accuracy'])}"
+    if evaluation.ann_accuracy is not None:
+        title += f", ANN accuracy {percent(evaluation.ann_accuracy)}"
     ui.table(title, ["T", "accuracy", "agrees", "rate", "ACs", "MACs", "dense", "s/sample"], rows)
     ui.note("agrees: same class as the ANN; rate: spikes per neuron and step")
     ui.note("ACs, MACs: effective synaptic operations per sample (spike or graded input and weight "
-           "not zero); dense: all")  # fmt: skip
-    for r in found["results"]:
-        if "error" in r:
-            ui.note(f"T = {r['timesteps']}: {r['error']}; compiled for T = {art.graph.steps}")
-    drawn = [r for r in found["results"] if "error" not in r]
-    if len(drawn) > 1:
+            "not zero); dense: all")  # fmt: skip
+    for r in evaluation.results:
+        if r.error is not None:
+            ui.note(f"T = {r.timesteps}: {r.error}; compiled for T = {art.graph.steps}")
+    if len(evaluation.measured) > 1:
         ui.table("Over time steps", ["T", "accuracy or agreement", "synaptic operations"],
-                 _bars(drawn))  # fmt: skip
+                 _bars(evaluation.measured))  # fmt: skip
     if plot is not None:
-        plots.write_figure(plots.draw_steps(drawn, found["ann_accuracy"]), plot)
+        drawn = plots.draw_steps(evaluation.measured, evaluation.ann_accuracy)
+        plots.write_figure(drawn, plot)
         ui.note(f"wrote {plot}")
-    for note in found["notes"]:
+    for note in evaluation.notes:
         ui.note(f"note: {note}")
     warn_clipped(ui, art, dataset)
     of = {"data": data.name, "samples": len(dataset), "engine": engine, "stage": stage}
-    art.record("evaluations", {"of": of, **found})
-    ui.result(found, _line(found))
+    evaluation = replace(evaluation, of=of)
+    art.record(evaluation)
+    ui.result(asdict(evaluation), _line(evaluation))
 
 
-def _line(found: dict[str, Any]) -> str:
+def _line(evaluation: Evaluation) -> str:
     """The one result: what the network is worth at the longest T that could be measured."""
     from spikec.ui import percent
 
-    best = [r for r in found["results"] if "error" not in r][-1]
-    parts = [f"{name} {percent(best[name])}" for name in ("accuracy", "agreement")
-             if best[name] is not None]  # fmt: skip
-    return f"{found['samples']} samples, T = {best['timesteps']}: {', '.join(parts) or 'measured'}"
+    best = evaluation.measured[-1]
+    shares = {"accuracy": best.accuracy, "agreement": best.agreement}
+    parts = [f"{name} {percent(share)}" for name, share in shares.items() if share is not None]
+    text = ", ".join(parts) or f"{best.operations:.4g} synaptic operations"
+    return f"{evaluation.samples} samples, T = {best.timesteps}: {text}"
 
 
 def _cluster(address: str | None, workers: int | None) -> Cluster | None:
@@ -160,17 +163,17 @@ def _cluster(address: str | None, workers: int | None) -> Cluster | None:
     return Cluster(address, workers or 1)
 
 
-def _bars(results: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
+def _bars(results: list[StepResult]) -> list[tuple[int, str, str]]:
     """Bars of accuracy (of 100 %) and of operations (of the most), for each T."""
     from spikec.ui import bar, percent, short
 
-    most = max(r["effective_acs"] + r["effective_macs"] for r in results)
+    most = max(r.operations for r in results)
     rows = []
     for r in results:
-        share = r["agreement"] if r["accuracy"] is None else r["accuracy"]
-        operations = r["effective_acs"] + r["effective_macs"]
+        share = r.agreement if r.accuracy is None else r.accuracy
         text = "-" if share is None else f"{bar(share)} {percent(share)}"
-        rows.append((r["timesteps"], text, f"{bar(operations / max(most, 1))} {short(operations)}"))
+        operations = f"{bar(r.operations / max(most, 1))} {short(r.operations)}"
+        rows.append((r.timesteps, text, operations))
     return rows
 
 

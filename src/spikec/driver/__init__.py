@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from spikec.driver.checking import check, describe_difference, engines, random_inputs
     from spikec.driver.compiling import compile
     from spikec.driver.evaluating import accuracy, check_model, evaluate, predict
-    from spikec.driver.files import check_artifact_place, check_file_place, write_file, write_npz
     from spikec.driver.looking import (
         draw_chip,
         first_line,
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     )
     from spikec.driver.model import Model
     from spikec.options import Options
+    from spikec.runtime.files import check_artifact_place, check_file_place, write_file, write_npz
 
 __all__ = [
     "BLOCK",
@@ -68,8 +68,8 @@ __getattr__ = importer(
         "Options": "spikec.options",
         "accuracy": "spikec.driver.evaluating",
         "check": "spikec.driver.checking",
-        "check_artifact_place": "spikec.driver.files",
-        "check_file_place": "spikec.driver.files",
+        "check_artifact_place": "spikec.runtime.files",
+        "check_file_place": "spikec.runtime.files",
         "check_model": "spikec.driver.evaluating",
         "compile": "spikec.driver.compiling",
         "describe_difference": "spikec.driver.checking",
@@ -89,7 +89,7 @@ __getattr__ = importer(
         "predict": "spikec.driver.evaluating",
         "random_inputs": "spikec.driver.checking",
         "resources": "spikec.driver.looking",
-        "write_file": "spikec.driver.files",
-        "write_npz": "spikec.driver.files",
+        "write_file": "spikec.runtime.files",
+        "write_npz": "spikec.runtime.files",
     },
 )

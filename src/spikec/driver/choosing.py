@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
@@ -12,6 +11,7 @@ from spikec.driver.judging import Judge, hold_out
 from spikec.driver.model import Model
 from spikec.ir import PassError, UsageError
 from spikec.options import Options
+from spikec.report.schema import Judged
 from spikec.runtime.data import Dataset, Source, make_dataset
 
 Build = Callable[[Dataset, Options], Artifact]
@@ -47,27 +47,27 @@ def choose_steps(
             validation if isinstance(validation, Dataset) else make_dataset(validation, model.graph)
         )
     judge = Judge.of(model, held, options.seed, progress)
-    tried: dict[int, tuple[Artifact, dict[str, Any]]] = {}
+    tried: dict[int, tuple[Artifact, Judged]] = {}
 
     def holds(steps: int) -> bool:
         progress(f"try T = {steps}", 0, 1)
         art = build(data, replace(options, timesteps=steps, max_loss=None))
-        tried[steps] = art, judge(art.graph)
+        tried[steps] = art, Judged(**judge(art.graph))
         progress(f"try T = {steps}", 1, 1)
-        return bool(tried[steps][1]["loss"] <= options.max_loss)
+        return options.max_loss is not None and tried[steps][1].loss <= options.max_loss
 
     chosen = _smallest(holds, options.max_timesteps)
-    rows = [{"timesteps": t, **tried[t][1]} for t in sorted(tried)]
+    rows = [replace(tried[t][1], timesteps=t) for t in sorted(tried)]
     if chosen is None:
-        best = min(rows, key=lambda row: float(row["loss"]))
+        best = min(rows, key=lambda row: row.loss)
         raise UsageError(
             f"no T up to {options.max_timesteps} loses at most {options.max_loss:.2%}; "
-            f"T = {best['timesteps']} loses least, {best['loss']:.2%} "
-            f"± {best['standard_error']:.2%} on {best['samples']} samples",
+            f"T = {best.timesteps} loses least, {best.loss:.2%} "
+            f"± {best.standard_error:.2%} on {best.samples} samples",
             hint="raise --max-loss or --max-timesteps, or try --spikes graded",
         )
     art = tried[chosen][0]
-    art.report["steps_tried"] = rows
+    art.report.steps_tried = rows
     return art
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spikec.backends import target
 from spikec.compiler.onnx.convolution import fast_convolutions
@@ -20,6 +20,7 @@ from spikec.driver.profile import profile
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
 from spikec.options import Options, Settings
+from spikec.report.schema import Judged, LayerEntry, MappedPart, PassEntry, Range, Report
 from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset
 from spikec.version import version
@@ -101,28 +102,6 @@ def _compile(
         graph, records = pipeline.run(ann, context)
     if graph.stage != "int" or "snn" not in context.last:
         raise UsageError("the pass pipeline does not end at stage int: end it with quantise")
-    report = {
-        "model": model.source,
-        "timesteps": options.timesteps,
-        "notes": imported.notes,
-        "operators": imported.operators,
-        "passes": [
-            {
-                "name": r.name,
-                "options": r.options,
-                "notes": r.notes,
-                "layers": r.layers,
-                "judged": r.judged,
-            }
-            for r in records
-        ],
-        "layers": describe_layers(graph, records),
-        "warnings": [*doubts(drawn), *warnings_of(records)],
-        "placement": next((r.summary for r in records if r.name == "place"), None),
-        "mapping": emitter.describe(graph),
-        "samples": 0 if drawn is None else len(drawn),
-        "profile": None if drawn is None else profile(graph, context.last["snn"], ann, drawn.feeds),
-    }
     manifest = {
         "spikec": version(),
         "model": {"file": model.source, "sha256": model.digest},
@@ -133,46 +112,55 @@ def _compile(
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
     }
-    report["provenance"] = manifest
+    snn = context.last["snn"]
+    report = Report(
+        model=model.source,
+        timesteps=options.timesteps,
+        operators=imported.operators,
+        passes=[pass_entry(record) for record in records],
+        layers=layer_entries(graph, records),
+        placement=next((r.summary for r in records if r.name == "place"), None),
+        mapping=[MappedPart(**row) for row in emitter.describe(graph)],
+        samples=0 if drawn is None else len(drawn),
+        profile=None if drawn is None else profile(graph, snn, ann, drawn.feeds),
+        notes=imported.notes,
+        warnings=[*doubts(drawn), *warnings_of(records)],
+        provenance=manifest,
+    )
     seconds = {r.name: r.seconds for r in records}
-    return Artifact(Stored(graph, context.last["snn"], manifest, report), seconds)
+    return Artifact(Stored(graph, snn, manifest, report.to_json()), seconds)
 
 
-def describe_layers(graph: Graph, records: Sequence[Record]) -> list[dict[str, Any]]:
+def pass_entry(record: Record) -> PassEntry:
+    """What a pass did, for the report."""
+    judged = Judged(**record.judged) if record.judged else None
+    return PassEntry(record.name, record.options, record.notes, record.layers, judged)
+
+
+def layer_entries(graph: Graph, records: Sequence[Record]) -> list[LayerEntry]:
     """One entry per layer with neurons: what it is and how its calibration error moved."""
-    layers = []
+    entries = []
     for node in graph.nodes:
         if not op_of(node).stateful:
             continue
-        errors = {
-            r.name: r.layers[node.name]["error_after"]
-            for r in records
-            if "error_after" in r.layers.get(node.name, {})
-        }
-        firsts = [
-            r.layers[node.name]["error_before"]
-            for r in records
-            if "error_before" in r.layers.get(node.name, {})
-        ]
-        layers.append(
-            {
-                "name": node.name,
-                "op": node.op,
-                "onnx_node": node.loc,
-                "shape": list(node.type.shape),
-                "neurons": node.type.size,
-                "error_before": firsts[0] if firsts else None,
-                "error_after": errors,
-                "range": _found(records, node.name, "range"),
-            }
+        figures = {r.name: r.layers[node.name] for r in records if node.name in r.layers}
+        befores = [f["error_before"] for f in figures.values() if "error_before" in f]
+        bounds = next((f["range"] for f in figures.values() if "range" in f), None)
+        entries.append(
+            LayerEntry(
+                name=node.name,
+                op=node.op,
+                onnx_node=node.loc,
+                shape=list(node.type.shape),
+                neurons=node.type.size,
+                error_before=befores[0] if befores else None,
+                error_after={
+                    name: f["error_after"] for name, f in figures.items() if "error_after" in f
+                },
+                range=None if bounds is None else Range(**bounds),
+            )
         )
-    return layers
-
-
-def _found(records: Iterable[Record], layer: str, figure: str) -> Any:
-    """A figure that some pass reported of a layer, or None."""
-    reported = (r.layers[layer] for r in records if layer in r.layers)
-    return next((figures[figure] for figures in reported if figure in figures), None)
+    return entries
 
 
 def doubts(calib: Dataset | None) -> list[str]:
