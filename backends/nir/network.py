@@ -12,7 +12,7 @@ from spikec.backends.nir.bias import biases, carrier_of
 from spikec.backends.nir.losses import losses_of
 from spikec.backends.nir.nodes import NEURONS, library, margin, node_of
 from spikec.ir import BackendError, Graph, Node
-from spikec.ir.version import version
+from spikec.version import version
 
 
 def build(graph: Graph) -> Any:

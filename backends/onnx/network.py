@@ -17,7 +17,7 @@ from spikec.backends.onnx.writer import DOUBLE, FLOAT, INT64, Writer
 from spikec.ir import BackendError, Graph, Node, op_of, spread
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
-from spikec.ir.version import version
+from spikec.version import version
 
 OPSET, IR_VERSION = 17, 10
 """Of ai.onnx, and of the file format (the first with metadata of nodes)."""

@@ -6,16 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spikec.compiler.onnx import import_model, load_model
 from spikec.compiler.onnx.operators import rules
 from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.driver.artifact import Artifact, is_artifact, load
-from spikec.driver.files import write_file
+from spikec.driver.model import Model
 from spikec.ir import Graph, SpikecError, UsageError, op_of, parse, same_values
 from spikec.ir.op import Synapse
 from spikec.ir.options import describe_options
-from spikec.runtime.chip import draw
+from spikec.report.chip import draw
+from spikec.runtime.files import write_file
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -25,14 +25,13 @@ def inspect(path: Path) -> dict[str, Any]:
         return {
             "supported": True,
             "unsupported": [],
-            "operators": art.report["operators"],
+            "operators": art.report.operators,
             "layers": _layers(art.graph),
             "resources": {**resources(art.graph), **_hardware(art)},
             "placement": placement(art),
-            "notes": art.report["notes"],
+            "notes": art.report.notes,
         }
-    proto, source = load_model(path)
-    imported = import_model(proto, source)
+    imported = Model.load(path).imported
     return {
         "supported": imported.graph is not None,
         "unsupported": [asdict(refusal) for refusal in imported.refusals],
@@ -87,7 +86,7 @@ def resources(graph: Graph) -> dict[str, Any]:
 
 def placement(art: Artifact) -> dict[str, Any]:
     """Where an artifact's layers are on the chip; computed where it was compiled without."""
-    found = art.report.get("placement")
+    found = art.report.placement
     if found is None:
         record = Record("place", {})
         PASSES["place"]().run(art.graph, Context(steps=art.graph.steps), record)

@@ -132,7 +132,7 @@ def test_end_to_end(art, examples, images):
     found = driver.evaluate(
         art, make_dataset(x, art.graph), model=examples / MODEL, timesteps=[1, 2]
     )
-    assert found["results"][-1]["agreement"] > 0.95
+    assert found.results[-1].agreement > 0.95
     assert (art.run(x).argmax(axis=1) == y).mean() > 0.9
     graded = [node for node in art.graph if node.op == "integrate_graded"]
     assert graded
@@ -140,11 +140,11 @@ def test_end_to_end(art, examples, images):
     for node in graded:
         theta, fire = (art.graph.array(node, role) for role in ("theta", "fire"))
         assert (2 * fire >= theta).all()
-    first, last = found["results"]
-    assert 0 < first["payload_bits"] < last["payload_bits"]
-    assert last["payload_bits"] <= 3 * last["spikes"]
-    assert last["effective_acs"] > 0
-    assert last["effective_macs"] > 0
+    first, last = found.results
+    assert 0 < first.payload_bits < last.payload_bits
+    assert last.payload_bits <= 3 * last.spikes
+    assert last.effective_acs > 0
+    assert last.effective_macs > 0
 
 
 def test_engines_agree(art, images):
