@@ -34,7 +34,7 @@ def input_channels(graph: Graph, node: Node) -> Array:
         elif reader.op in _ELEMENTWISE:
             seen[reader.name] = value
         elif op_of(reader).result == "same" and len(reader.inputs) == 1:
-            seen[reader.name] = op_of(reader).run([value[None]], reader.attrs, {})[0]
+            seen[reader.name] = op_of(reader).run([value[None]], {})[0]
     agreed = [labels for labels in found if np.array_equal(labels, found[0])]
     usable = found and len(agreed) == len(found) and (found[0] >= 0).all()
     return found[0] if usable else own.astype(np.int64)

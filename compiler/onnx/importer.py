@@ -19,6 +19,7 @@ from spikec.compiler.onnx.layout import dissolved, settled
 from spikec.compiler.onnx.loader import names_read
 from spikec.compiler.onnx.lower import lower
 from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators.quantiser import clipped_below
 from spikec.compiler.onnx.scope import Refusal, Scope, node_names
 from spikec.compiler.onnx.values import Grid
 from spikec.ir import (
@@ -195,11 +196,12 @@ def _finish(
         node = OnnxNode(scope, builder, next(protos, NodeProto()), name)
         if value.batch:
             value = settled(node, dissolved(node, value))
+        tail, value = value.tail, clipped_below(node, value)
         if value.grid is not None:
             value = off_grid(node, value)
-        logits.setdefault(value.name, value.tail.value if value.tail else name)
-        if value.tail is not None:
-            note = f"{value.tail.operator} at the end is left out: outputs are its input"
+        logits.setdefault(value.name, tail.value if tail else name)
+        if tail is not None:
+            note = f"{tail.operator} at the end is left out: outputs are its input"
             scope.notes.append(note)
     imported.logits = list(logits.values())
     name = scope.model.graph.name or "model"

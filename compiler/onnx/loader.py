@@ -36,6 +36,7 @@ def load_model(model: str | Path | bytes | ModelProto) -> tuple[ModelProto, str 
         if not proto.graph.node:
             raise InvalidModel("the model holds no nodes: it is empty or truncated")
         _check_text(proto.graph)
+        proto = _with_domains(proto)
         onnx.checker.check_model(proto)
         proto = _modern(proto)
         if proto.functions:
@@ -116,6 +117,27 @@ def _check_text(graph: GraphProto) -> None:
                 _check_text(inner)
     if not all(isinstance(name, str) for name in names):
         raise InvalidModel("a name in the model is not UTF-8 text")
+
+
+def _with_domains(proto: ModelProto) -> ModelProto:
+    """The model with every domain that its nodes name among its imports, as some tools forget."""
+    known = {entry.domain for entry in proto.opset_import}
+    used = {node.domain for node in _nodes(proto.graph)} - {"ai.onnx"}
+    missing = sorted(used - known - {""})
+    if not missing:
+        return proto
+    changed = ModelProto()
+    changed.CopyFrom(proto)
+    changed.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in missing)
+    return changed
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
 
 
 def _modern(proto: ModelProto) -> ModelProto:

@@ -1,13 +1,14 @@
 """Activation functions that are exact sums of rectifiers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, align, scaled, widened
-from spikec.compiler.onnx.operators.quantize import narrowed
+from spikec.compiler.onnx.operators.quantiser import narrowed, rectified
 from spikec.compiler.onnx.values import Tensor
 
 
@@ -17,7 +18,7 @@ def relu(node: OnnxNode) -> Tensor:
     x = node.tensor()
     if x.grid is not None and any(x.grid.zero):
         node.refuse("it rectifies integers that have a zero point")
-    return bounded(node, x, 0.0, math.inf)
+    return replace(bounded(node, x, 0.0, math.inf), grid=x.grid)
 
 
 @lowers("Clip", integers="read", layouts="kept")
@@ -45,6 +46,8 @@ def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     """`min(max(x, lo), hi)`, merged with bounds that x already has; infinite bounds are none."""
     if not lo < hi:
         node.refuse(f"bounds [{lo}, {hi}] leave nothing")
+    if lo == 0 and (y := rectified(node, x, hi)) is not None:
+        return y
     base, low, high = node.builder.bounds.get(x.name, (x, -math.inf, math.inf))
     if max(lo, low) >= min(hi, high):
         base, low, high = x, -math.inf, math.inf
