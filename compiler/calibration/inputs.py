@@ -77,10 +77,11 @@ def _compact(values: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The real values that the unsigned integers of an input stand for: offset + scale u."""
+    """The real values that an input takes: offset + scale u for u from 0 to levels."""
 
     scale: float
     offset: float
+    levels: int
 
 
 def without_input_quantisers(graph: Graph, bits: int) -> tuple[Graph, dict[str, Code]]:
@@ -118,8 +119,8 @@ def _code_of(graph: Graph, node: Node, bits: int) -> Code | None:
     op, top = node.operation, (1 << bits) - 1
     if isinstance(op, Quantize) and op.hi - op.lo == top:
         scale = graph.array(node, "scale").astype(np.float64)
-        return None if scale.ndim else Code(float(scale), float(op.lo * scale))
+        return None if scale.ndim else Code(float(scale), float(op.lo * scale), top)
     if isinstance(op, Qcfs) and op.levels == top and op.shift == 0.5:
         largest = graph.array(node, "lambda").astype(np.float64)
-        return None if largest.ndim else Code(float(largest) / top, 0.0)
+        return None if largest.ndim else Code(float(largest) / top, 0.0, top)
     return None

@@ -17,7 +17,9 @@ from spikec.compiler.calibration.inputs import (
 )
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, PassError, op_of
+from spikec.ir.ops.input import Input
 from spikec.ir.types import DType
+from spikec.runtime.coding import as_quantised
 from spikec.runtime.interpreter import Feeds, check_feeds, evaluate
 
 Array = NDArray[Any]
@@ -74,11 +76,19 @@ class Observe(Pass):
             else:
                 nodes.append(node)
                 continue
+            if node.name in given:
+                node = replace(node, operation=Input(levels=given[node.name].levels))
             roles = {**node.params, **{role: f"{node.name}.{role}" for role in found}}
             nodes.append(replace(node, params=roles))
             params.update({f"{node.name}.{role}": param for role, param in found.items()})
         record.note(f"observed {len(acts)} activations on {samples} samples")
-        return graph.with_nodes(nodes, params)
+        graph = graph.with_nodes(nodes, params)
+        if given:  # from here on the network reads what its own quantisers made of the data
+            context.calib = {
+                node.name: as_quantised(graph, node, np.asarray(calib[node.name]))
+                for node in graph.inputs
+            }
+        return graph
 
 
 def _values(

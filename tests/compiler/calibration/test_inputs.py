@@ -12,6 +12,7 @@ from spikec.compiler.calibration.inputs import (
 from spikec.compiler.calibration.observe import Observe
 from spikec.compiler.pipeline import Context, Record
 from spikec.ir import parse
+from spikec.ir.ops.input import Input
 
 CONV = "<w=@c.w, strides=[1,1], pads=[0,0,0,0], dilations=[1,1], groups=1>"
 FLAT = """
@@ -104,10 +105,13 @@ graph @quantised <stage=ann, steps=0> {
 
 def test_a_quantiser_of_the_input_is_its_code():
     graph, codes = without_input_quantisers(parse(QUANTISED), 8)
-    assert codes == {"x": Code(0.125, -2.5)}
+    assert codes == {"x": Code(0.125, -2.5, 255)}
     assert [node.op for node in graph.nodes] == ["input", "reshape", "dense"]
     calib = {"x": np.array([[[-9.0, 1.0], [2.0, 50.0]]])}
-    seen = Observe().run(parse(QUANTISED), Context(calib=calib), Record("observe", {}))
+    context = Context(calib=calib)
+    seen = Observe().run(parse(QUANTISED), context, Record("observe", {}))
+    assert seen["x"].operation == Input(levels=255)
+    assert context.calib["x"].tolist() == [[[-2.5, 1.0], [2.0, 29.375]]]
     assert (seen.array(seen["x"], "scale"), seen.array(seen["x"], "offset")) == (0.125, -2.5)
 
 
