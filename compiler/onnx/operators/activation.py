@@ -96,6 +96,29 @@ def extremum(node: OnnxNode) -> Tensor:
     return best
 
 
+def _bent(node: OnnxNode, a: Tensor, b: Tensor, largest: bool) -> Tensor | None:
+    """The larger or smaller of x and `slope x` as a rectifier with a slope, None for others."""
+    for x, other in ((a, b), (b, a)):
+        slope = _slope(node, x, other)
+        if slope is not None and (slope < 1).all():
+            return leaky(node, x, slope) if largest else _leaky_above(node, x, slope)
+    return None
+
+
+def _slope(node: OnnxNode, x: Tensor, y: Tensor) -> np.ndarray | None:
+    """What `y` is `x` times, where it is nothing else."""
+    made = node.builder.nodes[y.name]
+    if made.op != "affine" or made.inputs != (x.name,):
+        return None
+    w, b = (node.builder.params[made.params[role]].array for role in ("w", "b"))
+    return None if w is None or b is None or b.any() else np.asarray(w)
+
+
+def _leaky_above(node: OnnxNode, x: Tensor, slope: np.ndarray) -> Tensor:
+    """`slope x` above 0, `x` below."""
+    return add_all(node, [x, scaled(node, node.emit("relu", [x]), slope - 1.0, 0.0)])
+
+
 def _limited(node: OnnxNode, x: Tensor, index: int, largest: bool) -> Tensor:
     constant = node.constant(index)
     if constant.size == 1 and constant.dtype.kind == "f" and np.isinf(constant).all():
@@ -113,11 +136,17 @@ def _limited(node: OnnxNode, x: Tensor, index: int, largest: bool) -> Tensor:
 
 
 def _larger(node: OnnxNode, a: Tensor, b: Tensor) -> Tensor:
+    bent = _bent(node, a, b, largest=True)
+    if bent is not None:
+        return bent
     excess = node.emit("relu", [add_all(node, [a, scaled(node, b, -1.0, 0.0)])])
     return add_all(node, [b, excess])
 
 
 def _smaller(node: OnnxNode, a: Tensor, b: Tensor) -> Tensor:
+    bent = _bent(node, a, b, largest=False)
+    if bent is not None:
+        return bent
     excess = node.emit("relu", [add_all(node, [b, scaled(node, a, -1.0, 0.0)])])
     return add_all(node, [b, scaled(node, excess, -1.0, 0.0)])
 
