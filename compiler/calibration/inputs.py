@@ -107,7 +107,7 @@ def without_input_quantisers(graph: Graph, bits: int) -> tuple[Graph, dict[str, 
 
 def _only_reader(graph: Graph, node: Node) -> Node | None:
     """What alone reads an input, past reshapes and the like; None where that is an output."""
-    readers = graph.consumers()
+    readers = graph.readers
     while len(readers[node.name]) == 1 and node.name not in graph.outputs:
         (node,) = readers[node.name]
         if op_of(node).result != "same" or len(node.inputs) != 1:
