@@ -9,6 +9,9 @@ import numpy as np
 
 from spikec.backends.nir.bias import stranded
 from spikec.ir import BackendError, Graph, Node, op_of
+from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
 
 LOSSES = {
     "reset": "the reset that subtracts theta; IF goes back to v_reset",
@@ -40,14 +43,15 @@ def losses_of(graph: Graph, node: Node) -> list[str]:
     """The names of what is lost at a node, in the order of `LOSSES`."""
     op = op_of(node)
     v0 = np.any(graph.array(node, "v0")) if "v0" in node.params else False
+    graded = node.type.dtype.is_graded and op.neuron
     found = {
-        "integers": op.weighted or node.op == "input",
-        "time": node.op in ("input", "accumulate"),
+        "integers": op.weighted or isinstance(op, Input),
+        "time": isinstance(op, Input | Accumulate),
         "reset": op.neuron,
         "v0": bool(v0),
         "bias": stranded(graph, node),
-        "signed": node.op == "integrate_signed",
-        "graded": node.op == "integrate_graded",
+        "signed": isinstance(op, Neuron) and op.sign is not Sign.UNSIGNED and not graded,
+        "graded": graded,
     }
     return [name for name in LOSSES if found[name]]
 

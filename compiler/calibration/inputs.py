@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir.activation import Activation
+from spikec.ir.ops.activations.pointwise import Pointwise
 from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.activations.quantize import Quantize
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.windows import Pooling, Sliding
 
 Array = NDArray[Any]
-_ELEMENTWISE = ("affine", "relu", "clip", "relay", "qcfs", "quantize", "pointwise")
-_CHANNELS_FIRST = ("conv", "conv_transpose", "sum_pool", "max_pool")
+_ELEMENTWISE = (Affine, Activation, Pointwise)
+_CHANNELS_FIRST = (Sliding, Pooling)
 
 
 def input_channels(graph: Graph, node: Node) -> Array:
@@ -32,9 +36,9 @@ def input_channels(graph: Graph, node: Node) -> Array:
         if not reader.inputs or reader.inputs[0] not in seen:
             continue
         value = seen[reader.inputs[0]]
-        if reader.op in _CHANNELS_FIRST:
+        if isinstance(reader.operation, _CHANNELS_FIRST):
             found.append(_labels(value, shape))
-        elif reader.op in _ELEMENTWISE:
+        elif isinstance(reader.operation, _ELEMENTWISE):
             seen[reader.name] = value
         elif op_of(reader).result == "same" and len(reader.inputs) == 1:
             seen[reader.name] = op_of(reader).run([value[None]], {})[0]

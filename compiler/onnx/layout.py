@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.values import Tensor
+from spikec.ir.ops.routing.reshape import Reshape
 
 
 def reshaped(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -20,7 +21,7 @@ def reshaped(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         return replace(x, shape=shape)
     made = node.builder.nodes[x.name]
     base = Tensor(x.name, made.type.shape)
-    if made.op == "reshape":
+    if isinstance(made.operation, Reshape):
         base = Tensor(made.inputs[0], node.builder.nodes[made.inputs[0]].type.shape)
     y = base if shape == base.shape else node.emit("reshape", [base], {"shape": shape or (1,)})
     return replace(x, name=y.name, shape=shape)

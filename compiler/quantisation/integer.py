@@ -12,7 +12,11 @@ from spikec.compiler.quantisation.currents import channelwise
 from spikec.compiler.quantisation.scales import Chosen, Fixed, Scale, ScaleGroups
 from spikec.ir import Graph, Node, PassError, TensorType, op_of, signed, spread, unsigned
 from spikec.ir.hardware import HardwareSpec
+from spikec.ir.neuron import Membrane
 from spikec.ir.op import Synapse
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.synapses.affine import Affine
 
 Array = NDArray[Any]
@@ -45,18 +49,18 @@ class Folded:
     def visit(self, node: Node) -> None:
         """Add one node; nodes come in topological order."""
         op = op_of(node)
-        if node.op == "input":
+        if isinstance(node.operation, Input):
             type_ = node.type.with_dtype(unsigned(self.spec.input_bits))
             self._add(node, (), type_, Fixed(self.graph.array(node, "scale")))
-        elif node.op == "affine":
+        elif isinstance(node.operation, Affine):
             self._absorb(node)
         elif op.weighted:
             self._synapse(node)
-        elif op.neuron or node.op == "accumulate":
+        elif isinstance(op, Membrane):
             self._membrane(node)
         elif op.stateful:
             self._add(node, (self.value[node.inputs[0]][0],), node.type, Fixed(np.ones(())))
-        elif node.op == "add":
+        elif isinstance(node.operation, Add):
             self._join(node)
         elif op.linear:
             self._route(node)
@@ -113,10 +117,10 @@ class Folded:
 
     def _membrane(self, node: Node) -> None:
         name, scale = self._chosen(node.inputs[0])
-        if node.op == "accumulate":
+        if isinstance(node.operation, Accumulate):
             self.groups.make_uniform(scale)
         self.potential[node.name] = scale
-        type_ = self.current(node.type) if node.op == "accumulate" else node.type
+        type_ = self.current(node.type) if isinstance(node.operation, Accumulate) else node.type
         self._add(node, (name,), type_, Fixed(np.ones(())))
 
     def _chosen(self, name: str) -> tuple[str, Chosen]:

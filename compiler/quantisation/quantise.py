@@ -13,9 +13,12 @@ from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.compiler.quantisation.integer import Folded
 from spikec.ir import F64, Graph, Node, Param, PassError, RangeError, op_of, signed, spread
 from spikec.ir.analysis import Interval
-from spikec.ir.op import Synapse
+from spikec.ir.neuron import Membrane, Neuron
+from spikec.ir.op import ParamSpec, Synapse
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.types import DType
-from spikec.runtime.bounds import intervals, potential_reach
+from spikec.runtime.bounds import intervals
 
 Array = NDArray[Any]
 _MARGIN = 1 << 16
@@ -70,16 +73,12 @@ class _Rounding:
     def node(self, node: Node) -> Node:
         """The node with its integer params."""
         op = op_of(node)
-        if node.op == "input":
+        if isinstance(op, Input):
             source = self.graph[node.name]
             return replace(node, params=source.params)
         if node.name in self.folded.weights:
             return self._set(node, {"w": (self._weights(node), self.weight_type)})
-        if op.neuron:
-            return self._neuron(node)
-        if node.op == "accumulate":
-            return self._readout(node)
-        return node
+        return self._membrane(node, op) if isinstance(op, Membrane) else node
 
     def _set(self, node: Node, values: dict[str, tuple[Array, DType]]) -> Node:
         for role, (array, dtype) in values.items():
@@ -100,12 +99,14 @@ class _Rounding:
 
     def _smallest(self, node: Node, current: Interval) -> Array:
         """The finest scale (channels,) at which no input can overflow the state in T steps."""
-        zero = np.zeros(())
-        theta, v0 = (
-            self.graph.array(node, role) if role in node.params else zero
-            for role in ("theta", "v0")
-        )
-        reach = potential_reach(current, self._real_bias(node), theta, v0, self.graph.steps)
+        op, shape = op_of(node, Membrane), node.type.shape
+        arrays = {role: self.graph.array(node, role) for role in node.params}
+        params = {role: spread(array, shape) for role, array in arrays.items()}
+        params["bias"] = spread(self._real_bias(node), shape)
+        reach = op.reach(current, params, self.graph.steps)
+        if reach is None:
+            raise PassError(f"no bound is known for the potential of %{node.name} = {node.op}",
+                            loc=node.loc)  # fmt: skip
         return np.asarray(reach.reshape(len(reach), -1).max(axis=1) / (self.top - _MARGIN))
 
     def _weights(self, node: Node) -> Array:
@@ -113,7 +114,7 @@ class _Rounding:
         if node.name in self.folded.levelled:
             return w
         scale = self.scales[node.name]
-        if node.op == "affine":
+        if isinstance(node.operation, Affine):
             exact = w / spread(scale, w.shape)
         else:
             exact = op_of(node, Synapse).scale_outputs(w, 1 / scale)
@@ -130,29 +131,31 @@ class _Rounding:
             return np.asarray(scale.flat[0] * chosen.factor)
         return np.broadcast_to(scale * chosen.factor, channels)
 
-    def _neuron(self, node: Node) -> Node:
+    def _membrane(self, node: Node, op: Membrane) -> Node:
+        """A neuron or readout with its params in integers, as their kinds say."""
         source, scale = self.graph[node.name], self._potential_scale(node)
-        theta, v0 = (self._units(source, role, scale) for role in ("theta", "v0"))
-        theta = np.maximum(theta, 1)
-        values = {"theta": theta, "v0": v0, "bias": self._bias(source, scale)}
-        if "theta_neg" in source.params:
-            values["theta_neg"] = self._units(source, "theta_neg", scale)
-        if "fire" in source.params:
-            values["fire"] = np.maximum(self._units(source, "fire", scale), np.ceil(theta / 2))
-        self.record.layer(node.name, theta_min=int(theta.min()), theta_max=int(theta.max()))
+        roles = [role for role in op.params if role in source.params or role == "bias"]
+        values = {
+            role: self._integer(source, role, op.params[role], scale)
+            for role in roles
+            if not op.params[role].is_unit
+        }
+        if isinstance(op, Neuron):
+            values = op.admissible(values)
+            theta = values["theta"]
+            self.record.layer(node.name, theta_min=int(theta.min()), theta_max=int(theta.max()))
         typed = {role: (array, self.state_type) for role, array in values.items()}
         return self._set(node, {**typed, "scale": (scale, F64)})
 
-    def _readout(self, node: Node) -> Node:
-        source, scale = self.graph[node.name], self._potential_scale(node)
-        bias = self._bias(source, scale)
-        return self._set(node, {"bias": (bias, self.state_type), "scale": (scale, F64)})
-
-    def _units(self, node: Node, role: str, scale: Array) -> Array:
+    def _integer(self, node: Node, role: str, spec: ParamSpec, scale: Array) -> Array:
+        if role == "bias":
+            real = self._real_bias(node)
+            return channelwise(np.rint(real / spread(scale, node.type.shape)))
         values = self.graph.array(node, role).astype(np.float64)
-        if values.ndim > 1:
-            return np.rint(values / spread(scale, node.type.shape))
-        return np.rint(values / scale)
+        if spec.kind == "number":
+            return np.rint(values)
+        unit = spread(scale, node.type.shape) if values.ndim > 1 else scale
+        return np.rint(values / unit)
 
     def _real_bias(self, node: Node) -> Array:
         """Bias and the constant part of the input code, per neuron."""
@@ -160,6 +163,3 @@ class _Rounding:
         if "bias" not in node.params:
             return bias
         return bias + spread(self.graph.array(node, "bias").astype(np.float64), node.type.shape)
-
-    def _bias(self, node: Node, scale: Array) -> Array:
-        return channelwise(np.rint(self._real_bias(node) / spread(scale, node.type.shape)))

@@ -11,7 +11,6 @@ from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.relay import Relay as RelayOp
 from spikec.ir.ops.activations.relu import Relu
 from spikec.ir.ops.max_pool import MaxPool
-from spikec.ir.ops.synapses.affine import Affine
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Relay(Pass):
             for node in graph.nodes
             for name in node.inputs
             if (isinstance(node.operation, MaxPool) and name not in spiking)
-            or (_is_synapse(node) and name in current)
+            or (_mixes(node) and name in current)
         }
         nodes: list[Node] = []
         renamed: dict[str, str] = {}
@@ -58,9 +57,9 @@ def _spiking(graph: Graph) -> set[str]:
     return found
 
 
-def _is_synapse(node: Node) -> bool:
-    """Whether a node has weights that are more than an amplitude."""
-    return isinstance(node.operation, Synapse) and not isinstance(node.operation, Affine)
+def _mixes(node: Node) -> bool:
+    """Whether a node is a synapse whose weights are more than amplitudes."""
+    return isinstance(node.operation, Synapse) and not node.operation.one_to_one
 
 
 def _currents(graph: Graph) -> set[str]:
@@ -68,7 +67,7 @@ def _currents(graph: Graph) -> set[str]:
     found: set[str] = set()
     for node in graph.nodes:
         carried = op_of(node).linear and any(name in found for name in node.inputs)
-        if carried or _is_synapse(node):
+        if carried or _mixes(node):
             found.add(node.name)
     return found
 

@@ -10,6 +10,7 @@ from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, align, scaled, widened
 from spikec.compiler.onnx.operators.quantiser import narrowed, rectified
 from spikec.compiler.onnx.values import Tensor
+from spikec.ir.ops.synapses.affine import Affine
 
 
 @lowers("Relu", integers="read", layouts="kept")
@@ -108,7 +109,7 @@ def _bent(node: OnnxNode, a: Tensor, b: Tensor, largest: bool) -> Tensor | None:
 def _slope(node: OnnxNode, x: Tensor, y: Tensor) -> np.ndarray | None:
     """What `y` is `x` times, where it is nothing else."""
     made = node.builder.nodes[y.name]
-    if made.op != "affine" or made.inputs != (x.name,):
+    if not isinstance(made.operation, Affine) or made.inputs != (x.name,):
         return None
     w, b = (node.builder.params[made.params[role]].array for role in ("w", "b"))
     return None if w is None or b is None or b.any() else np.asarray(w)

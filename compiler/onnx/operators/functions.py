@@ -16,7 +16,13 @@ from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.values import Tensor
 from spikec.ir import Node, op_of
+from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.pointwise import Pointwise, evaluate
+from spikec.ir.ops.activations.relu import Relu
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.routing.reduce_sum import ReduceSum
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.ops.synapses.affine import Affine
 
 _GRID = np.linspace(-6.0, 6.0, 241)
 _FARTHEST = 40
@@ -178,7 +184,7 @@ def _is_spread(node: OnnxNode, x: Tensor) -> bool:
     chain = [made[name] for name in _ancestors(made, x.name)]
     roots = (n for n in chain if isinstance(n.operation, Pointwise) and n.operation.fn == "sqrt")
     return any(
-        made[name].op in ("sum_pool", "reduce_sum")
+        isinstance(made[name].operation, SumPool | ReduceSum)
         for root in roots
         for name in _ancestors(made, root.name)
     )
@@ -221,7 +227,7 @@ def _ancestors(made: dict[str, Node], name: str) -> list[str]:
 
 
 def _is_elementwise(node: Node) -> bool:
-    return node.op in ("affine", "add", "relu", "clip", "pointwise")
+    return isinstance(node.operation, Affine | Add | Relu | Clip | Pointwise)
 
 
 def _values(node: OnnxNode, involved: list[Node], base: str) -> dict[str, _Samples]:

@@ -15,8 +15,14 @@ from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.activations.quantize import Quantize
 from spikec.ir.ops.activations.relu import Relu
+from spikec.ir.ops.max_pool import MaxPool
+from spikec.ir.ops.routing.gather import Gather
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.slice import Slice
+from spikec.ir.ops.routing.transpose import Transpose
+from spikec.ir.ops.routing.upsample import Upsample
 
-_ROUTES = ("max_pool", "reshape", "transpose", "slice", "gather", "upsample")
+_ROUTES = (MaxPool, Reshape, Transpose, Slice, Gather, Upsample)
 """Ops that a quantiser of one scale may change places with."""
 
 
@@ -107,7 +113,7 @@ def _routed(node: OnnxNode, x: Tensor) -> tuple[list[Node], Node]:
     """The routing before a value, in order, and what stands before that."""
     routes: list[Node] = []
     source = node.builder.nodes[x.name]
-    while source.op in _ROUTES:
+    while isinstance(source.operation, _ROUTES):
         routes.insert(0, source)
         source = node.builder.nodes[source.inputs[0]]
     return routes, source

@@ -17,7 +17,11 @@ class Affine(Synapse):
     one-to-one synapse.
     """
 
-    params = {"w": ParamSpec("factor"), "b": ParamSpec("offset", required=False)}
+    one_to_one = True
+    params = {
+        "w": ParamSpec("factor", "weight"),
+        "b": ParamSpec("offset", "current", required=False),
+    }
 
     def infer(
         self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]

@@ -21,7 +21,10 @@ class Conv(Sliding, Synapse):
 
     groups: Annotated[int, "channel groups"] = 1
 
-    params = {"w": ParamSpec("weights"), "b": ParamSpec("bias", required=False)}
+    params = {
+        "w": ParamSpec("weights", "weight"),
+        "b": ParamSpec("bias", "current", required=False),
+    }
 
     def infer(
         self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]

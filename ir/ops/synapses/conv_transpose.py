@@ -22,7 +22,10 @@ class ConvTranspose(Sliding, Synapse):
     extra: Annotated[tuple[int, ...], "elements added at the end of the result, per spatial axis"]
     groups: Annotated[int, "channel groups"] = 1
 
-    params = {"w": ParamSpec("weights"), "b": ParamSpec("bias", required=False)}
+    params = {
+        "w": ParamSpec("weights", "weight"),
+        "b": ParamSpec("bias", "current", required=False),
+    }
 
     def infer(
         self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]

@@ -14,7 +14,10 @@ from spikec.ir.windows import exact_matmul
 class Dense(Synapse):
     """`y = w x + b`; x: (in,), w: (out, in), b: (out,)."""
 
-    params = {"w": ParamSpec("weights"), "b": ParamSpec("bias", required=False)}
+    params = {
+        "w": ParamSpec("weights", "weight"),
+        "b": ParamSpec("bias", "current", required=False),
+    }
 
     def infer(
         self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]

@@ -16,6 +16,7 @@ from spikec.driver.blocks import logits, quiet
 from spikec.driver.measuring import Cluster, measure_all
 from spikec.driver.model import Model, ModelSource
 from spikec.ir import Graph, RangeError, UsageError
+from spikec.ir.neuron import Membrane
 from spikec.report.schema import Evaluation, StepResult
 from spikec.runtime.check import traced_layers
 from spikec.runtime.data import Dataset
@@ -92,7 +93,8 @@ def evaluate(
 
 def _runs(graph: Graph, wanted: list[int]) -> list[list[int]]:
     """Numbers of steps that one run can show; a neuron with windows waits for the last step."""
-    windowed = any(node.op == "integrate_window" for node in graph.nodes)
+    membranes = [node.operation for node in graph if isinstance(node.operation, Membrane)]
+    windowed = any(op.gathers for op in membranes)
     return [[t] for t in wanted] if windowed else [wanted]
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from spikec.ir import OPS
+from spikec.ir.neuron import Membrane
 from spikec.report.plots import BLUE, GREEN, GREY, INK, ORANGE, RED, draw_steps, legend, new_figure
 from spikec.report.schema import ProfiledLayer, Report
 
@@ -38,12 +41,13 @@ def network(report: Report) -> Any:
     entries = {layer.name: layer for layer in report.layers}
     names = list(dict.fromkeys(name for edge in report.profile.edges for name in edge))
     place = {name: index for index, name in enumerate(names)}
+    kinds = _kinds(report)
     figure, (axes,) = new_figure(width=9.5, height=2.9)
     for name, x in place.items():
         size = entries[name].neurons if name in entries else 0
         kind = entries[name].op if name in entries else "input"
         height = math.log10(size) if size else 0.6
-        axes.bar(x, height, width=0.62, color=_kind_colour(kind))
+        axes.bar(x, height, width=0.62, color=kinds[kind][1] if kind in kinds else GREY)
         label = str(size) if size else "in"
         axes.text(x, height + 0.08, label, ha="center", fontsize=6, color=INK)
     for source, target in report.profile.edges:
@@ -58,26 +62,23 @@ def network(report: Report) -> Any:
                     ha="right", fontsize=6.5)  # fmt: skip
     axes.set(ylabel="neurons, log10")
     axes.grid(visible=False, axis="x")
-    for kind, text in _KINDS.items():
-        if any(layer.op == kind for layer in report.layers):
-            axes.bar(0, 0, color=_kind_colour(kind), label=text)
+    for title, colour in kinds.values():
+        axes.bar(0, 0, color=colour, label=title)
     legend(axes, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5)
     return figure
 
 
-_KINDS = {
-    "integrate": "integrate-and-fire",
-    "integrate_signed": "signed neuron with memory",
-    "integrate_graded": "graded neuron",
-    "integrate_window": "neuron with window",
-    "max_pool_count": "max pooling",
-    "accumulate": "readout",
-}
-_COLOURS = (BLUE, GREEN, ORANGE, ORANGE, GREY, RED)
-
-
-def _kind_colour(kind: str) -> str:
-    return dict(zip(_KINDS, _COLOURS, strict=True)).get(kind, GREY)
+def _kinds(report: Report) -> dict[str, tuple[str, str]]:
+    """Title and colour of each op among the layers: neurons in turn, readouts red, others grey."""
+    colours = itertools.cycle((BLUE, GREEN, ORANGE))
+    kinds: dict[str, tuple[str, str]] = {}
+    for name in sorted({layer.op for layer in report.layers}):
+        op = OPS.get(name)
+        title, colour = name, GREY
+        if op is not None and issubclass(op, Membrane):
+            title, colour = op.title or name, next(colours) if op.neuron else RED
+        kinds[name] = title, colour
+    return kinds
 
 
 def errors(report: Report) -> Any:
