@@ -62,8 +62,11 @@ def _lower_by_rule(node: OnnxNode, given: Sequence[str]) -> list[Value]:
     if tensors:
         node.batch = tensors[0].batch
     if rule.layouts == "first" and behind is None:
-        for tensor in tensors:
-            batch_first(node, tensor)
+        for name in given:
+            value = node.scope.values[name]
+            if isinstance(value, Tensor):
+                node.scope.values[name] = batch_first(node, value)
+        node.batch = 0
     result = rule.lower(node)
     results = [result] if isinstance(result, Tensor | np.ndarray) else list(result)
     if rule.layouts == "kept":

@@ -52,7 +52,7 @@ def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     if max(lo, low) >= min(hi, high):
         base, low, high = x, -math.inf, math.inf
     lo, hi = max(lo, low), min(hi, high)
-    y = _clamped(node, base, lo, hi)
+    y = _clamped(node, replace(base, shape=x.shape), lo, hi)
     node.builder.bounds[y.name] = base, lo, hi
     return y
 
