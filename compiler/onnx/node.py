@@ -103,12 +103,12 @@ class OnnxNode:
 
     def weights(self, index: int) -> NDArray[np.float32]:
         """A constant input as float32; raises InvalidModel for NaN or infinite values."""
-        found = np.asarray(self.constant(index), dtype=np.float32)
-        if not np.isfinite(found).all():
+        array = np.asarray(self.constant(index), dtype=np.float32)
+        if not np.isfinite(array).all():
             raise InvalidModel(
                 f"'{self.proto.input[index]}' holds NaN or infinite values", loc=self.name
             )
-        return found
+        return array
 
     def integers(self, index: int) -> tuple[int, ...]:
         """A constant input as a list of integers."""

@@ -85,7 +85,7 @@ REFUSED = {
     "does not fit 12 elements": "reshape_allowzero_reordered",
     "has no fixed size": "reduce_*_empty_set*",
     "has no shape": "identity_opt identity_sequence",
-    "bounds [2.0, 1.0] leave nothing": "clip_min_greater_than_max",
+    "no value lies within [2.0, 1.0]": "clip_min_greater_than_max",
     "is empty": "slice_start_out_of_bounds",
     "does not depend on the input": "dynamicquantizelinear*",
     "beyond single precision": "operator_addconstant",

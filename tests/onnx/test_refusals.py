@@ -55,7 +55,7 @@ def test_all_refusals_at_once(build):
          "n (ReduceMean): it reduces all axes, the batch included"),
         ([N("Div", ["x", "w"], ["y"], name="n")], {"w": f(0)}, "n (Div): division by zero"),
         ([N("Clip", ["x", "a", "b"], ["y"], name="n")], {"a": f(2)[0], "b": f(1)[0]},
-         "n (Clip): bounds [2.0, 1.0] leave nothing"),
+         "n (Clip): no value lies within [2.0, 1.0]"),
         ([N("Softmax", ["x"], ["t"], name="s"), N("Relu", ["t"], ["y"], name="n")], {},
          "n (Relu): it reads the result of Softmax 's', which is only supported at the end"),
         ([N("Concat", ["x", "x"], ["y"], axis=0, name="n")], {},

@@ -45,7 +45,7 @@ def bound(node: OnnxNode, name: str, index: int) -> float:
 def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     """`min(max(x, lo), hi)`, merged with bounds that x already has; infinite bounds are none."""
     if not lo < hi:
-        node.refuse(f"bounds [{lo}, {hi}] leave nothing")
+        node.refuse(f"no value lies within [{lo}, {hi}]")
     if lo == 0 and (y := rectified(node, x, hi)) is not None:
         return y
     base, low, high = node.builder.bounds.get(x.name, (x, -math.inf, math.inf))

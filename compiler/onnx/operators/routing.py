@@ -99,8 +99,8 @@ def split(node: OnnxNode) -> list[Value]:
     x, (axis,) = located(node, node.tensor(), [node.attr("axis", 0)])
     sizes = node.integers(1) if node.has(1) else node.attr("split", ())
     if not sizes:
-        each = -(-x.shape[axis] // node.attr("num_outputs", count))
-        sizes = (each,) * (count - 1) + (x.shape[axis] - each * (count - 1),)
+        even = -(-x.shape[axis] // node.attr("num_outputs", count))
+        sizes = (even,) * (count - 1) + (x.shape[axis] - even * (count - 1),)
     if sum(sizes) != x.shape[axis] or len(sizes) != count or min(sizes) < 0:
         node.invalid(f"parts {list(sizes)} do not make up {x.shape[axis]}")
     starts = np.cumsum([0, *sizes[:-1]]).tolist()
