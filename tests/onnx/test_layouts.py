@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from onnx import helper
-from spikec.compiler.onnx.session import Ann
 
 from spikec.compiler.onnx import import_model, load_model
+from spikec.driver.model import Model
 from spikec.ir import UnsupportedOperator
 
 N = helper.make_node
@@ -134,6 +134,6 @@ def test_only_a_batch_of_one_may_be_dissolved(build):
 
 def test_onnxruntime_runs_such_models_sample_by_sample(build):
     nodes = [N("Transpose", ["x"], ["t"], perm=[1, 0, 2]), N("Relu", ["t"], ["y"])]
-    ann = Ann.load(build(nodes, {"x": [1, 3, 6]}))
+    ann = Model.load(build(nodes, {"x": [1, 3, 6]}))
     x = RNG.uniform(-1, 1, (4, 3, 6)).astype(np.float32)
     np.testing.assert_array_equal(ann.logits({"x": x}), np.maximum(x, 0).reshape(4, -1))
