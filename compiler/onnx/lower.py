@@ -110,7 +110,7 @@ def _unknown_hint(node: OnnxNode) -> str:
     known = (*rules(), *foldings())
     close = get_close_matches(node.proto.op_type, [name for _, name in known], n=1)
     more = f" (did you mean {close[0]}?)" if close else ""
-    broken = [f"; {name}.py does not load: {why}" for name, why in broken_modules().items()]
+    broken = [f"; module {name} does not load: {why}" for name, why in broken_modules().items()]
     domain = node.key[0]
     foreign = f"; domain '{domain}' is unknown" if domain not in {d for d, _ in known} else ""
     return f"`spikec ops` lists what is supported{more}{foreign}{''.join(broken)}"

@@ -1,5 +1,7 @@
 """What cannot be imported is refused with a sentence that helps."""
 
+from importlib.metadata import EntryPoint
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -209,7 +211,29 @@ def test_a_module_that_does_not_load_is_named_and_ends_nothing(build, monkeypatc
         hint = refusal(build([N("Gelo", ["x"], ["y"], domain="my")], VECTOR, domains=["my"])).hint
     finally:
         operators.broken_modules.cache_clear()
-    assert hint.endswith("; damaged.py does not load: ZeroDivisionError: division by zero")
+    assert hint.endswith("; module damaged does not load: ZeroDivisionError: division by zero")
+
+
+def test_operators_of_plugins(build, monkeypatch, tmp_path):
+    (tmp_path / "doubling_plugin.py").write_text(
+        "from spikec.compiler.onnx.operators import lowers\n"
+        "from spikec.compiler.onnx.operators.elementwise import scaled\n\n"
+        "@lowers('Twice', domain='plug')\n"
+        "def twice(node):\n"
+        "    return scaled(node, node.tensor(), 2.0, 0.0)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = EntryPoint("doubling", "doubling_plugin", "spikec.onnx_operators")
+    monkeypatch.setattr(operators, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(operators, "_RULES", dict(operators.rules()))
+    operators.broken_modules.cache_clear()
+    try:
+        graph = import_model(
+            build([N("Twice", ["x"], ["y"], domain="plug")], VECTOR, domains=["plug"])
+        ).require()
+    finally:
+        operators.broken_modules.cache_clear()
+    assert [node.op for node in graph] == ["input", "affine"]
 
 
 @pytest.mark.parametrize(
