@@ -100,6 +100,10 @@ MESSAGES = {
         [N("Cast", ["x"], ["i"], to=7), N("Gather", ["w", "x"], ["y"], name="n")],
         "n (Gather): an embedding: it looks up constants by values that depend on the data",
         "feed the embedded vectors as input, or one-hot vectors into a MatMul"),
+    "boxes": (
+        [N("NonMaxSuppression", ["x", "x"], ["y"], name="n")],
+        "n (NonMaxSuppression): it chooses among boxes by values that depend on the data",
+        "export the network up to its boxes and scores"),
     "one_hot": (
         [N("OneHot", ["x", "depth", "values"], ["y"], name="n")],
         "n (OneHot): it turns indices of the data into vectors",
