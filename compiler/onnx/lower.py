@@ -7,7 +7,6 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 import numpy as np
-import onnx
 
 from spikec.compiler.onnx.fold import fold
 from spikec.compiler.onnx.layout import batch_first, settled
@@ -81,7 +80,7 @@ def _relaid(node: OnnxNode, value: Value) -> Value:
 def _lower_branch(node: OnnxNode) -> None:
     """Lower the branch of an If whose condition is known."""
     scope = node.scope
-    branch: onnx.GraphProto = node.attr("then_branch" if node.scalar(0) else "else_branch")
+    branch = node.subgraph("then_branch" if node.scalar(0) else "else_branch")
     scope.add_initializers(branch.initializer)
     needed = {info.name for info in branch.output}
     for proto in reversed(branch.node):
