@@ -35,7 +35,9 @@ def full_shape(x: Tensor, batch: int) -> tuple[int, ...]:
 
 
 def batch_first(node: OnnxNode, x: Tensor) -> Tensor:
-    """`x`, whose batch axis must be the first."""
+    """`x`, whose batch axis must be the first, or an axis of size 1 that stands for it."""
+    if x.batch and node.scope.is_single:
+        x = settled(node, dissolved(node, x))
     if x.batch is None:
         node.refuse(f"its input of shape {list(x.shape)} has no batch axis")
     if x.batch:

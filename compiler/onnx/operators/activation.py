@@ -46,14 +46,14 @@ def bound(node: OnnxNode, name: str, index: int) -> float:
 def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     """`min(max(x, lo), hi)`, merged with bounds that x already has; infinite bounds are none."""
     if not lo < hi:
-        node.refuse(f"bounds [{lo}, {hi}] leave nothing")
+        node.refuse(f"no value lies within [{lo}, {hi}]")
     if lo == 0 and (y := rectified(node, x, hi)) is not None:
         return y
     base, low, high = node.builder.bounds.get(x.name, (x, -math.inf, math.inf))
     if max(lo, low) >= min(hi, high):
         base, low, high = x, -math.inf, math.inf
     lo, hi = max(lo, low), min(hi, high)
-    y = _clamped(node, base, lo, hi)
+    y = _clamped(node, replace(base, shape=x.shape), lo, hi)
     node.builder.bounds[y.name] = base, lo, hi
     return y
 

@@ -131,7 +131,9 @@ def rectified(node: OnnxNode, x: Tensor, top: float) -> Tensor | None:
         return None
     exact = np.isinf(top) or np.allclose(np.rint(top / quantiser.scale) * quantiser.scale, top)
     merged = quantiser.clipped(top) if exact else None
-    return None if merged is None else merged.emit(node, _value(node, source.inputs[0]))
+    if merged is None:
+        return None
+    return replace(x, name=merged.emit(node, _value(node, source.inputs[0])).name)
 
 
 def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
@@ -140,7 +142,7 @@ def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     quantiser = _Quantiser.of(node, source)
     if quantiser is None or x.grid is None or len(set(x.grid.zero)) > 1:
         node.refuse("it clips integers that no quantiser before it made")
-    zero, base = x.grid.zero[0], _value(node, source.inputs[0])
+    zero, base = x.grid.zero[0], replace(x, name=source.inputs[0])
     bounds = int(max(quantiser.lo + zero, lo)), int(min(quantiser.hi + zero, hi))
     return quantised(node, base, x.grid, bounds, quantiser.rounding)
 

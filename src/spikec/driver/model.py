@@ -78,6 +78,8 @@ class Model:
     @cached_property
     def batch(self) -> int:
         """The fixed batch size of the model, 0 if any."""
+        if not self.imported.has_batch:
+            return 1
         names = {node.loc for node in self.graph.inputs}
         dims = [i.type.tensor_type.shape.dim for i in self.proto.graph.input if i.name in names]
         return max((d[0].dim_value for d in dims if len(d)), default=0)
@@ -114,7 +116,8 @@ class Model:
             if fill > len(x):
                 x = np.concatenate([x, np.repeat(x[-1:], fill - len(x), axis=0)])
             label = node.loc or node.name
-            given[label] = x.astype(_DTYPES.get(named[label], np.float32))
+            x = x.astype(_DTYPES.get(named[label], np.float32))
+            given[label] = x if self.imported.has_batch else x[0]
         try:
             return list(self.session.run(self.imported.logits, given))
         except Exception as error:  # some models load but hold operators that it cannot run
