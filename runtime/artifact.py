@@ -32,13 +32,13 @@ class Stored:
 
     Attributes:
         graph: Stage int.
-        float_graph: Stage snn, before quantisation.
+        float_graph: Stage snn, before quantisation; None where a graph was all there was.
         manifest: Versions, options, hashes.
         report: What the compiler did and measured.
     """
 
     graph: Graph
-    float_graph: Graph
+    float_graph: Graph | None
     manifest: dict[str, Any]
     report: dict[str, Any] = field(default_factory=dict)
 
@@ -88,6 +88,8 @@ def check_free(folder: Path) -> None:
 
 def _write(stored: Stored, folder: Path) -> None:
     for name, graph in (("graph", stored.graph), ("float", stored.float_graph)):
+        if graph is None:
+            continue
         (folder / f"{name}.spk").write_text(graph.to_text(), encoding="utf-8")
         arrays = {key: p.array for key, p in graph.params.items() if p.array is not None}
         target = "weights.npz" if name == "graph" else "float.npz"
@@ -182,7 +184,8 @@ def load(folder: str | Path) -> Stored:
                 loc=str(folder),
                 hint="compile the model again",
             )
-    for name in ("graph.spk", "weights.npz", "float.spk", "float.npz"):
+    has_float = "float.spk" in files or "float.npz" in files
+    for name in ("graph.spk", "weights.npz", *(("float.spk", "float.npz") if has_float else ())):
         if name not in files:
             raise InvalidArtifact(f"{name} is not listed in manifest.json", loc=str(folder))
     if not (folder / REPORT).is_file():
@@ -193,7 +196,8 @@ def load(folder: str | Path) -> Stored:
         raise InvalidArtifact(f"{REPORT} cannot be read: {error}", loc=str(folder)) from None
     try:
         graph = read_graph(folder, "graph.spk", "weights.npz")
-        return Stored(graph, read_graph(folder, "float.spk", "float.npz"), manifest, report)
+        floats = read_graph(folder, "float.spk", "float.npz") if has_float else None
+        return Stored(graph, floats, manifest, report)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidArtifact(f"cannot be read: {error}", loc=str(folder)) from None
 

@@ -30,20 +30,21 @@ class Dataset:
     def __len__(self) -> int:
         return len(next(iter(self.feeds.values())))
 
+    def pick(self, samples: slice | Array) -> Dataset:
+        """Some of the samples."""
+        feeds = {name: x[samples] for name, x in self.feeds.items()}
+        return Dataset(feeds, None if self.labels is None else self.labels[samples])
+
     def head(self, limit: int | None) -> Dataset:
         """The first `limit` samples; all when None."""
-        if limit is None:
-            return self
-        feeds = {name: x[:limit] for name, x in self.feeds.items()}
-        return Dataset(feeds, None if self.labels is None else self.labels[:limit])
+        return self if limit is None else self.pick(slice(limit))
 
     def draw(self, samples: int, seed: int) -> Dataset:
         """At most `samples` samples, drawn by the seed and kept in order."""
         if len(self) <= samples:
             return self
-        picked = np.sort(np.random.default_rng(seed).choice(len(self), samples, replace=False))
-        feeds = {name: x[picked] for name, x in self.feeds.items()}
-        return Dataset(feeds, None if self.labels is None else self.labels[picked])
+        drawn = np.random.default_rng(seed).choice(len(self), samples, replace=False)
+        return self.pick(np.sort(drawn))
 
     def digest(self) -> str:
         """SHA-256 of all inputs."""
@@ -95,9 +96,9 @@ def _arrays(path: Path, wanted: set[str]) -> Array | dict[str, Array]:
 
 
 def make_dataset(
-    source: Source, graph: Graph, *, labels: Array | None = None, file: str | None = None
+    source: Source | Dataset, graph: Graph, *, labels: Array | None = None, file: str | None = None
 ) -> Dataset:
-    """Arrays (or an iterable of batches) as inputs of a graph.
+    """Arrays (or an iterable of batches) as inputs of a graph; a dataset is returned as it is.
 
     Args:
         source: One array for a graph with one input; a mapping from ONNX input name to array; or
@@ -109,6 +110,8 @@ def make_dataset(
     Raises:
         InvalidData: for missing inputs, wrong shapes or types, or NaN.
     """
+    if isinstance(source, Dataset):
+        return source
     if not isinstance(source, (np.ndarray, Mapping)):
         source = _joined(source, file)
     named = source if isinstance(source, Mapping) else {_label(graph): source}

@@ -12,11 +12,11 @@ from spikec.backends import target
 from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
-from spikec.driver.blocks import quiet
 from spikec.driver.choosing import choose_steps
 from spikec.driver.judging import Judge
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.profile import profile
+from spikec.driver.progress import Shown, shown
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
 from spikec.options import Options, Settings
@@ -38,7 +38,7 @@ def compile(
     *,
     validation: Source | Dataset | None = None,
     options: Options | None = None,
-    progress: Progress = quiet,
+    progress: Shown = True,
     **settings: Unpack[Settings],
 ) -> Artifact:
     """Compile an ONNX model into an integer spiking network.
@@ -49,35 +49,33 @@ def compile(
         validation: Other inputs, with labels if there are any, on which the network is judged
             after each pass. With `max_loss` and without `validation`, part of `calib` is held out.
         options: All options at once; or give them as keywords (`timesteps=4`).
-        progress: Called with (what, done, total).
+        progress: True for a bar in a terminal or a notebook, False for none, or called with
+            (what, done, total).
         **settings: Fields of Options.
 
     Raises:
         SpikecError: with what is wrong, where, and what would help.
     """
     options = Options.of(settings) if options is None else options
+    target(options.target).refuse_early()
     options.passes()  # refuses what is wrong with them before any work
-    model = Model.load(model)
-    if options.max_loss is not None:
-        return choose_steps(
-            model,
-            calib,
-            validation,
-            options,
-            progress,
-            lambda data, each: _compile(model, data, None, each, progress),
-        )
-    judge = None
-    if validation is not None:
-        if not isinstance(validation, Dataset):
-            validation = make_dataset(validation, model.graph)
-        judge = Judge.of(model, validation, options.seed, progress)
-    return _compile(model, calib, judge, options, progress)
+    with shown(progress) as report:
+        ann = Model.load(model)
+        data = None if calib is None else make_dataset(calib, ann.graph)
+        held = None if validation is None else make_dataset(validation, ann.graph)
+        if options.max_loss is not None:
+
+            def build(kept: Dataset, chosen: Options) -> Artifact:
+                return _compile(ann, kept, None, chosen, report)
+
+            return choose_steps(ann, data, held, options, report, build)
+        judge = None if held is None else Judge.of(ann, held, options.seed, report)
+        return _compile(ann, data, judge, options, report)
 
 
 def _compile(
     model: Model,
-    calib: Source | Dataset | None,
+    calib: Dataset | None,
     judge: Judge | None,
     options: Options,
     progress: Progress,
@@ -86,8 +84,6 @@ def _compile(
     passes, hardware = options.passes(), options.hardware
     emitter = target(options.target)
     ann, imported = model.graph, model.imported
-    if calib is not None and not isinstance(calib, Dataset):
-        calib = make_dataset(calib, ann)
     drawn = None if calib is None else calib.draw(options.samples, options.seed)
     context = Context(
         calib=None if drawn is None else drawn.feeds,
@@ -127,7 +123,8 @@ def _compile(
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
     )
-    return Artifact(Stored(graph, snn, manifest, report.to_json()), context.clock.seconds)
+    stored = Stored(graph, snn, manifest, report.to_json())
+    return Artifact(stored, context.clock.seconds, model=model)
 
 
 def pass_entry(record: Record) -> PassEntry:
