@@ -74,6 +74,12 @@ def read_call(text: str, what: str) -> tuple[str, dict[str, str]]:
     return name, given
 
 
+def write_call(name: str, given: Mapping[str, str]) -> str:
+    """The text that `read_call` reads."""
+    options = " ".join(f"{key}={value}" for key, value in given.items())
+    return f"{name}{{{options}}}" if given else name
+
+
 def configure(kind: type[T], name: str, given: Mapping[str, object], what: str) -> T:
     """A thing of some kind with the given options, which are text or values out of JSON.
 

@@ -21,6 +21,7 @@ from spikec.ir import Graph, InvalidArtifact, Param, parse, verify
 
 FORMAT = 2
 """What is written. Format 1, whose target is a text, is read as well."""
+RECIPE = "recipe.json"
 REPORT = "report.json"
 """What is known of the network; not part of it, so no hash guards it."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -35,12 +36,14 @@ class Stored:
         float_graph: Stage snn, before quantisation; None where a graph was all there was.
         manifest: Versions, options, hashes.
         report: What the compiler did and measured.
+        recipe: The options that it was compiled with, where it was.
     """
 
     graph: Graph
     float_graph: Graph | None
     manifest: dict[str, Any]
     report: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] | None = None
 
 
 def save(stored: Stored, folder: Path, emit: Callable[[Path], None] | None = None) -> None:
@@ -95,6 +98,8 @@ def _write(stored: Stored, folder: Path) -> None:
         target = "weights.npz" if name == "graph" else "float.npz"
         (folder / target).write_bytes(npz_bytes(arrays))
     (folder / REPORT).write_text(to_json(stored.report), encoding="utf-8")
+    if stored.recipe is not None:
+        (folder / RECIPE).write_text(to_json(stored.recipe), encoding="utf-8")
 
 
 def record(folder: Path, report: Mapping[str, Any]) -> None:
@@ -197,7 +202,8 @@ def load(folder: str | Path) -> Stored:
     try:
         graph = read_graph(folder, "graph.spk", "weights.npz")
         floats = read_graph(folder, "float.spk", "float.npz") if has_float else None
-        return Stored(graph, floats, manifest, report)
+        recipe = json.loads((folder / RECIPE).read_text("utf-8")) if RECIPE in files else None
+        return Stored(graph, floats, manifest, report, recipe)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidArtifact(f"cannot be read: {error}", loc=str(folder)) from None
 

@@ -19,7 +19,7 @@ from spikec.driver.profile import profile
 from spikec.driver.progress import Shown, shown
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
-from spikec.options import Options, Settings
+from spikec.options import Options, Settings, read_recipe
 from spikec.report.schema import Judged, LayerEntry, MappedPart, PassEntry, Range, Report
 from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset
@@ -38,6 +38,7 @@ def compile(
     *,
     validation: Source | Dataset | None = None,
     options: Options | None = None,
+    recipe: str | Path | None = None,
     progress: Shown = True,
     **settings: Unpack[Settings],
 ) -> Artifact:
@@ -49,6 +50,8 @@ def compile(
         validation: Other inputs, with labels if there are any, on which the network is judged
             after each pass. With `max_loss` and without `validation`, part of `calib` is held out.
         options: All options at once; or give them as keywords (`timesteps=4`).
+        recipe: Options of an earlier compile, its artifact directory or `recipe.json`; keywords
+            come before it.
         progress: True for a bar in a terminal or a notebook, False for none, or called with
             (what, done, total).
         **settings: Fields of Options.
@@ -56,7 +59,8 @@ def compile(
     Raises:
         SpikecError: with what is wrong, where, and what would help.
     """
-    options = Options.of(settings) if options is None else options
+    if options is None:
+        options = Options.of({**({} if recipe is None else read_recipe(recipe)), **settings})
     target(options.target).refuse_early()
     options.passes()  # refuses what is wrong with them before any work
     with shown(progress) as report:
@@ -123,7 +127,7 @@ def _compile(
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
     )
-    stored = Stored(graph, snn, manifest, report.to_json())
+    stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
     return Artifact(stored, context.clock.seconds, model=model)
 
 
