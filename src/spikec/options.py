@@ -91,6 +91,11 @@ class Options:
         "on", "correct biases on real spikes", CALIBRATION, aliases=("bias",)
     )
     reconstruct: Switch = option("on", "refit weights to real spikes", CALIBRATION)
+    images: str | None = option(
+        None,
+        "how to prepare images of a folder: resize=256,crop=224,mean=0.5,std=0.25",
+        CALIBRATION,
+    )
     samples: int = option(
         256, "calibration samples to use", CALIBRATION, low=1, aliases=("num_samples",)
     )
@@ -278,6 +283,7 @@ class Settings(TypedDict, total=False):
     snm: Literal["auto", "on", "off"]
     bias_correction: Switch
     reconstruct: Switch
+    images: str | None
     samples: int
     seed: int
     max_loss: float | None

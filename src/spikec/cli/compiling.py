@@ -24,7 +24,9 @@ def compile(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx")],
     out: Annotated[Path, typer.Option("-o", "--output", help="Artifact directory to write.")],
     context: typer.Context,
-    calib: Annotated[Path | None, typer.Option(help="Calibration data, .npz or .npy.")] = None,
+    calib: Annotated[
+        Path | None, typer.Option(help="Calibration data: .npz, .npy or a folder of images.")
+    ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Options of an earlier compile: OUT or its recipe.json.")
     ] = None,
@@ -40,6 +42,7 @@ def compile(
     """Compile an ONNX model into an integer spiking network."""
     from spikec import driver
     from spikec.runtime.data import read_dataset
+    from spikec.runtime.images import read_preparation
     from spikec.ui import Ui
 
     ui, start = Ui(json, quiet), time.perf_counter()
@@ -49,8 +52,9 @@ def compile(
     driver.check_artifact_place(out)
     with ui.progress() as progress:
         read = driver.Model.load(model)
+        images = read_preparation(options.images)
         data, held = (
-            None if path is None else read_dataset(path, read.graph, labels=labels)
+            None if path is None else read_dataset(path, read.graph, labels=labels, images=images)
             for path, labels in ((calib, options.max_loss is not None), (validate, True))
         )
         art = driver.compile(read, data, validation=held, options=options, progress=progress)

@@ -24,7 +24,7 @@ from spikec.report.table import Table
 from spikec.runtime import artifact as store
 from spikec.runtime.artifact import Stored
 from spikec.runtime.check import traced_layers
-from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.runtime.data import Dataset, Source
 from spikec.runtime.interpreter import LayerTrace
 from spikec.version import version
 
@@ -125,7 +125,7 @@ class Artifact(Network):
             stage: int, or float for the network before quantisation.
             progress: True for a bar, False for none, or called with (what, done, total).
         """
-        data = make_dataset(x, self.graph, labels=y)
+        data = self.dataset(x, y)
         with shown(progress) as report:
             evaluation = evaluate(
                 self, data, timesteps=timesteps, model=model or self.model, engine_name=engine,
@@ -140,7 +140,7 @@ class Artifact(Network):
         self, x: Source | Dataset, *, engine: str = "fast", progress: Shown = True
     ) -> dict[str, LayerTrace]:
         """Spikes and potentials (steps, N, *shape) of every layer of the integer network."""
-        data = make_dataset(x, self.graph)
+        data = self.dataset(x)
         with shown(progress) as report:
             _, arrays = predict(self, data, engine, "int", trace=True, progress=report)
         return {
@@ -165,7 +165,7 @@ class Artifact(Network):
         if ann is None:
             raise UsageError("compare needs the ANN", hint="give model='model.onnx'")
         with shown(progress) as report:
-            data = make_dataset(x, self.graph)
+            data = self.dataset(x)
             return Table(compare(self, Model.load(ann), data, progress=report))
 
     def plot_raster(self, x: Source | Dataset | None = None, *, sample: int = 0) -> Figure:
@@ -178,7 +178,7 @@ class Artifact(Network):
         from spikec.report.figures import draw_raster
 
         if x is not None:
-            traces = self.trace(make_dataset(x, self.graph).pick(slice(sample, sample + 1)))
+            traces = self.trace(self.dataset(x).pick(slice(sample, sample + 1)))
             spiking = {name: t.spikes for name, t in traces.items() if t.spikes is not None}
             return draw_raster({name: spikes[:, 0] for name, spikes in spiking.items()})
         if self.report.profile is None:

@@ -17,12 +17,14 @@ from spikec.driver.judging import Judge
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.profile import profile
 from spikec.driver.progress import Shown, shown
+from spikec.driver.torch_module import first_sample
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
 from spikec.options import Options, Settings, read_recipe
 from spikec.report.schema import Judged, LayerEntry, MappedPart, PassEntry, Range, Report
 from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.runtime.images import read_preparation
 from spikec.version import version
 
 if TYPE_CHECKING:
@@ -45,8 +47,9 @@ def compile(
     """Compile an ONNX model into an integer spiking network.
 
     Args:
-        model: Path, bytes or onnx.ModelProto.
-        calib: Calibration inputs: an array, a dict of arrays or an iterable of batches.
+        model: Path, bytes, onnx.ModelProto, or a torch.nn.Module, which is exported in memory.
+        calib: Calibration inputs: an array or tensor, a dict of them by ONNX input name, a path, or
+            an iterable of batches x, (x,) or (x, y), such as a DataLoader.
         validation: Other inputs, with labels if there are any, on which the network is judged
             after each pass. With `max_loss` and without `validation`, part of `calib` is held out.
         options: All options at once; or give them as keywords (`timesteps=4`).
@@ -64,9 +67,12 @@ def compile(
     target(options.target).refuse_early()
     options.passes()  # refuses what is wrong with them before any work
     with shown(progress) as report:
-        ann = Model.load(model)
-        data = None if calib is None else make_dataset(calib, ann.graph)
-        held = None if validation is None else make_dataset(validation, ann.graph)
+        sample, calib = (None, calib) if calib is None else first_sample(model, calib)
+        ann, images = Model.load(model, sample), read_preparation(options.images)
+        data, held = (
+            None if source is None else make_dataset(source, ann.graph, images=images)
+            for source in (calib, validation)
+        )
         if options.max_loss is not None:
 
             def build(kept: Dataset, chosen: Options) -> Artifact:
@@ -111,6 +117,7 @@ def _compile(
         "passes": [str(part) for p in passes for part in p.parts],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
+        "images": options.images,
     }
     snn = context.last["snn"]
     report = Report(

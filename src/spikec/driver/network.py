@@ -18,7 +18,10 @@ from spikec.runtime.artifact import Stored
 from spikec.runtime.check import traced_block
 from spikec.runtime.coding import encode
 from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.runtime.images import Preparation, read_preparation
 from spikec.runtime.interpreter import Simulation
+
+Array = NDArray[Any]
 
 
 @dataclass(slots=True, repr=False)
@@ -35,6 +38,15 @@ class Network:
     def graph(self) -> Graph:
         """The integer spiking graph."""
         return self.stored.graph
+
+    @property
+    def images(self) -> Preparation:
+        """How images were prepared for calibration, and are for every later use."""
+        return read_preparation(self.stored.manifest.get("images"))
+
+    def dataset(self, x: Source | Dataset, labels: Array | None = None) -> Dataset:
+        """Data as inputs of the network; see `spikec.runtime.data.make_dataset`."""
+        return make_dataset(x, self.graph, labels=labels, images=self.images)
 
     def stage(self, stage: str) -> Graph:
         """The graph of stage `int` or `float`."""
@@ -62,7 +74,7 @@ class Network:
             stage: int, or float for the network before quantisation.
             timesteps: Steps to run; those it was compiled for by default.
         """
-        data = make_dataset(x, self.graph)
+        data = self.dataset(x)
         graph = self.stage(stage)
         steps = graph.steps if timesteps is None else timesteps
         if steps < 1:
@@ -101,7 +113,7 @@ class Network:
         progress: Progress = quiet,
     ) -> dict[str, Any]:
         """Compare engines bit for bit on every layer and step; see `spikec check --json`."""
-        data = make_dataset(x, self.graph)
+        data = self.dataset(x)
         if len(set(engines)) < len(engines):
             raise UsageError("check needs at least two engines, each named once")
         runners = {name: self.engine(name).simulate for name in engines}
