@@ -26,6 +26,10 @@ LOSSES = {
 """What may be lost, and what it is."""
 
 
+ALWAYS = ("reset", "time", "integers")
+"""What is lost of every network."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """One thing that a node does and NIR cannot say.
@@ -72,8 +76,19 @@ def check(graph: Graph, allowed: Collection[str]) -> None:
         return
     names = list(dict.fromkeys(loss.name for loss in refused))
     lines = [_line(name, [loss.node for loss in refused if loss.name == name]) for name in names]
-    accepting = "+".join(name for name in LOSSES if name in {*allowed, *names})
-    raise BackendError(
+    raise _refusal(lines, {*allowed, *names})
+
+
+def refuse(names: Collection[str], allowed: Collection[str]) -> None:
+    """Raise BackendError for what is lost of every network and was not accepted."""
+    if names:
+        lines = [f"  {name}: {LOSSES[name]}" for name in names]
+        raise _refusal(lines, {*allowed, *names, "v0"})  # most networks have initial potentials
+
+
+def _refusal(lines: list[str], accepted: Collection[str]) -> BackendError:
+    accepting = "+".join(name for name in LOSSES if name in accepted)
+    return BackendError(
         "NIR cannot say\n" + "\n".join(lines),
         hint=f"if the receiver can do without: --target 'nir{{allow_lossy={accepting}}}'",
     )

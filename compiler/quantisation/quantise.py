@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.op import ParamSpec, Synapse
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.options import suggestion
 from spikec.ir.types import DType
 from spikec.runtime.bounds import intervals
 
@@ -33,10 +35,11 @@ class Quantise(Pass):
     channel has its own q: `W_int = round(W * amplitude / q)`, and theta, v0 and bias are divided
     by the same q. Currents that meet share q; so do the classes of a readout.
 
-    Options: bits of signed weights, 0 for the target's.
+    Options: bits of signed weights, 0 for the target's; layer_bits of single layers, NAME:BITS.
     """
 
     bits: int = 0
+    layer_bits: tuple[str, ...] = ()
     stages = ("snn",)
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
@@ -47,19 +50,36 @@ class Quantise(Pass):
         folded = Folded(graph, spec)
         for node in graph.nodes:
             folded.visit(node)
-        rounding = _Rounding(folded, bits, record)
+        own = self._own_bits(graph, spec.weight_bits)
+        rounding = _Rounding(folded, {n: own.get(n, bits) for n in folded.weights}, record)
         nodes = [rounding.node(node) for node in folded.nodes]
         record.note(f"weights in {bits} bits, currents and potentials in {spec.state_bits} bits")
         return graph.with_nodes(nodes, rounding.params, stage="int")
+
+    def _own_bits(self, graph: Graph, most: int) -> dict[str, int]:
+        """Weight bits by the layers that have bits of their own."""
+        own = {}
+        for text in self.layer_bits:
+            name, _, bits = text.rpartition(":")
+            if name not in graph.by_name or not isinstance(graph[name].operation, Synapse):
+                known = [node.name for node in graph if isinstance(node.operation, Synapse)]
+                raise PassError(
+                    f"no layer '{name}' has weights",
+                    hint=suggestion(name, known) or f"one of {', '.join(known)}",
+                )
+            if not bits.isdecimal() or not 2 <= int(bits) <= most:
+                raise PassError(f"weights of {bits} bits for '{name}': 2 to {most} are possible")
+            own[name] = int(bits)
+        return own
 
 
 class _Rounding:
     """Second half: scales are known, every number becomes an integer."""
 
-    def __init__(self, folded: Folded, bits: int, record: Record) -> None:
+    def __init__(self, folded: Folded, bits: Mapping[str, int], record: Record) -> None:
         self.folded, self.record = folded, record
         self.graph = folded.graph
-        self.weight_type = signed(bits)
+        self.weight_types = {name: signed(own) for name, own in bits.items()}
         self.state_type = signed(folded.spec.state_bits)
         self.offsets = constant_currents(self.graph, offsets=True)
         self.top = self.state_type.bounds[1]
@@ -67,7 +87,8 @@ class _Rounding:
         current = {node.name: bounds[node.inputs[0]] for node in folded.nodes if node.inputs}
         for name, chosen in folded.potential.items():
             folded.groups.at_least(chosen, self._smallest(self.graph[name], current[name]))
-        self.scales = folded.groups.choose(self.weight_type.bounds[1])
+        tops = {name: dtype.bounds[1] for name, dtype in self.weight_types.items()}
+        self.scales = folded.groups.choose(tops)
         self.params: dict[str, Param] = {}
 
     def node(self, node: Node) -> Node:
@@ -77,7 +98,7 @@ class _Rounding:
             source = self.graph[node.name]
             return replace(node, params=source.params)
         if node.name in self.folded.weights:
-            return self._set(node, {"w": (self._weights(node), self.weight_type)})
+            return self._set(node, {"w": (self._weights(node), self.weight_types[node.name])})
         return self._membrane(node, op) if isinstance(op, Membrane) else node
 
     def _set(self, node: Node, values: dict[str, tuple[Array, DType]]) -> Node:

@@ -6,6 +6,7 @@ scale per output channel; synapses whose currents meet in an add must agree ther
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,11 +83,11 @@ class ScaleGroups:
         channels = need.shape == () or need.shape == member.largest.shape
         self.floors[member.group] = np.maximum(held, need if channels else need.max())
 
-    def choose(self, levels: int) -> dict[str, Array]:
-        """The scale of each synapse (channels,): its largest weight becomes at most `levels`."""
+    def choose(self, levels: Mapping[str, int]) -> dict[str, Array]:
+        """The scale of each synapse (channels,): its largest weight becomes at most its levels."""
         shared: dict[int, Array] = {}
-        for member in self.members.values():
-            need = member.largest / member.ratio / levels
+        for name, member in self.members.items():
+            need = member.largest / member.ratio / levels[name]
             shared[member.group] = np.maximum(shared.get(member.group, 0.0), need)
         for group, scale in shared.items():
             scale = np.maximum(scale, self.floors.get(group, 0.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spikec.compiler.onnx import Imported, expose, import_model, load_model, model_hash
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import quiet
+from spikec.driver.torch_module import TorchModule, export, is_module
 from spikec.ir import Graph
 from spikec.runtime.interpreter import forward
 
@@ -25,7 +26,7 @@ Array = NDArray[Any]
 _BLOCK = 32
 
 
-ModelSource: TypeAlias = "str | Path | bytes | ModelProto | Model"
+ModelSource: TypeAlias = "str | Path | bytes | ModelProto | TorchModule | Model"
 """What a model can be given as."""
 
 
@@ -46,15 +47,19 @@ class Model:
     refused: list[str] = field(default_factory=list)
 
     @staticmethod
-    def load(model: ModelSource) -> Model:
+    def load(model: ModelSource, sample: Sequence[Array] | None = None) -> Model:
         """Read a model; one that is read already is returned as it is.
 
+        Args:
+            model: Path, bytes, onnx.ModelProto or torch.nn.Module.
+            sample: Of a module its inputs, with a batch axis of 1: what it is exported with.
+
         Raises:
-            InvalidModel: when it cannot be read or breaks ONNX's rules.
+            InvalidModel: when it cannot be read, exported, or breaks ONNX's rules.
         """
         if isinstance(model, Model):
             return model
-        proto, source = load_model(model)
+        proto, source = load_model(export(model, sample) if is_module(model) else model)
         return Model(proto, source, import_model(proto, source))
 
     @cached_property
