@@ -237,6 +237,28 @@ def test_the_norm_of_an_embedding_is_cut_off(build):
     ]
 
 
+POOL = N("MaxPool", ["x"], ["t"], kernel_shape=[2, 2])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ops"),
+    [
+        ([POOL, N("Relu", ["t"], ["y"])], ["relu", "max_pool"]),
+        ([N("Relu", ["x"], ["r"]),
+          N("MaxPool", ["r"], ["t"], kernel_shape=[2, 2], pads=[1, 1, 1, 1]),
+          N("Relu", ["t"], ["u"]), N("Relu", ["u"], ["y"])], ["relu", "max_pool"]),
+        ([POOL, N("GlobalMaxPool", ["t"], ["u"]), N("Clip", ["u", "lo", "hi"], ["y"])],
+         ["clip", "max_pool", "max_pool"]),
+    ],
+    ids=["relu", "twice", "clip"],
+)  # fmt: skip
+def test_bounds_come_before_maxima(nodes, ops, build, same):
+    constants = {"lo": floats(0)[0], "hi": floats(0.5)[0]}
+    used = {name for node in nodes for name in node.input}
+    graph = same(build(nodes, IMAGE, {n: a for n, a in constants.items() if n in used}))
+    assert [node.op for node in graph][1:] == ops
+
+
 SPELLED = {
     "silu": ([N("Sigmoid", ["x"], ["s"]), N("Mul", ["s", "x"], ["y"])], {}, ("silu", 1.0)),
     "quick_gelu": ([N("Mul", ["x", "a"], ["t"]), N("Sigmoid", ["t"], ["s"]),
