@@ -10,6 +10,7 @@ from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, align, scaled, widened
 from spikec.compiler.onnx.operators.quantiser import narrowed, rectified
 from spikec.compiler.onnx.values import Tensor
+from spikec.ir.ops.max_pool import MaxPool
 from spikec.ir.ops.synapses.affine import Affine
 
 
@@ -49,7 +50,7 @@ def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
         node.refuse(f"no value lies within [{lo}, {hi}]")
     if lo == 0 and (y := rectified(node, x, hi)) is not None:
         return y
-    if lo == 0 and node.builder.nodes[x.name].op == "max_pool":
+    if lo == 0 and isinstance(node.builder.nodes[x.name].operation, MaxPool):
         return _rectified_before_pooling(node, x, hi)
     base, low, high = node.builder.bounds.get(x.name, (x, -math.inf, math.inf))
     if max(lo, low) >= min(hi, high):
