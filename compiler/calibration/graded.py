@@ -16,7 +16,11 @@ from spikec.runtime import kernels
 
 _FIRE = 0.75
 _FIRES = (0.625, 0.875)
-"""Where payload 1 fires, as a share of theta: what the search starts from, and what it tries."""
+"""Where payload 1 fires, as a share of theta: what the search starts from, and what it tries.
+
+At 1/2 a payload is sent as soon as it lies nearest, at 1 only when the potential holds all of it;
+below 1/2 firing could raise the absolute potential.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,9 @@ class Graded(LayerPass):
         if layer.neurons.levels > 1:
             return layer
         always = self.gate == "on"
-        found, figures = gated(layer, lambda part: self._search(self._start(part)), always)
+        layer, figures = gated(layer, lambda part: self._search(self._start(part)), always)
         record.layer(layer.node.name, graded=figures.pop("taken"), **figures)
-        return found
+        return layer
 
     def _start(self, layer: Layer) -> Layer:
         """Graded neurons that are not yet fitted."""
