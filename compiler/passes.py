@@ -194,10 +194,10 @@ def within(kind: str, value: float, low: float, high: float = math.inf) -> None:
 def joined(passes: Sequence[Pass]) -> list[Pass]:
     """The passes, neighbours that can do their work in one walk joined."""
     steps: list[Pass] = []
-    for each in passes:
-        both = steps[-1].joined(each) if steps else None
+    for following in passes:
+        both = steps[-1].joined(following) if steps else None
         if both is None:
-            steps.append(each)
+            steps.append(following)
         else:
             steps[-1] = both
     return steps

@@ -1,7 +1,9 @@
 """Calibration layer by layer on the spikes that the converted earlier layers really emit.
 
 A sweep visits the layers in topological order. At each one its methods act in turn; then the
-layer's spikes travel on, so every layer also absorbs what remains wrong in those before it.
+layer's spikes travel on, so every layer also absorbs what remains wrong in those before it. Only
+spikes are kept between layers, and only as long as a later layer reads them: currents are computed
+from them again, so memory does not grow with the network's depth.
 """
 
 from __future__ import annotations
@@ -183,7 +185,10 @@ def _joined(nodes: Mapping[str, Node], layer: Node) -> list[Node]:
 
 
 def _direct_synapses(graph: Graph, layer: Node) -> list[Node]:
-    """Synapses that feed a layer alone, directly or through one join."""
+    """Synapses that feed a layer alone, directly or through one join.
+
+    Only these may get other weights: what a shared synapse wins in one layer it loses in another.
+    """
     source = graph[layer.inputs[0]]
     if isinstance(source.operation, Add) and len(graph.readers[source.name]) > 1:
         return []

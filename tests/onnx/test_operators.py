@@ -237,6 +237,50 @@ def test_the_norm_of_an_embedding_is_cut_off(build):
     ]
 
 
+POOL = N("MaxPool", ["x"], ["t"], kernel_shape=[2, 2])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ops"),
+    [
+        ([POOL, N("Relu", ["t"], ["y"])], ["relu", "max_pool"]),
+        ([N("Relu", ["x"], ["r"]),
+          N("MaxPool", ["r"], ["t"], kernel_shape=[2, 2], pads=[1, 1, 1, 1]),
+          N("Relu", ["t"], ["u"]), N("Relu", ["u"], ["y"])], ["relu", "max_pool"]),
+        ([POOL, N("GlobalMaxPool", ["t"], ["u"]), N("Clip", ["u", "lo", "hi"], ["y"])],
+         ["clip", "max_pool", "max_pool"]),
+    ],
+    ids=["relu", "twice", "clip"],
+)  # fmt: skip
+def test_bounds_come_before_maxima(nodes, ops, build, same):
+    constants = {"lo": floats(0)[0], "hi": floats(0.5)[0]}
+    used = {name for node in nodes for name in node.input}
+    graph = same(build(nodes, IMAGE, {n: a for n, a in constants.items() if n in used}))
+    assert [node.op for node in graph][1:] == ops
+
+
+def test_maxima_come_before_joins(build, same):
+    nodes = [
+        N("Relu", ["x"], ["a"]), N("Conv", ["a", "w"], ["b"]), N("Relu", ["b"], ["c"]),
+        N("Concat", ["a", "c"], ["d"], axis=1),
+        N("MaxPool", ["d"], ["y"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1]),
+    ]  # fmt: skip
+    graph = same(build(nodes, IMAGE, {"w": weights(3, 4, 1, 1)}))
+    pools = [node for node in graph if node.op == "max_pool"]
+    assert [graph[pool.inputs[0]].op for pool in pools] == ["relu", "relu"]
+    assert graph.nodes[-1].op == "concat"
+
+
+def test_maxima_of_one_axis_stay_on_one_axis(build, same):
+    nodes = [
+        N("Relu", ["x"], ["a"]), N("Unsqueeze", ["a", "i"], ["b"]),
+        N("MaxPool", ["b"], ["c"], kernel_shape=[1, 3], strides=[1, 2], pads=[0, 1, 0, 0]),
+        N("Squeeze", ["c", "i"], ["y"]),
+    ]  # fmt: skip
+    graph = same(build(nodes, {"x": ["N", 4, 9]}, {"i": ints(2)}))
+    assert [node.op for node in graph] == ["input", "relu", "max_pool"]
+
+
 SPELLED = {
     "silu": ([N("Sigmoid", ["x"], ["s"]), N("Mul", ["s", "x"], ["y"])], {}, ("silu", 1.0)),
     "quick_gelu": ([N("Mul", ["x", "a"], ["t"]), N("Sigmoid", ["t"], ["s"]),
