@@ -124,7 +124,8 @@ class Pass:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.name = cls.__module__.rpartition(".")[2]
+        if "name" not in vars(cls):
+            cls.name = cls.__module__.rpartition(".")[2]
 
     def __post_init__(self) -> None:
         with naming(self.name):
