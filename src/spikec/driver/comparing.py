@@ -78,7 +78,7 @@ class _Sums:
 
     @property
     def error(self) -> float:
-        return (self.xx - 2 * self.xy + self.yy) / max(self.xx, 1e-30)
+        return float((self.xx - 2 * self.xy + self.yy) / max(self.xx, 1e-30))
 
     @property
     def correlation(self) -> float:

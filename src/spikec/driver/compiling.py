@@ -14,6 +14,7 @@ from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
 from spikec.driver.choosing import choose_steps
 from spikec.driver.judging import Judge
+from spikec.driver.losses import measure_loss
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.profile import profile
 from spikec.driver.progress import Shown, shown
@@ -78,9 +79,14 @@ def compile(
             def build(kept: Dataset, chosen: Options) -> Artifact:
                 return _compile(ann, kept, None, chosen, report)
 
-            return choose_steps(ann, data, held, options, report, build)
-        judge = None if held is None else Judge.of(ann, held, options.seed, report)
-        return _compile(ann, data, judge, options, report)
+            art = choose_steps(ann, data, held, options, report, build)
+        else:
+            judge = None if held is None else Judge.of(ann, held, options.seed, report)
+            art = _compile(ann, data, judge, options, report)
+        if data is not None and art.stored.float_graph is not None:
+            drawn, rest = data.split(options.samples, options.seed)
+            art.report.loss = measure_loss(art, ann, drawn, held or rest, report)
+        return art
 
 
 def _compile(
