@@ -126,6 +126,7 @@ def _compile(
         "images": options.images,
     }
     snn = context.last["snn"]
+    pairs = {name: value for name, value in context.counterparts.items() if name in graph.by_name}
     report = Report(
         model=model.source,
         timesteps=options.timesteps,
@@ -135,11 +136,12 @@ def _compile(
         placement=next((r.summary for r in records if r.name == "place"), None),
         mapping=[MappedPart(**row) for row in emitter.describe(graph)],
         samples=0 if drawn is None else len(drawn),
-        profile=None if drawn is None else profile(graph, snn, ann, drawn.feeds),
+        profile=None if drawn is None else profile(graph, snn, ann, pairs, drawn.feeds),
         notes=imported.notes,
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
     )
+    manifest["counterparts"] = pairs
     stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
     return Artifact(stored, context.clock.seconds, model=model)
 

@@ -42,6 +42,11 @@ class Network:
         return self.stored.graph
 
     @property
+    def counterparts(self) -> dict[str, str]:
+        """The ANN's value that each layer stands for; nothing where there is no ANN."""
+        return dict(self.stored.manifest.get("counterparts", {}))
+
+    @property
     def images(self) -> Preparation:
         """How images were prepared for calibration, and are for every later use."""
         return read_preparation(self.stored.manifest.get("images"))

@@ -272,7 +272,15 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class ComparedLayer:
-    """How many values of a layer were compared, and how many differ."""
+    """How many values of a layer were compared, and how many differ.
+
+    Attributes:
+        name: The layer.
+        spikes_compared: Spikes of all samples and steps.
+        spikes_differing: Those that are not the same in all engines.
+        potentials_compared: Potentials of all samples and steps.
+        potentials_differing: Those that are not the same in all engines.
+    """
 
     name: str
     spikes_compared: int
