@@ -165,6 +165,18 @@ CASES = {
     "erf": (one("Erf"), VECTOR, {}),
     "reciprocal": ([N("Exp", ["x"], ["t"]), N("Reciprocal", ["t"], ["y"])], VECTOR, {}),
     "pow": (one("Pow", "xw"), VECTOR, {"w": floats(3)[0]}),
+    "fused_conv": (one("FusedConv", "xwb", domain="com.microsoft", activation="Relu",
+                       pads=[1, 1, 1, 1]), IMAGE, {"w": weights(3, 4, 3, 3), "b": weights(3)}),
+    "fused_conv_clip": (one("FusedConv", "xw", domain="com.microsoft", activation="Clip",
+                            activation_params=[-0.5, 0.75]), IMAGE, {"w": weights(3, 4, 2, 2)}),
+    "fused_conv_sum": ([N("Conv", ["x", "w", "b"], ["a"]),
+                        N("FusedConv", ["x", "w", "b", "a"], ["y"], domain="com.microsoft",
+                          activation="LeakyRelu", activation_params=[0.1])], IMAGE,
+                       {"w": weights(3, 4, 2, 2), "b": weights(3)}),
+    "fused_matmul": (one("FusedMatMul", "xw", domain="com.microsoft", transB=1, alpha=0.5), VECTOR,
+                     {"w": weights(5, 12)}),
+    "fused_gemm": (one("FusedGemm", "xwb", domain="com.microsoft", transB=1, activation="Tanh"),
+                   VECTOR, {"w": weights(5, 12), "b": weights(5)}),
     "microsoft_gelu": (one("Gelu", domain="com.microsoft"), VECTOR, {}),
 }  # fmt: skip
 
