@@ -75,7 +75,7 @@ REFUSED = {
     "has no shape": "identity_opt identity_sequence",
     "no value lies within [2.0, 1.0]": "clip_min_greater_than_max",
     "is empty": "slice_start_out_of_bounds",
-    "does not depend on the input": "dynamicquantizelinear*",
+    "an output holds integers whose scale depends on the data": "dynamicquantizelinear*",
     "beyond single precision":
         "operator_addconstant operator_add_broadcast operator_add_size1_[rs]*",
 }  # fmt: skip

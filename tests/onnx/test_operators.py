@@ -339,6 +339,33 @@ def test_several_inputs_and_outputs(build, same):
     assert len(graph.inputs) == len(graph.outputs) == 2
 
 
+def test_constant_outputs_are_left_out(build):
+    nodes = [N("Relu", ["x"], ["y"]), N("Shape", ["x"], ["s"]), N("Gather", ["s", "i"], ["v"])]
+    model = build(nodes, VECTOR, {"i": ints(1)}, outputs=("y", "v"))
+    imported = import_model(load_model(model)[0])
+    assert imported.logits == ["y"]
+    assert imported.notes == ["output 'v' is left out: it is constant"]
+
+
+def test_random_outputs_are_left_out(build):
+    nodes = [
+        N("Tanh", ["x"], ["y"]),
+        N("RandomNormalLike", ["x"], ["r"]),
+        N("Add", ["y", "r"], ["v"]),
+    ]
+    model = build(nodes, VECTOR, outputs=("v", "y"))
+    imported = import_model(load_model(model)[0])
+    assert imported.logits == ["y"]
+    assert imported.notes == ["output 'v' is left out: it is random"]
+    (refusal,) = import_model(model, output="v").refusals
+    assert (refusal.op, refusal.reason) == ("RandomNormalLike", "it is random")
+
+
+def test_squeeze_without_axes_keeps_a_batch_of_any_size(build, same):
+    graph = same(build([N("Squeeze", ["x"], ["y"])], {"x": ["N", 4, 1, 1]}))
+    assert graph.nodes[-1].type.shape == (4,)
+
+
 def test_gemm_adds_a_value(build, same):
     nodes = [N("Relu", ["x"], ["a"]), N("Gemm", ["x", "w", "a"], ["y"], beta=0.5)]
     same(build(nodes, VECTOR, {"w": weights(12, 12)}))

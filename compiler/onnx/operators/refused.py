@@ -35,6 +35,10 @@ _BOXES = (
 _COMPARED = ("it compares or rounds values that depend on the data", "use Relu, Clip, Max or Min")
 _RANDOM = ("it is random", "export the model in evaluation mode")
 
+RANDOM = (
+    *("RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"),
+    *("RandomNormal", "RandomUniform"),
+)
 _REASONS: dict[tuple[str, ...], tuple[str, str]] = {
     ("LRN", "MeanVarianceNormalization"): _STATISTICS,
     ("LayerNormalization", "InstanceNormalization", "GroupNormalization"): _STATISTICS,
@@ -49,7 +53,7 @@ _REASONS: dict[tuple[str, ...], tuple[str, str]] = {
     ("And", "Or", "Not", "Xor", "IsNaN", "IsInf"): _TRUTH,
     ("OneHot",): _ONE_HOT,
     ("NonMaxSuppression", "RoiAlign", "MaxRoiPool"): _BOXES,
-    ("RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"): _RANDOM,
+    RANDOM: _RANDOM,
 }
 
 
