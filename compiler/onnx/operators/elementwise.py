@@ -73,13 +73,20 @@ def expanded(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def widened(node: OnnxNode, tensors: Sequence[Tensor]) -> list[Tensor]:
     """The values, broadcast to the common shape of all inputs of the node."""
+    given = (i for i in range(len(node.proto.input)) if node.has(i) and node.is_constant(i))
+    return broadcast(node, tensors, [node.constant(index) for index in given])
+
+
+def broadcast(
+    node: OnnxNode, tensors: Sequence[Tensor], constants: Sequence[Weights] = ()
+) -> list[Tensor]:
+    """The values, broadcast to a shape that they have in common with constants."""
     tensors = _in_one_layout(node, tensors)
     shapes = [tensor.shape for tensor in tensors]
     rank = max(map(len, shapes))
-    for index in range(len(node.proto.input)):
-        if node.has(index) and node.is_constant(index):
-            full = _batch_first(node, node.constant(index), rank)
-            shapes.append(full.shape[-rank:] if rank else ())
+    for constant in constants:
+        full = _batch_first(node, constant, rank)
+        shapes.append(full.shape[-rank:] if rank else ())
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:

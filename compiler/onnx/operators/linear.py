@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NoReturn
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from spikec.compiler.onnx.layout import dissolved, located, reshaped, settled
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
-from spikec.compiler.onnx.operators.elementwise import add_all, align, expanded, scaled
+from spikec.compiler.onnx.operators.elementwise import add_all, align, broadcast, scaled
 from spikec.compiler.onnx.operators.shape import turned
 from spikec.compiler.onnx.values import Constant, Tensor
 from spikec.ir.op import AttrValue
@@ -24,8 +25,9 @@ def gemm(node: OnnxNode) -> Tensor:
     beta = float(node.attr("beta", 1.0))
     if node.is_constant(2):
         return matrix_product(node, x, w, align(node, node.weights(2) * beta, w.shape[1:]))
-    y = matrix_product(node, x, w)
-    return add_all(node, [y, scaled(node, expanded(node, node.tensor(2), y.shape), beta, 0.0)])
+    y = replace(matrix_product(node, x, w), batch=node.batch)
+    y, more = broadcast(node, [y, node.tensor(2)])
+    return add_all(node, [y, scaled(node, more, beta, 0.0)])
 
 
 def _samples_by_features(node: OnnxNode) -> Tensor:
