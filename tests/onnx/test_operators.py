@@ -142,6 +142,21 @@ CASES = {
                    coordinate_transformation_mode="asymmetric"), IMAGE, {"s": floats(1, 1, 2, 3)}),
     "resize_sizes": (one("Resize", ["x", "", "", "s"]), {"x": [1, 4, 6, 5]},
                      {"s": ints(1, 4, 9, 3)}),
+    "matmul_stack": (one("MatMul", "xw"), {"x": ["N", 4, 3, 6]}, {"w": weights(4, 6, 5)}),
+    "matmul_stack_vector": (one("MatMul", "xw"), {"x": ["N", 4, 1, 6]}, {"w": weights(1, 4, 6, 5)}),
+    "einsum": (one("Einsum", "xw", equation="bij,jk->bik"), {"x": ["N", 3, 6]},
+               {"w": weights(6, 5)}),
+    "einsum_left": (one("Einsum", "wx", equation="hjk,bijh->kbih"),
+                    {"x": [1, 3, 6, 2]}, {"w": weights(2, 6, 4)}),
+    "einsum_dense": (one("Einsum", "xw", equation="bi,oi->bo"), VECTOR, {"w": weights(5, 12)}),
+    "reduce_l1": (one("ReduceL1", axes=[1]), IMAGE, {}),
+    "reduce_l2": (one("ReduceL2", axes=[2, 3], keepdims=0), IMAGE, {}),
+    "reduce_sum_square": (one("ReduceSumSquare", axes=[1]), VECTOR, {}),
+    "reduce_log_sum_exp": (one("ReduceLogSumExp", axes=[1]), VECTOR, {}),
+    "gather_elements": (one("GatherElements", ["x", "i"], axis=2), {"x": [1, 2, 5]},
+                        {"i": np.array([[[4, 0, 0], [1, -1, 2]]])}),
+    "gather_nd": (one("GatherND", ["x", "i"]), {"x": [1, 2, 5]},
+                  {"i": np.array([[[0, 1]], [[0, 0]]])}),
     "resize_linear": (resized(mode="linear"), IMAGE, {"s": floats(1, 1, 2, 3)}),
     "resize_linear_half": (resized(mode="linear"), {"x": ["N", 4, 6, 8]},
                            {"s": floats(1, 1, 0.5, 0.5)}),
@@ -238,6 +253,17 @@ def test_the_larger_of_a_value_and_its_multiple_is_one_rectifier(op, slope, buil
     graph = same(build(nodes, VECTOR, {"a": floats(slope)}))
     relu = next(node for node in graph if node.op == "relu")
     assert relu.inputs == ("x",)
+
+
+def test_a_spelled_norm_of_an_embedding_is_cut_off(build):
+    nodes = [
+        N("MatMul", ["x", "w"], ["a"]), N("ReduceL2", ["a"], ["b"], axes=[1]),
+        N("Clip", ["b", "e"], ["c"]), N("Expand", ["c", "s"], ["d"]), N("Div", ["a", "d"], ["y"]),
+    ]  # fmt: skip
+    constants = {"w": weights(12, 4), "e": floats(1e-12)[0], "s": ints(1, 4)}
+    imported = import_model(load_model(build(nodes, VECTOR, constants))[0])
+    assert imported.logits == ["a"]
+    assert [node.op for node in imported.require()] == ["input", "dense"]
 
 
 def test_the_norm_of_an_embedding_is_cut_off(build):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from spikec.compiler.onnx.layout import dissolved, reshaped
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
-from spikec.compiler.onnx.operators.functions import product, quotient
+from spikec.compiler.onnx.operators.functions import is_length, product, quotient
+from spikec.compiler.onnx.operators.tail import cut
 from spikec.compiler.onnx.values import Tensor
 
 Weights = NDArray[Any]
@@ -170,6 +171,8 @@ def mul(node: OnnxNode) -> Tensor:
 def div(node: OnnxNode) -> Tensor:
     """A quotient by a constant, or of functions of the same value."""
     if not node.is_constant(1):
+        if not node.is_constant(0) and is_length(node, node.tensor(1), node.tensor(0)):
+            return cut(node, node.tensor(0))  # an embedding's direction is what is compared
         return quotient(node)
     x, constant, _ = _with_constant(node)
     if (constant == 0).any():

@@ -42,11 +42,10 @@ RANDOM = (
 _REASONS: dict[tuple[str, ...], tuple[str, str]] = {
     ("LRN", "MeanVarianceNormalization"): _STATISTICS,
     ("LayerNormalization", "InstanceNormalization", "GroupNormalization"): _STATISTICS,
-    ("RMSNormalization", "LpPool", "GlobalLpPool", "ReduceL2", "ReduceL1"): _STATISTICS,
-    ("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "ReduceProd"): _STATISTICS,
+    ("RMSNormalization", "LpPool", "GlobalLpPool", "ReduceProd"): _STATISTICS,
     ("LSTM", "GRU", "RNN"): _RECURRENT,
     ("If", "Loop", "Scan"): _CONTROL,
-    ("Einsum", "RotaryEmbedding"): _PRODUCTS,
+    ("RotaryEmbedding",): _PRODUCTS,
     ("Attention", "MultiHeadAttention", "GroupQueryAttention"): _ATTENTION,
     ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"): _COMPARED,
     ("NonZero", "Mod"): _COMPARED,
