@@ -5,61 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.ir import Graph, Node, op_of
+from spikec.compiler.rewrite import remove_dead
+from spikec.compiler.rewrites.trains import Trains
+from spikec.ir import Graph
 
 
 @dataclass(frozen=True)
 class Relay(Pass):
-    """Insert signed relay neurons between synapses, and rectify before max pooling.
+    """Let every synapse and every max pooling read one spike train.
 
-    Only spikes can enter a synapse, so the output of a synapse that another synapse reads (a
-    linear bottleneck) is sent by a relay neuron. `relu(maxpool(x))` becomes `maxpool(relu(x))`,
-    which is the same, so that pooling sees spikes.
+    A synapse that reads a sum, a concatenation or a slope of trains becomes a sum of synapses, one
+    per train (`compiler/trains.py`). Where a synapse's output enters another (a linear
+    bottleneck), or a sum has too many trains, a signed relay neuron sends it. `relu(maxpool(x))`
+    becomes `maxpool(relu(x))`, which is the same, so that pooling sees spikes.
     """
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
-        graph = _rectify_before_pooling(graph, record)
-        current, spiking = _currents(graph), _spiking(graph)
-        wanted = {
-            name
-            for node in graph.nodes
-            for name in node.inputs
-            if (node.op == "max_pool" and name not in spiking)
-            or (op_of(node).weighted and node.op != "affine" and name in current)
-        }
-        nodes: list[Node] = []
-        renamed: dict[str, str] = {}
-        for node in graph.nodes:
-            inputs = tuple(renamed.get(name, name) for name in node.inputs)
-            nodes.append(replace(node, inputs=inputs))
-            if node.name in wanted:
-                relay = Node(f"{node.name}.relay", "relay", (node.name,), node.type, loc=node.loc)
-                nodes.append(relay)
-                renamed[node.name] = relay.name
-        for name in sorted(wanted):
-            record.note(f"%{name} is no spike train yet feeds a synapse or pooling: relayed")
-        outputs = tuple(renamed.get(name, name) for name in graph.outputs)
-        return graph.with_nodes(nodes, outputs=outputs)
-
-
-def _spiking(graph: Graph) -> set[str]:
-    """Values that will be spike trains: activations, and their maxima."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        if op_of(node).activation or (node.op == "max_pool" and node.inputs[0] in found):
-            found.add(node.name)
-    return found
-
-
-def _currents(graph: Graph) -> set[str]:
-    """Values that carry the result of a synapse without an activation in between."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        op = op_of(node)
-        synapse = op.weighted and node.op != "affine"
-        if synapse or (op.linear and any(name in found for name in node.inputs)):
-            found.add(node.name)
-    return found
+        trains = Trains(_rectify_before_pooling(graph, record))
+        separated = trains.run()
+        for note in trains.notes:
+            record.note(note)
+        return remove_dead(separated)
 
 
 def _rectify_before_pooling(graph: Graph, record: Record) -> Graph:
