@@ -112,6 +112,14 @@ class Graph:
             raise InvalidGraph(f"param '{role}' of %{node.name} has no values", loc=node.loc)
         return param.array
 
+    def weights(self, node: Node) -> NDArray[Any]:
+        """A synapse's weights with its exponents multiplied in; exact for integers."""
+        w = self.array(node, "w")
+        if "exponent" not in node.params:
+            return w
+        factor = np.left_shift(1, self.array(node, "exponent").astype(np.int64))
+        return op_of(node).scale_outputs(w.astype(np.int64), factor, node.attrs)
+
     def arrays(self, node: Node) -> dict[str, NDArray[Any]]:
         """All arrays of a node's params, by role."""
         return {role: self.array(node, role) for role in node.params}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
-from spikec.ir.types import DType, TensorType, spikes
+from spikec.ir.types import DType, TensorType, spikes, spread
 
 Value = NDArray[Any]
 AttrValue: TypeAlias = "bool | int | float | str | tuple[int, ...] | tuple[float, ...]"
@@ -41,6 +41,8 @@ class ParamSpec:
 
 
 UNITS = ParamSpec("real value of one integer unit, per channel", required=False, units_only=True)
+EXPONENT = ParamSpec("sums are shifted left by so many bits, per output channel", required=False)
+"""Of synapses: the weights are mantissas, as those of Loihi's synapses with `weight_exp`."""
 PLACEMENT = {"core": Attr(int, "first neurocore that holds the layer", optional=True)}
 
 
@@ -135,6 +137,24 @@ def steps_of(current: Value, steps: int) -> Value:
     if current.shape[0] == steps:
         return current
     return np.broadcast_to(current, (steps, *current.shape[1:]))
+
+
+def expect_exponent(params: Mapping[str, TensorType], channels: tuple[int, ...]) -> None:
+    """Check that a synapse's weight exponents, if it has any, are one per output channel."""
+    if "exponent" in params:
+        type_ = params["exponent"]
+        fits = type_.shape == channels and type_.dtype.kind == "u" and type_.dtype.bits <= 5
+        expect(fits, f"exponent must be {list(channels)} of at most u5, not {type_}")
+
+
+def finished(total: Value, params: Params) -> Value:
+    """What a synapse gives for its sum: `total * 2^exponent + b`."""
+    shape = total.shape[1:]
+    if "exponent" in params:
+        exponent = spread(params["exponent"], shape)
+        whole = total.dtype.kind != "f"
+        total = total << exponent.astype(np.int64) if whole else total * np.exp2(exponent)
+    return total + spread(params["b"], shape) if "b" in params else total
 
 
 def check_dtype(

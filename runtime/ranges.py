@@ -140,10 +140,11 @@ def _full(node: Node, low: int, high: int) -> Interval:
 def _synapse(graph: Graph, node: Node, low: Array, high: Array) -> Interval:
     op, w = op_of(node), graph.array(node, "w").astype(np.int64)
     more = {"b": graph.array(node, "b").astype(np.int64)} if "b" in node.params else {}
+    shift = {"exponent": graph.array(node, "exponent")} if "exponent" in node.params else {}
     up, down = np.maximum(w, 0), np.minimum(w, 0)
 
     def through(part: Array, value: Array, constant: dict[str, Array]) -> Array:
-        return op.run([value[None]], node.attrs, {"w": part, **constant})[0]
+        return op.run([value[None]], node.attrs, {"w": part, **shift, **constant})[0]
 
     return (
         through(up, low, more) + through(down, high, {}),

@@ -57,9 +57,9 @@ def _made(graph: Graph, node: Node, before: tuple[int, ...], bias: Array | None)
         return _conv(graph, node, before, bias)
     if node.op == "dense":
         assert bias is not None
-        return nir.Affine(real(graph.array(node, "w")), real(bias))
+        return nir.Affine(real(graph.weights(node)), real(bias))
     if node.op == "affine":
-        factor = spread(graph.array(node, "w"), shape)
+        factor = spread(graph.weights(node), shape)
         return nir.Scale(real(np.broadcast_to(factor, shape)))
     if node.op == "sum_pool":
         return _sum_pool(node)
@@ -78,7 +78,7 @@ def _fire(graph: Graph, node: Node) -> Any:
 
 
 def _conv(graph: Graph, node: Node, before: tuple[int, ...], bias: Array) -> Any:
-    w = graph.array(node, "w")
+    w = graph.weights(node)
     w, padding = _symmetric(node, w, Window.of(w.shape[2:], node.attrs))
     groups = cast(int, node.attrs["groups"])
     strides, dilations = (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.compiler.calibration.code import compact, group_ranges, shared_scale
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, PassError, op_of
 from spikec.ir.types import DType
@@ -31,7 +32,9 @@ class Observe(Pass):
         within("bins", self.bins, 1)
         calib = context.data("observe")
         samples = check_feeds(graph, calib)
-        codes = {node.name: _input_code(node, calib, context, record) for node in graph.inputs}
+        codes = {
+            node.name: _input_code(graph, node, calib, context, record) for node in graph.inputs
+        }
         acts = [node for node in graph.nodes if op_of(node).activation]
         low = {node.name: np.zeros(node.type.shape[0]) for node in acts}
         high = {node.name: np.zeros(node.type.shape[0]) for node in acts}
@@ -92,8 +95,10 @@ def _count(hist: Array, value: Array, low: Array, high: Array) -> None:
     hist += np.bincount(index.reshape(-1), minlength=channels * bins).reshape(channels, bins)
 
 
-def _input_code(node: Node, calib: Feeds, context: Context, record: Record) -> dict[str, Param]:
-    """Scale and offset of an input, per channel where the channels differ."""
+def _input_code(
+    graph: Graph, node: Node, calib: Feeds, context: Context, record: Record
+) -> dict[str, Param]:
+    """Scale and offset of an input: one range for what reaches one channel of a synapse."""
     x = np.asarray(calib[node.name])
     if not np.isfinite(x).all():
         raise InvalidData(f"calibration data of '{node.loc}' hold NaN or infinite values")
@@ -104,9 +109,10 @@ def _input_code(node: Node, calib: Feeds, context: Context, record: Record) -> d
     elif x.min() >= 0 and x.max() <= top and (x == np.rint(x)).all():
         scale, offset, what = np.array(1.0), np.array(0.0), f"integers 0..{top}"
     else:
-        axes = (0, *range(2, x.ndim))
-        low, high = x.min(axis=axes).astype(np.float64), x.max(axis=axes).astype(np.float64)
-        offset, what = low, "its observed range per channel"
-        scale = np.where(high > low, (high - low) / top, 1.0)
+        low, high = group_ranges(x, shared_scale(graph, node))
+        varied = high > low
+        usual = np.median((high - low)[varied]) if varied.any() else 1.0
+        scale = compact(np.where(varied, high - low, usual) / top)
+        offset, what = compact(low), "its observed range per channel"
     record.note(f"input '{node.loc or node.name}' is coded in {levels} bits over {what}")
     return {"scale": Param.of(scale, F64), "offset": Param.of(offset, F64)}

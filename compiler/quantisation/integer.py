@@ -130,9 +130,9 @@ class Folded:
     def _same(self, left: Current, right: Current, node: Node) -> Current:
         """Make two currents of a node's shape stand for real values in one scale."""
         shape = node.type.shape
-        parts = (left.variable, left.gain, right.variable, right.gain)
+        parts = [left.variable, left.gain, right.variable, right.gain]
         if not all(part.ndim <= 1 for part in parts):
-            parts = tuple(np.broadcast_to(spread(part, shape), shape) for part in parts)
+            parts = [np.broadcast_to(spread(part, shape), shape) for part in parts]
         a, gain_a, b, gain_b = np.broadcast_arrays(*parts)
         try:
             self.scales.unify(a, b, gain_a / gain_b)
@@ -160,9 +160,7 @@ class Folded:
             return
         first = int(np.argmax(used))
         try:
-            self.scales.unify(
-                np.full_like(variable, variable[first]), variable, gain[first] / gain
-            )
+            self.scales.unify(np.full_like(variable, variable[first]), variable, gain[first] / gain)
         except Conflict:
             raise PassError(
                 "elements that need one scale here differ elsewhere", loc=node.loc
@@ -182,9 +180,9 @@ class Folded:
             current = self.scales.add(largest, self._power(source, 1))
             self.synapse[made] = current.variable
             self._insert(made, name, source, current)
-        inserted, current = self.value[made]
-        assert isinstance(current, Current)
-        return inserted, current
+        inserted, scale = self.value[made]
+        assert isinstance(scale, Current)
+        return inserted, scale
 
     def _levelled(self, name: str, scale: Array) -> tuple[str, Fixed]:
         """A value whose scale differs by position, brought to one scale by a synapse."""

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.ir import spread
+
 Array = NDArray[Any]
 NOTHING = -1
 """In place of a variable: the value is always 0 there."""
@@ -46,8 +48,33 @@ class Current:
     variable: Array
     gain: Array
 
+    def spread(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Variables and gains as arrays of one shape: (channels,), or `shape`."""
+        parts = (self.variable, self.gain)
+        if any(part.ndim > 1 for part in parts):
+            parts = (spread(self.variable, shape), spread(self.gain, shape))
+            variable, gain = (np.broadcast_to(part, shape) for part in parts)
+            return variable, gain
+        variable, gain = np.broadcast_arrays(*parts)
+        return variable, gain
+
 
 Scale = Fixed | Current
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the scale variables became.
+
+    Attributes:
+        scale: Real value of one unit of current, for each variable.
+        exponent: How far a synapse's sums are shifted, for each variable.
+        unproven: Whether scales that provably fit all inputs would be too coarse.
+    """
+
+    scale: Array
+    exponent: Array
+    unproven: bool
 
 
 class Conflict(Exception):
@@ -64,15 +91,15 @@ class Scales:
         largest: For each variable, the largest absolute real weight of its channel.
         power: For each variable, the root of the sum of squares of what its weights are
             multiplied by: rounding each weight by one step adds so much noise.
-        finest: For each variable, the scale below which some potential may overflow.
-        proven: The same over all inputs instead of those that were seen.
+        proven: For each variable, the scale below which some input may overflow a potential.
+        seen: The same over inputs that were seen.
         smallest: For each variable, the smallest threshold that is measured in it.
     """
 
     largest: list[float] = field(default_factory=list)
     power: list[float] = field(default_factory=list)
-    finest: list[float] = field(default_factory=list)
     proven: list[float] = field(default_factory=list)
+    seen: list[float] = field(default_factory=list)
     smallest: list[float] = field(default_factory=list)
     _parent: list[int] = field(default_factory=list)
     _ratio: list[float] = field(default_factory=list)
@@ -84,8 +111,8 @@ class Scales:
         count = len(largest)
         self.largest += [float(value) for value in largest]
         self.power += [power] * count
-        self.finest += [0.0] * count
         self.proven += [0.0] * count
+        self.seen += [0.0] * count
         self.smallest += [np.inf] * count
         self._parent += range(first, first + count)
         self._ratio += [1.0] * count
@@ -125,58 +152,77 @@ class Scales:
             return
         self._parent[b], self._ratio[b] = a, ratio
 
-    def require(self, value: Current, limits: Mapping[str, Array]) -> None:
-        """Note what a membrane needs of its current's scale, for each channel or element.
+    def require(self, value: Current, shape: tuple[int, ...], limits: Mapping[str, Array]) -> None:
+        """Note what a membrane needs of its current's scale.
 
         Args:
             value: The current.
-            limits: Name of a list of this class to what a unit of the current must keep.
+            shape: Of the layer.
+            limits: Under `proven` and `seen` the finest real value of a unit, under `smallest`
+                the thresholds; (), (channels,) or per neuron.
         """
+        variable, gain = value.spread(shape)
         for name, limit in limits.items():
-            bound = getattr(self, name)
-            keep = min if name == "smallest" else max
-            variable, gain, limit = np.broadcast_arrays(value.variable, value.gain, limit)
-            for index, factor, wanted in zip(
-                variable.ravel().tolist(), gain.ravel().tolist(), limit.ravel().tolist(),
-                strict=True,
-            ):
-                if index >= 0:
-                    bound[index] = keep(bound[index], wanted / factor)
+            bound: list[float] = getattr(self, name)
+            keep, worst = (min, np.minimum) if name == "smallest" else (max, np.maximum)
+            full = np.broadcast_to(spread(limit / _aligned(gain, limit, shape), shape), shape)
+            index = np.broadcast_to(spread(variable, shape), shape).ravel()
+            used, place = np.unique(index, return_inverse=True)
+            found = np.full(len(used), np.inf if name == "smallest" else 0.0)
+            worst.at(found, place.ravel(), full.ravel())
+            for which, wanted in zip(used.tolist(), found.tolist(), strict=True):
+                if which >= 0:
+                    bound[which] = keep(bound[which], wanted)
 
-    def choose(self, levels: int) -> tuple[Array, Array]:
+    def choose(self, levels: int, *, checked: bool = False) -> Choice:
         """The scale of each variable, and its weight exponent.
 
         Weights of `levels` units at most are as fine as their channel's largest allows. Where
         synapses that meet differ, the scale is as fine as the finest of them needs and the sums of
-        the others are shifted, as far as potentials fit.
+        the others are shifted, as far as potentials fit. With `checked`, potentials need fit as
+        far as they were seen only, where a proof over all inputs would cost too much.
         """
+        roots, ratios = self._roots()
+        count = len(roots)
+        power = np.asarray(self.power)
+        own = np.asarray(self.largest) / levels / ratios
+
+        def over_group(values: Array, worst: Any, start: float) -> Array:
+            total = np.full(count, start)
+            worst.at(total, roots, values)
+            return total
+
+        coarsest = over_group(own, np.maximum, 0.0)
+        noise = over_group(own * power, np.maximum, 0.0)
+        # A synapse need not be finer than what rounding the noisiest one costs anyway.
+        enough = np.maximum(own, 0.5 * noise[roots] / power)
+        wanted = over_group(np.where(own > 0, enough, np.inf), np.minimum, np.inf)
+        wanted = np.where(coarsest <= _TOLERATED * wanted, coarsest, wanted)
+        smallest = over_group(np.asarray(self.smallest) / ratios, np.minimum, np.inf)
+        wanted = np.minimum(wanted, smallest / _FINE)
+        silent = ~np.isfinite(wanted) | (wanted <= 0)
+        wanted = np.where(silent, wanted[~silent].mean() if (~silent).any() else 1.0, wanted)
+        limit = over_group(np.asarray(self.proven) / ratios, np.maximum, 0.0)
+        costly = limit > _PROOF * wanted
+        if checked:
+            seen = over_group(np.asarray(self.seen) / ratios, np.maximum, 0.0)
+            limit = np.where(costly, np.minimum(limit, seen), limit)
+        scale = np.maximum(wanted, limit)
+        steps = np.where(own > 0, own / scale[roots], 1.0)
+        exponent = np.ceil(np.log2(np.maximum(steps, 1.0)) - 1e-9).clip(0, MOST_EXPONENT)
+        beyond = over_group(steps / 2.0**exponent, np.maximum, 1.0)
+        exact = (scale * beyond)[roots] * ratios
+        return Choice(exact, exponent.astype(np.int64), bool(costly[roots].any()))
+
+    def _roots(self) -> tuple[Array, Array]:
+        """For each variable the one that stands for its group, and its ratio to that."""
         count = len(self.largest)
-        roots, ratios = np.empty(count, int), np.empty(count)
+        roots, ratios = np.empty(count, np.int64), np.empty(count)
         for variable in range(count):
             roots[variable], ratios[variable] = self.root(variable)
-        own = np.asarray(self.largest) / levels / ratios
-        coarsest, noise = np.zeros(count), np.zeros(count)
-        np.maximum.at(coarsest, roots, own)
-        np.maximum.at(noise, roots, own * self.power)
-        # A synapse need not be finer than what rounding the noisiest one costs anyway.
-        enough = np.maximum(own, 0.5 * noise[roots] / np.asarray(self.power))
-        wanted, alive = np.full(count, np.inf), own > 0
-        np.minimum.at(wanted, roots[alive], enough[alive])
-        wanted = np.where(coarsest <= _TOLERATED * wanted, coarsest, wanted)
-        seen, proven, small = np.zeros(count), np.zeros(count), np.full(count, np.inf)
-        np.maximum.at(seen, roots, np.asarray(self.finest) / ratios)
-        np.maximum.at(proven, roots, np.asarray(self.proven) / ratios)
-        np.minimum.at(small, roots, np.asarray(self.smallest) / ratios)
-        wanted = np.minimum(wanted, small / _FINE)
-        silent = ~np.isfinite(wanted) | (wanted <= 0)
-        usual = wanted[~silent].mean() if (~silent).any() else 1.0
-        wanted = np.where(silent, usual, wanted)
-        limit = np.where(proven <= _PROOF * wanted, proven, np.minimum(seen, proven))
-        scale = np.maximum(wanted, limit)
-        each = scale[roots]
-        steps = np.where(alive, own / each, 1.0)
-        exponent = np.ceil(np.log2(np.maximum(steps, 1.0)) - 1e-9).clip(0, MOST_EXPONENT)
-        short = np.zeros(count)
-        np.maximum.at(short, roots, steps / 2.0**exponent)  # beyond the largest exponent
-        scale = scale * np.maximum(short, 1.0)
-        return scale[roots] * ratios, exponent.astype(np.int64)
+        return roots, ratios
+
+
+def _aligned(gain: Array, limit: Array, shape: tuple[int, ...]) -> Array:
+    """A gain that divides a limit of the same layer."""
+    return gain if gain.ndim <= 1 and limit.ndim <= 1 else spread(gain, shape)

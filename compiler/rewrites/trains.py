@@ -115,9 +115,7 @@ class Trains:
         """An old value as one train: a signed relay neuron sends it."""
         if name not in self._relayed:
             node = self._old[name]
-            self._relayed[name] = self._put(
-                node, f"{name}.relay", "relay", (self._values[name],)
-            )
+            self._relayed[name] = self._put(node, f"{name}.relay", "relay", (self._values[name],))
             self.notes.append(f"%{name} is no spike train yet feeds a synapse or pooling: relayed")
         return self._relayed[name]
 
@@ -161,8 +159,10 @@ class Trains:
 
     def _moved(self, node: Node, parts: list[str]) -> list[str]:
         """A linear op without a synapse on each part of its input; its offset goes to the first."""
-        if len(parts) == 1 and self._values.get(node.name) == node.name and (
-            self.nodes[node.name].inputs == tuple(parts)
+        if (
+            len(parts) == 1
+            and self._values.get(node.name) == node.name
+            and (self.nodes[node.name].inputs == tuple(parts))
         ):
             return [node.name]
         moved = []
@@ -226,9 +226,7 @@ class Trains:
             terms.append(self._put(node, name, node.op, (source,), node.attrs, **arrays))
         return terms[0] if len(terms) == 1 else self._sum(node, terms)
 
-    def _sliced(
-        self, node: Node, part: str, w: Array, b: Array | None
-    ) -> tuple[Array, str] | None:
+    def _sliced(self, node: Node, part: str, w: Array, b: Array | None) -> tuple[Array, str] | None:
         """The weights on the channels that a pad does not fill with zeros, and what it pads."""
         pad = self.nodes[part]
         grouped = node.op != "dense" and node.attrs["groups"] != 1
@@ -246,7 +244,9 @@ class Trains:
         """Max pooling of one train, past moves that it may trade places with."""
         pooled = self._pool(node, node.name, self._values[node.inputs[0]], window_of(node.attrs))
         if pooled is None:
-            return self._put(node, node.name, "max_pool", (self.relayed(node.inputs[0]),), node.attrs)
+            return self._put(
+                node, node.name, "max_pool", (self.relayed(node.inputs[0]),), node.attrs
+            )
         return pooled
 
     def _pool(self, like: Node, name: str, source: str, window: Window) -> str | None:
@@ -294,8 +294,16 @@ class Trains:
         if outer[0] != inner[0] or kept != [size for size in inner[1:] if size > 1]:
             return None
         rank = len(outer) - 1
-        taps = list(zip(window.kernel, window.strides, window.pads[:rank], window.pads[rank:],
-                        window.dilations, strict=True))
+        taps = list(
+            zip(
+                window.kernel,
+                window.strides,
+                window.pads[:rank],
+                window.pads[rank:],
+                window.dilations,
+                strict=True,
+            )
+        )
         long = [tap for tap, size in zip(taps, outer[1:], strict=True) if size > 1]
         short = [tap for tap, size in zip(taps, outer[1:], strict=True) if size == 1]
         if len(inner) < 2 or any(tap[0] != 1 or tap[2] or tap[3] for tap in short):
@@ -366,8 +374,10 @@ class Trains:
             return self._put(node, made, "add", terms)
         if node.op == "affine":
             own, b = self._arrays(node)
-            both = own * w if own.ndim <= 1 and w.ndim <= 1 else (
-                spread(own, node.type.shape) * spread(w, node.type.shape)
+            both = (
+                own * w
+                if own.ndim <= 1 and w.ndim <= 1
+                else (spread(own, node.type.shape) * spread(w, node.type.shape))
             )
             inner = self._times(node.inputs[0], both, like)
             if b is None:

@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spikec.ir.op import Attrs, Op, Params, ParamSpec, Value, expect_spread
+from spikec.ir.op import (
+    EXPONENT,
+    Attrs,
+    Op,
+    Params,
+    ParamSpec,
+    Value,
+    expect_exponent,
+    expect_spread,
+    finished,
+)
 from spikec.ir.types import TensorType, spread
 
 
@@ -15,7 +25,11 @@ class Affine(Op):
     one-to-one synapse.
     """
 
-    params = {"w": ParamSpec("factor"), "b": ParamSpec("offset", required=False)}
+    params = {
+        "w": ParamSpec("factor"),
+        "b": ParamSpec("offset", required=False),
+        "exponent": EXPONENT,
+    }
     linear = True
     weighted = True
 
@@ -23,6 +37,7 @@ class Affine(Op):
         self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
         expect_spread(params, inputs[0].shape)
+        expect_exponent(params, inputs[0].shape[:1])
         return inputs[0].shape
 
     def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
@@ -32,7 +47,10 @@ class Affine(Op):
             w = w.astype(np.int64)
             x = x if x.dtype.kind == "f" else x.astype(np.int64)
         y: Value = x * w
-        return y + spread(params["b"], x.shape[1:]) if "b" in params else y
+        return finished(y, params)
+
+    def scale_outputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+        return w * (factor.reshape(-1, *(1,) * (w.ndim - 1)) if w.ndim > 1 else factor)
 
     def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
         return np.broadcast_to(spread(w, shape) != 0, shape).astype(np.int64)

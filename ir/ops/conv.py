@@ -6,8 +6,19 @@ from typing import cast
 
 import numpy as np
 
-from spikec.ir.op import Attr, Attrs, Op, Params, ParamSpec, Value, expect
-from spikec.ir.types import TensorType, spread
+from spikec.ir.op import (
+    EXPONENT,
+    Attr,
+    Attrs,
+    Op,
+    Params,
+    ParamSpec,
+    Value,
+    expect,
+    expect_exponent,
+    finished,
+)
+from spikec.ir.types import TensorType
 from spikec.ir.windows import WINDOW, Window, convolve
 
 
@@ -18,7 +29,11 @@ class Conv(Op):
     """
 
     attrs = {**WINDOW, "groups": Attr(int, "channel groups", 1)}
-    params = {"w": ParamSpec("weights"), "b": ParamSpec("bias", required=False)}
+    params = {
+        "w": ParamSpec("weights"),
+        "b": ParamSpec("bias", required=False),
+        "exponent": EXPONENT,
+    }
     linear = True
     weighted = True
 
@@ -30,12 +45,13 @@ class Conv(Op):
         expect(groups > 0 and w[0] % groups == 0, f"{w[0]} channels in {groups} groups")
         expect(x[0] == w[1] * groups, f"{x[0]} channels, but weights {list(w)} x {groups} groups")
         expect("b" not in params or params["b"].shape == w[:1], "bias must be (out channels,)")
+        expect_exponent(params, w[:1])
         return (w[0], *Window.of(w[2:], attrs).output(x[1:]))
 
     def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
         w = params["w"]
         y = convolve(inputs[0], w, Window.of(w.shape[2:], attrs), cast(int, attrs["groups"]))
-        return y + spread(params["b"], y.shape[1:]) if "b" in params else y
+        return finished(y, params)
 
     def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
         groups = cast(int, attrs["groups"])

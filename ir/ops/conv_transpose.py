@@ -6,8 +6,19 @@ from typing import Any, cast
 
 import numpy as np
 
-from spikec.ir.op import Attr, Attrs, Op, Params, ParamSpec, Value, expect
-from spikec.ir.types import TensorType, spread
+from spikec.ir.op import (
+    EXPONENT,
+    Attr,
+    Attrs,
+    Op,
+    Params,
+    ParamSpec,
+    Value,
+    expect,
+    expect_exponent,
+    finished,
+)
+from spikec.ir.types import TensorType
 from spikec.ir.windows import WINDOW, Window, exact_matmul
 
 
@@ -22,7 +33,11 @@ class ConvTranspose(Op):
         "groups": Attr(int, "channel groups", 1),
         "extra": Attr(tuple, "elements added at the end of the result, per spatial axis"),
     }
-    params = {"w": ParamSpec("weights"), "b": ParamSpec("bias", required=False)}
+    params = {
+        "w": ParamSpec("weights"),
+        "b": ParamSpec("bias", required=False),
+        "exponent": EXPONENT,
+    }
     linear = True
     weighted = True
 
@@ -35,6 +50,7 @@ class ConvTranspose(Op):
         expect(x[0] == w[0], f"{x[0]} channels, but weights {list(w)}")
         out = w[1] * groups
         expect("b" not in params or params["b"].shape == (out,), "bias must be (out channels,)")
+        expect_exponent(params, (out,))
         extra = cast("tuple[int, ...]", attrs["extra"])
         expect(len(extra) == len(w) - 2 and min(extra) >= 0, "extra does not fit the window")
         return (out, *_spread_out(Window.of(w[2:], attrs), x[1:], extra, cropped=True))
@@ -60,7 +76,7 @@ class ConvTranspose(Op):
         ends = (size - pad for size, pad in zip(whole, window.pads[rank:], strict=True))
         kept: list[Any] = [slice(b, e) for b, e in zip(window.pads[:rank], ends, strict=True)]
         y = y[(..., *kept)]
-        return y + spread(params["b"], y.shape[1:]) if "b" in params else y
+        return finished(y, params)
 
     def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
         return w * factor.reshape(-1, *(1,) * (w.ndim - 1))

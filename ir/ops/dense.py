@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spikec.ir.op import Attrs, Op, Params, ParamSpec, Value, expect
+from spikec.ir.op import (
+    EXPONENT,
+    Attrs,
+    Op,
+    Params,
+    ParamSpec,
+    Value,
+    expect,
+    expect_exponent,
+    finished,
+)
 from spikec.ir.types import TensorType
 from spikec.ir.windows import exact_matmul
 
@@ -12,7 +22,11 @@ from spikec.ir.windows import exact_matmul
 class Dense(Op):
     """`y = w x + b`; x: (in,), w: (out, in), b: (out,)."""
 
-    params = {"w": ParamSpec("weights"), "b": ParamSpec("bias", required=False)}
+    params = {
+        "w": ParamSpec("weights"),
+        "b": ParamSpec("bias", required=False),
+        "exponent": EXPONENT,
+    }
     linear = True
     weighted = True
 
@@ -22,11 +36,12 @@ class Dense(Op):
         x, w = inputs[0].shape, params["w"].shape
         expect(len(w) == 2 and x == w[1:], f"weights {list(w)} do not fit {list(x)}")
         expect("b" not in params or params["b"].shape == w[:1], "bias must be (out,)")
+        expect_exponent(params, w[:1])
         return w[:1]
 
     def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
         y = exact_matmul(inputs[0], params["w"].T)
-        return y + params["b"] if "b" in params else y
+        return finished(y, params)
 
     def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
         return w * factor

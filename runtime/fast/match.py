@@ -189,7 +189,7 @@ def _synapse(graph: Graph, nodes: dict[str, Node], node: Node) -> Synapse | None
     if geometry(node.type.shape) is None:
         return None
     w = graph.array(node, "w")
-    if w.dtype.kind not in "iu":
+    if w.dtype.kind not in "iu" or "exponent" in node.params:
         return None
     source = source_of(graph, nodes, node.inputs[0])
     if node.op == "dense":

@@ -224,6 +224,8 @@ def _stateful(graph: Graph, node: Node, inputs: list[Array], steps: int) -> tupl
 
 def _linear(graph: Graph, node: Node, inputs: list[Array], steps: int) -> Array:
     op, params = op_of(node), graph.arrays(node)
+    if params.pop("exponent", None) is not None:
+        params["w"] = graph.weights(node)
     length = max(len(value) for value in inputs)
     exact = op.result == "same" and not op.weighted
     carrier = None if exact else _carrier(graph, node, inputs, params)
@@ -248,7 +250,7 @@ def _carrier(
         return np.float32
     reach = sum(max(abs(float(x.max(initial=0))), abs(float(x.min(initial=0)))) for x in inputs)
     if "w" in params and op_of(node).weighted:
-        w = np.abs(params["w"].astype(np.float64))
+        w = np.abs(graph.weights(node).astype(np.float64))
         many = w.ndim > 1 and node.op != "affine"
         gain = float(w.reshape(len(w), -1).sum(axis=1).max() if many else w.max(initial=0))
     else:

@@ -122,9 +122,9 @@ def _compile(
         "placement": next((r.summary for r in records if r.name == "place"), None),
         "mapping": emitter.describe(graph),
         "samples": 0 if drawn is None else len(drawn),
-        "profile": None if drawn is None else profile(
-            graph, context.last["snn"], context.last["ann"], drawn.feeds
-        ),
+        "profile": None
+        if drawn is None
+        else profile(graph, context.last["snn"], context.last["ann"], drawn.feeds),
     }
     manifest = {
         "spikec": version(),
