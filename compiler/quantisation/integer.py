@@ -146,15 +146,14 @@ class Folded:
     def _membrane(self, node: Node) -> None:
         name, scale = self._as_current(node.inputs[0])
         if node.op == "accumulate":
-            self._make_uniform(scale, node)
+            self._make_uniform(scale, node.type.shape, node)
         self.potential[node.name] = scale
         type_ = self.current(node.type) if node.op == "accumulate" else node.type
         self._add(node, (name,), type_, Fixed(np.ones(())))
 
-    def _make_uniform(self, value: Current, node: Node) -> None:
+    def _make_uniform(self, value: Current, shape: tuple[int, ...], node: Node) -> None:
         """Let all elements of a current stand for real values in one scale."""
-        variable, gain = np.broadcast_arrays(value.variable, value.gain)
-        variable, gain = variable.ravel(), gain.ravel()
+        variable, gain = (part.ravel() for part in value.spread(shape))
         used = variable >= 0
         if not used.any():
             return
@@ -249,7 +248,7 @@ class Folded:
         else:
             (_, scale), *_ = inputs
             if not self._keeps_channels(node) or scale.variable.ndim > 1 or scale.gain.ndim > 1:
-                self._make_uniform(scale, node)
+                self._make_uniform(scale, self.graph[node.inputs[0]].type.shape, node)
                 used = scale.variable[scale.variable >= 0]
                 gain = np.broadcast_to(scale.gain, scale.variable.shape)[scale.variable >= 0]
                 moved = Current(np.full(node.type.shape[:1], used[0]), np.asarray(gain[0]))
