@@ -181,8 +181,7 @@ class _Rounding:
         """Real value of one unit of potential: (), (channels,) or per neuron."""
         variable, gain = self.folded.potential[node.name].spread(node.type.shape)
         scale = np.where(variable >= 0, self.choice.scale[variable], 1.0) * gain
-        scale = channelwise(scale)
-        return scale[:1].reshape(()) if scale.size == 1 and not node.type.shape else scale
+        return channelwise(np.asarray(scale))
 
     def _neuron(self, node: Node) -> Node:
         source, scale = self.graph[node.name], self._potential_scale(node)
