@@ -61,7 +61,7 @@ def spikingjelly(graph: Graph, feeds: Mapping[str, Any], steps: int) -> Callable
 
 
 def _stateless(torch: Any, node: Node, w: Any, x: Any) -> Any:
-    attrs: Mapping[str, Any] = node.attrs
+    attrs: Mapping[str, Any] = node.operation.attributes()
     if node.op == "conv":
         rank = w.dim() - 2
         how = (attrs["strides"], attrs["pads"][:rank], attrs["dilations"], attrs["groups"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from spikec.ir.op import Op, ParamSpec
 
 STATISTICS = {
@@ -11,11 +14,12 @@ STATISTICS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class Activation(Op):
     """Base of the ops that become neurons."""
 
     stages = ("ann",)
     params = STATISTICS
     activation = True
-    signed = False
+    signed: ClassVar[bool] = False
     """Whether the value may be negative."""

@@ -5,46 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
-from spikec.ir.op import AttrValue, Op
+from spikec.ir.op import Op, Synapse
 from spikec.ir.types import Param, TensorType
+
+Kind = TypeVar("Kind", bound=Op)
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation; its name is the name of its result.
+    """One operation on values; its name is the name of its result.
 
     Attributes:
         name: Unique in the graph.
-        op: Name of an op in `spikec.ir.ops`.
+        operation: What it computes, with its attributes: an instance of a class in `spikec.ir.ops`.
         inputs: Names of earlier nodes.
         type: Type of the result, per sample and step.
-        attrs: Attribute values, by the op's schema.
         params: Role in the op's schema to name in `Graph.params`.
         loc: The ONNX node that it came from.
     """
 
     name: str
-    op: str
+    operation: Op
     inputs: tuple[str, ...]
     type: TensorType
-    attrs: Mapping[str, AttrValue] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     loc: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
         object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Node, (self.name, self.op, self.inputs, self.type, dict(self.attrs),
-                      dict(self.params), self.loc)  # fmt: skip
+        parts = self.name, self.operation, self.inputs, self.type, dict(self.params), self.loc
+        return Node, parts
+
+    @property
+    def op(self) -> str:
+        """The operation's name in the text."""
+        return self.operation.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +118,7 @@ class Graph:
 
     def weights(self, node: Node) -> NDArray[Any]:
         """A synapse's weights with its exponents multiplied in; exact for integers."""
-        w = self.array(node, "w")
-        if "exponent" not in node.params:
-            return w
-        factor = np.left_shift(1, self.array(node, "exponent").astype(np.int64))
-        return op_of(node).scale_outputs(w.astype(np.int64), factor, node.attrs)
+        return op_of(node, Synapse).whole_weights(self.arrays(node))
 
     def arrays(self, node: Node) -> dict[str, NDArray[Any]]:
         """All arrays of a node's params, by role."""
@@ -156,13 +156,19 @@ class Graph:
         return to_text(self, values=values)
 
 
-def op_of(node: Node) -> Op:
-    """The op that a node names; raises InvalidGraph for an unknown one."""
-    from spikec.ir.ops import OPS
+@overload
+def op_of(node: Node) -> Op: ...
+@overload
+def op_of(node: Node, kind: type[Kind]) -> Kind: ...
+def op_of(node: Node, kind: type[Op] = Op) -> Op:
+    """What a node computes, as an op of some kind.
 
-    if node.op not in OPS:
-        raise InvalidGraph(f"unknown op '{node.op}' in %{node.name}", loc=node.loc)
-    return OPS[node.op]
+    Raises:
+        InvalidGraph: when it is of another kind.
+    """
+    if not isinstance(node.operation, kind):
+        raise InvalidGraph(f"%{node.name} = {node.op} is no {kind.__name__}", loc=node.loc)
+    return node.operation
 
 
 def same_values(left: Graph, right: Graph) -> bool:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
-from spikec.ir.op import (
-    PLACEMENT,
-    UNITS,
-    Attrs,
-    Op,
-    Params,
-    ParamSpec,
-    Value,
-    expect_spread,
-)
+from spikec.ir.op import UNITS, Params, ParamSpec, Stateful, Value, expect_spread
 from spikec.ir.types import TensorType, spread
 
 NEURON_PARAMS = {
@@ -26,18 +20,29 @@ NEURON_PARAMS = {
 }
 
 
-class Neuron(Op):
+class Sign(Enum):
+    """Which spikes a neuron sends."""
+
+    UNSIGNED = "positive ones"
+    TAKES_BACK = "negative ones too, but never more than positive ones before"
+    FREE = "positive and negative ones in any order"
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron(Stateful):
     """Base of the neuron ops: params per tensor, per channel or per neuron."""
 
-    stages = ("snn", "int")
-    attrs = PLACEMENT
     params = NEURON_PARAMS
     result = "spike"
     neuron = True
-    stateful = True
+
+    @property
+    @abstractmethod
+    def sign(self) -> Sign:
+        """Which spikes it sends."""
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
         """Same shape as the current; every param must fit it."""
         expect_spread(params, inputs[0].shape)

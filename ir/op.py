@@ -1,10 +1,23 @@
-"""What an operation is: its schema, its shape and type rule, and its NumPy meaning."""
+"""What an operation is: its attributes, its shape and type rule, and its NumPy meaning."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from dataclasses import MISSING, Field, dataclass, field, fields
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +25,22 @@ from numpy.typing import NDArray
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.types import DType, TensorType, spikes, spread
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 Value = NDArray[Any]
-AttrValue: TypeAlias = "bool | int | float | str | tuple[int, ...] | tuple[float, ...]"
+AttrValue: TypeAlias = "bool | int | float | str | tuple[int, ...]"
 Attrs = Mapping[str, AttrValue]
 Params = Mapping[str, Value]
+
+Core: TypeAlias = Annotated["int | None", "first neurocore that holds the layer"]
 
 STAGES = ("ann", "snn", "int")
 
 
 @dataclass(frozen=True, slots=True)
-class Attr:
-    """One attribute of an op's schema; required when `default` is None and not `optional`."""
-
-    kind: type
-    doc: str
-    default: AttrValue | None = None
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ParamSpec:
-    """One param of an op's schema."""
+    """One param of an op."""
 
     doc: str
     required: bool = True
@@ -43,23 +51,60 @@ class ParamSpec:
 UNITS = ParamSpec("real value of one integer unit, per channel", required=False, units_only=True)
 EXPONENT = ParamSpec("sums are shifted left by so many bits, per output channel", required=False)
 """Of synapses: the weights are mantissas, as those of Loihi's synapses with `weight_exp`."""
-PLACEMENT = {"core": Attr(int, "first neurocore that holds the layer", optional=True)}
 
 
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute of an op, as its annotation states it.
+
+    Attributes:
+        name: Of the field.
+        doc: What it means: the annotation is `Annotated[type, doc]`.
+        kind: `int`, `float`, `bool`, `str`, or `tuple` for integers.
+        choices: The values that a `Literal` lists.
+        optional: Whether it may be None, which the text leaves out.
+        required: Whether the text and the builders must set it: the field has no default.
+    """
+
+    name: str
+    doc: str
+    kind: type
+    choices: tuple[str, ...]
+    optional: bool
+    required: bool
+
+    def check(self, value: object) -> None:
+        """Raise InvalidGraph unless `value` is of the attribute's kind."""
+        if value is None and self.optional:
+            return
+        accepted = (float, int) if self.kind is float else self.kind
+        if not isinstance(value, accepted) or isinstance(value, bool) != (self.kind is bool):
+            kind = self.kind.__name__
+            raise InvalidGraph(f"attribute '{self.name}' must be {kind}, not {value!r}")
+        if isinstance(value, tuple) and not all(type(item) is int for item in value):
+            raise InvalidGraph(f"attribute '{self.name}' must hold integers, not {value!r}")
+        if self.choices and value not in self.choices:
+            known = " or ".join(f"'{choice}'" for choice in self.choices)
+            raise InvalidGraph(f"unknown {self.name} '{value}'", hint=known)
+
+
+@dataclass(frozen=True, slots=True)
 class Op:
-    """An operation of the graph. Subclass it in one file of `ir/ops`; the file's name is its name.
+    """An operation of the graph with its attributes: the fields of a frozen dataclass.
 
-    A stateless op implements `run` on arrays with one leading batch axis. A stateful op (neurons,
-    readout, spiking max pooling) implements `scan` on arrays with leading time and batch axes.
+    Subclass it in one file of `ir/ops` as `@dataclass(frozen=True, slots=True)`; the file's name is
+    its name. A field is declared `Annotated[type, "what it means"]`, and its default is what the
+    text and the builders fill in.
+
+    A stateless op implements `run` on arrays with one leading batch axis.
     """
 
     name: ClassVar[str] = ""
     stages: ClassVar[tuple[str, ...]] = STAGES
     arity: ClassVar[int | None] = 1
     """Number of inputs; None means one or more."""
-    attrs: ClassVar[Mapping[str, Attr]] = {}
     params: ClassVar[Mapping[str, ParamSpec]] = {}
-    result: ClassVar[str] = "current"
+    result: ClassVar[Literal["current", "spike", "same"]] = "current"
     """`current` (a float, at stage int an integer), `spike`, or `same` (the first input's type)."""
     linear: ClassVar[bool] = False
     """Affine in its inputs, so that currents and spikes may pass through it."""
@@ -70,50 +115,164 @@ class Op:
     neuron: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        if "name" not in vars(cls):
+            cls.name = cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def schema(cls) -> Mapping[str, Attribute]:
+        """The op's attributes by name, in the order of the text."""
+        if cls not in _SCHEMAS:
+            hints = get_type_hints(cls, include_extras=True)
+            ordered = sorted(fields(cls), key=lambda field: field.name == "core")  # written last
+            attributes = (_attribute(field, hints[field.name]) for field in ordered)
+            _SCHEMAS[cls] = {attribute.name: attribute for attribute in attributes}
+        return _SCHEMAS[cls]
+
+    @classmethod
+    def of(cls, attributes: Attrs) -> Self:
+        """The op with these attributes and its defaults for the others.
+
+        Raises:
+            InvalidGraph: naming an attribute that is unknown, missing or of another kind.
+        """
+        schema = cls.schema()
+        for name, value in attributes.items():
+            if name not in schema:
+                raise InvalidGraph(f"unknown attribute '{name}'")
+            schema[name].check(value)
+        for name, attribute in schema.items():
+            if name not in attributes and attribute.required:
+                raise InvalidGraph(f"attribute '{name}' is missing")
+        return cls(**attributes)
+
+    def attributes(self) -> dict[str, AttrValue]:
+        """The attributes that are set, by name."""
+        values = ((name, getattr(self, name)) for name in self.schema())
+        return {name: value for name, value in values if value is not None}
+
+    def check_attributes(self) -> None:
+        """Raise InvalidGraph for an attribute that is not of its kind."""
+        for name, attribute in self.schema().items():
+            attribute.check(getattr(self, name))
+
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
-        """The result's shape; raises InvalidGraph when inputs, attrs and params do not fit."""
+        """The result's shape; raises InvalidGraph when inputs, attributes and params do not fit."""
         return inputs[0].shape
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
         """The result for inputs of shape (batch, *shape); float or exact integer arithmetic."""
-        raise NotImplementedError(self.name)
+        raise InvalidGraph(f"{self.name} has no value of a single step")
 
-    def scan(
-        self, inputs: Sequence[Value], attrs: Attrs, params: Params, steps: int
-    ) -> tuple[Value, Value]:
+    def payload_levels(self, inputs: Sequence[TensorType]) -> int:
+        """The `levels` of the result's spike type, where it is one."""
+        return 1
+
+    def dtype_problem(self, stage: str, inputs: Sequence[TensorType], dtype: DType) -> str | None:
+        """Why `dtype` cannot be the result type at `stage`, or None if it can."""
+        if self.result == "spike":
+            spiking = spikes(self.payload_levels(inputs))
+            return None if dtype == spiking else f"result must be {spiking}, not {dtype}"
+        if self.result == "same":
+            want = inputs[0].dtype
+            return None if dtype == want else f"result must be {want} as its input, not {dtype}"
+        if stage == "int":
+            return None if dtype.is_integer and dtype.kind != "spike" else f"{dtype} at stage int"
+        wanted = f"result must be a float at stage {stage}, not {dtype}"
+        return None if dtype.kind == "f" else wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Stateful(Op, ABC):
+    """Base of the ops that hand something from one step to the next."""
+
+    core: Core = field(default=None, kw_only=True)
+
+    stages = ("snn", "int")
+    stateful = True
+
+    @abstractmethod
+    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
         """Output and membrane potential of every step, both (steps, batch, *shape).
 
         Inputs are (steps, batch, *shape), or (1, batch, *shape) where constant over time.
         """
-        raise NotImplementedError(self.name)
 
-    def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
-        """The weights of a synapse with `factor` (input channels,) multiplied into them."""
-        raise NotImplementedError(self.name)
 
-    def scale_outputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
-        """The weights of a synapse with `factor` (output channels,) multiplied into them."""
-        raise NotImplementedError(self.name)
+@dataclass(frozen=True, slots=True)
+class Synapse(Op, ABC):
+    """Base of the ops that multiply their input with the weights `w` and may add `b`.
 
-    def output_magnitudes(self, w: Value, attrs: Attrs) -> Value:
+    `y = 2^exponent (w x) + b`; without exponents `w x + b`.
+    """
+
+    linear = True
+    weighted = True
+
+    @staticmethod
+    def expect_exponent(params: Mapping[str, TensorType], channels: tuple[int, ...]) -> None:
+        """Check that weight exponents, if there are any, are one per output channel."""
+        if "exponent" in params:
+            type_ = params["exponent"]
+            fits = type_.shape == channels and type_.dtype.kind == "u" and type_.dtype.bits <= 5
+            expect(fits, f"exponent must be {list(channels)} of at most u5, not {type_}")
+
+    @staticmethod
+    def finished(total: Value, params: Params) -> Value:
+        """What the synapse gives for the sum `w x`."""
+        shape = total.shape[1:]
+        if "exponent" in params:
+            exponent = spread(params["exponent"], shape)
+            whole = total.dtype.kind != "f"
+            total = total << exponent.astype(np.int64) if whole else total * np.exp2(exponent)
+        return total + spread(params["b"], shape) if "b" in params else total
+
+    def whole_weights(self, params: Params) -> Value:
+        """The weights with their exponents multiplied in; exact for integers."""
+        w = params["w"]
+        if "exponent" not in params:
+            return w
+        factor = np.left_shift(1, params["exponent"].astype(np.int64))
+        return self.scale_outputs(w.astype(np.int64), factor)
+
+    @abstractmethod
+    def scale_inputs(self, w: Value, factor: Value) -> Value:
+        """The weights with `factor` (input channels,) multiplied into them."""
+
+    @abstractmethod
+    def scale_outputs(self, w: Value, factor: Value) -> Value:
+        """The weights with `factor` (output channels,) multiplied into them."""
+
+    @abstractmethod
+    def output_magnitudes(self, w: Value) -> Value:
         """The largest absolute weight of each output channel (output channels,)."""
-        raise NotImplementedError(self.name)
 
-    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
-        """How many non-zero weights of a synapse each input element meets, of `shape`."""
-        raise NotImplementedError(self.name)
+    @abstractmethod
+    def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
+        """How many non-zero weights each input element meets, of `shape`."""
 
-    def payload_levels(self, inputs: Sequence[TensorType], attrs: Attrs) -> int:
-        """The `levels` of the result's spike type, where it is one."""
-        return 1
-
+    @abstractmethod
     def synaptic_operations(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> int:
         """Multiply-accumulates per sample and step if every input were non-zero."""
-        return 0
+
+
+_SCHEMAS: dict[type[Op], Mapping[str, Attribute]] = {}
+
+
+def _attribute(declared: Field[object], hint: object) -> Attribute:
+    kind, doc = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
+    optional = get_origin(kind) in (Union, UnionType)
+    if optional:
+        kind = next(part for part in get_args(kind) if part is not NoneType)
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    plain = str if choices else get_origin(kind) or kind
+    if plain not in (int, float, bool, str, tuple):
+        raise TypeError(f"attribute '{declared.name}' has no kind that the text can hold: {hint}")
+    return Attribute(declared.name, doc, plain, choices, optional, declared.default is MISSING)
 
 
 def expect(condition: bool, message: str) -> None:
@@ -137,36 +296,3 @@ def steps_of(current: Value, steps: int) -> Value:
     if current.shape[0] == steps:
         return current
     return np.broadcast_to(current, (steps, *current.shape[1:]))
-
-
-def expect_exponent(params: Mapping[str, TensorType], channels: tuple[int, ...]) -> None:
-    """Check that a synapse's weight exponents, if it has any, are one per output channel."""
-    if "exponent" in params:
-        type_ = params["exponent"]
-        fits = type_.shape == channels and type_.dtype.kind == "u" and type_.dtype.bits <= 5
-        expect(fits, f"exponent must be {list(channels)} of at most u5, not {type_}")
-
-
-def finished(total: Value, params: Params) -> Value:
-    """What a synapse gives for its sum: `total * 2^exponent + b`."""
-    shape = total.shape[1:]
-    if "exponent" in params:
-        exponent = spread(params["exponent"], shape)
-        whole = total.dtype.kind != "f"
-        total = total << exponent.astype(np.int64) if whole else total * np.exp2(exponent)
-    return total + spread(params["b"], shape) if "b" in params else total
-
-
-def check_dtype(
-    op: Op, stage: str, inputs: Sequence[TensorType], attrs: Attrs, dtype: DType
-) -> str | None:
-    """Why `dtype` cannot be the result type of `op` at `stage`, or None if it can."""
-    if op.result == "spike":
-        spiking = spikes(op.payload_levels(inputs, attrs))
-        return None if dtype == spiking else f"result must be {spiking}, not {dtype}"
-    if op.result == "same":
-        want = inputs[0].dtype
-        return None if dtype == want else f"result must be {want} as its input, not {dtype}"
-    if stage == "int":
-        return None if dtype.is_integer and dtype.kind != "spike" else f"{dtype} at stage int"
-    return None if dtype.kind == "f" else f"result must be a float at stage {stage}, not {dtype}"

@@ -12,9 +12,10 @@ import numpy as np
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedInput, VisitError
 
-from spikec.ir.errors import ParseError, SpikecError
+from spikec.ir.errors import InvalidGraph, ParseError, SpikecError
 from spikec.ir.graph import Graph, Node
-from spikec.ir.op import AttrValue
+from spikec.ir.op import Attrs, AttrValue, Op
+from spikec.ir.ops import OPS
 from spikec.ir.types import DType, Param, TensorType
 from spikec.ir.verify import verify
 
@@ -51,7 +52,7 @@ def _literal(value: Any) -> str:
 def _node(node: Node, width: int) -> str:
     inputs = ", ".join(f"%{name}" for name in node.inputs)
     settings = [f"{role}=@{name}" for role, name in node.params.items()]
-    settings += [f"{name}={_value(value)}" for name, value in node.attrs.items()]
+    settings += [f"{name}={_value(value)}" for name, value in node.operation.attributes().items()]
     text = f"  %{node.name:<{width}} : {node.type} = {node.op}({inputs})"
     text += f" <{', '.join(settings)}>" if settings else ""
     return text if node.loc is None else f"{text} from {json.dumps(node.loc)}"
@@ -132,6 +133,15 @@ def _number(token: Token) -> int | float:
     return int(token)
 
 
+def _operation(op: str, attributes: Attrs, node: str) -> Op:
+    if op not in OPS:
+        raise ParseError(f"unknown op '{op}' in %{node}")
+    try:
+        return OPS[op].of(attributes)
+    except InvalidGraph as error:
+        raise ParseError(f"%{node} = {op}: {error.message}", hint=error.hint) from None
+
+
 @v_args(inline=True)
 class _Builder(Transformer[Token, Any]):
     """Builds the graph from the parse tree, bottom up."""
@@ -201,12 +211,12 @@ class _Builder(Transformer[Token, Any]):
         found = [setting for setting in settings if setting is not None]
         if len({key for key, _ in found}) != len(found):
             raise ParseError(f"%{name} sets an attribute twice")
+        given = [(key, value) for key, value in found if not isinstance(value, Token)]
         return Node(
             name=str(name),
-            op=str(op),
+            operation=_operation(str(op), dict(given), str(name)),
             inputs=inputs or (),
             type=type_,
-            attrs={key: value for key, value in found if not isinstance(value, Token)},
             params={key: str(value) for key, value in found if isinstance(value, Token)},
             loc=self.string(loc) if loc is not None else None,
         )

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.graph import Graph, Node, op_of
-from spikec.ir.op import STAGES, Attr, AttrValue, Op, check_dtype
+from spikec.ir.op import STAGES, Op
 from spikec.ir.types import TensorType
 
-_KINDS: dict[type, tuple[type, ...]] = {int: (int,), float: (float, int), bool: (bool,),
-                                        str: (str,), tuple: (tuple,)}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
@@ -64,14 +62,14 @@ def _verify_node(graph: Graph, node: Node, seen: Mapping[str, Node]) -> None:
     for name in node.inputs:
         if name not in seen:
             raise InvalidGraph(f"input %{name} is not defined before it")
-    _verify_attrs(op.attrs, node.attrs)
+    op.check_attributes()
     params = _verify_params(graph, node, op)
     inputs = [seen[name].type for name in node.inputs]
     if inputs:
-        shape = op.infer(inputs, node.attrs, params)
+        shape = op.infer(inputs, params)
         if shape != node.type.shape:
             raise InvalidGraph(f"declared {list(node.type.shape)}, inferred {list(shape)}")
-    problem = check_dtype(op, graph.stage, inputs, node.attrs, node.type.dtype)
+    problem = op.dtype_problem(graph.stage, inputs, node.type.dtype)
     if problem is not None:
         raise InvalidGraph(problem)
 
@@ -79,21 +77,6 @@ def _verify_node(graph: Graph, node: Node, seen: Mapping[str, Node]) -> None:
 def _verify_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidGraph(f"{name!r} is not a name: letters, digits, '_' and '.'")
-
-
-def _verify_attrs(schema: Mapping[str, Attr], attrs: Mapping[str, AttrValue]) -> None:
-    for name, value in attrs.items():
-        if name not in schema:
-            raise InvalidGraph(f"unknown attribute '{name}'")
-        kind = schema[name].kind
-        is_bool = isinstance(value, bool)
-        if not isinstance(value, _KINDS[kind]) or is_bool != (kind is bool):
-            raise InvalidGraph(f"attribute '{name}' must be {kind.__name__}, not {value!r}")
-        if isinstance(value, tuple) and not all(type(item) is int for item in value):
-            raise InvalidGraph(f"attribute '{name}' must hold integers, not {value!r}")
-    for name, attr in schema.items():
-        if name not in attrs and not attr.optional:
-            raise InvalidGraph(f"attribute '{name}' is missing")
 
 
 def _verify_params(graph: Graph, node: Node, op: Op) -> dict[str, TensorType]:

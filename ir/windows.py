@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import reduce
+from typing import Annotated, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir.op import Attr, Attrs, expect
+from spikec.ir.op import Op, expect
+from spikec.ir.types import TensorType
 
-WINDOW = {
-    "strides": Attr(tuple, "step of the window, per spatial axis"),
-    "pads": Attr(tuple, "zeros added: first all begins, then all ends"),
-    "dilations": Attr(tuple, "distance of taps, per spatial axis"),
-}
+Strides: TypeAlias = Annotated[tuple[int, ...], "step of the window, per spatial axis"]
+Pads: TypeAlias = Annotated[tuple[int, ...], "zeros added: first all begins, then all ends"]
+Dilations: TypeAlias = Annotated[tuple[int, ...], "distance of taps, per spatial axis"]
 
 _BLOCK = 1 << 22
 """Elements of an unfolded input that are held at once."""
@@ -26,30 +26,27 @@ Convolution = Callable[[NDArray[Any], NDArray[Any], "Window", int], NDArray[Any]
 FLOAT_CONVOLUTION: ContextVar[Convolution | None] = ContextVar("FLOAT_CONVOLUTION", default=None)
 """Computes float32 convolutions of at most three spatial axes where it is set; see `convolve`."""
 
-POOL = {"kernel": Attr(tuple, "window size, per spatial axis"), **WINDOW}
-
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Where a window of `kernel` taps stands: strides, pads (begins, then ends) and dilations."""
+    """Where a window of `kernel` taps stands: strides, pads (begins, then ends) and dilations.
+
+    Raises:
+        InvalidGraph: for a wrong rank or sign.
+    """
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
     pads: tuple[int, ...]
     dilations: tuple[int, ...]
 
-    @staticmethod
-    def of(kernel: Sequence[int], attrs: Attrs) -> Window:
-        """Read a window from a node's attributes; raises InvalidGraph for a wrong rank or sign."""
-        rank = len(kernel)
-        strides, pads, dilations = (
-            cast("tuple[int, ...]", attrs[name]) for name in ("strides", "pads", "dilations")
-        )
-        ranks_fit = len(strides) == len(dilations) == rank and len(pads) == 2 * rank
+    def __post_init__(self) -> None:
+        rank = len(self.kernel)
+        ranks_fit = len(self.strides) == len(self.dilations) == rank and len(self.pads) == 2 * rank
         expect(ranks_fit, f"strides, pads and dilations must fit a window of rank {rank}")
-        expect(min((*kernel, *strides, *dilations), default=1) > 0, "window sizes must be positive")
-        expect(min(pads, default=0) >= 0, "pads must not be negative")
-        return Window(tuple(kernel), strides, pads, dilations)
+        sizes = (*self.kernel, *self.strides, *self.dilations)
+        expect(min(sizes, default=1) > 0, "window sizes must be positive")
+        expect(min(self.pads, default=0) >= 0, "pads must not be negative")
 
     def output(self, spatial: Sequence[int]) -> tuple[int, ...]:
         """Spatial shape of the result; raises InvalidGraph when the window does not fit."""
@@ -100,9 +97,47 @@ class Window:
         return inner
 
 
-def window_of(attrs: Attrs) -> Window:
-    """The window that a pooling node's attributes describe."""
-    return Window.of(cast("tuple[int, ...]", attrs["kernel"]), attrs)
+@dataclass(frozen=True, slots=True)
+class Sliding(Op):
+    """Base of the ops whose window is as large as their weights."""
+
+    strides: Strides
+    pads: Pads
+    dilations: Dilations
+
+    def window(self, kernel: Sequence[int]) -> Window:
+        """The window of `kernel` taps."""
+        return Window(tuple(kernel), self.strides, self.pads, self.dilations)
+
+
+@dataclass(frozen=True)  # no slots: Python cannot combine them with those of `Stateful`
+class Pooling(Op):
+    """Base of the ops that make one value of a window of each channel; x: (channels, *spatial)."""
+
+    kernel: Annotated[tuple[int, ...], "window size, per spatial axis"]
+    strides: Strides
+    pads: Pads
+    dilations: Dilations
+
+    @property
+    def window(self) -> Window:
+        """The window."""
+        return Window(self.kernel, self.strides, self.pads, self.dilations)
+
+    def infer(
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
+    ) -> tuple[int, ...]:
+        x = inputs[0].shape
+        return (x[0], *self.window.output(x[1:]))
+
+    def sums(self, x: NDArray[Any]) -> NDArray[Any]:
+        """The sum over each window of x (batch, channels, *spatial), integers in 64 bits."""
+        wide = x if x.dtype.kind == "f" else x.astype(np.int64)
+        whole = self.kernel == x.shape[2:] and not any(self.pads)
+        if whole and set(self.dilations) == {1}:
+            total: NDArray[Any] = wide.sum(axis=tuple(range(2, x.ndim)), keepdims=True)
+            return total
+        return reduce(np.add, self.window.taps(wide))
 
 
 def exact_matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Node, op_of, spread
+from spikec.ir.neuron import Neuron, Sign
 
 Array = NDArray[Any]
 Interval = tuple[Array, Array]
@@ -33,9 +34,9 @@ def intervals(nodes: Sequence[Node], weights: Mapping[str, Array]) -> dict[str, 
         if node.op == "input":
             lowest, highest = node.type.dtype.bounds
             found[node.name] = _full(node, lowest), _full(node, highest)
-        elif op.neuron:
+        elif isinstance(op, Neuron):
             least, most = node.type.dtype.bounds
-            least = least if node.attrs.get("free") else 0
+            least = least if op.sign is Sign.FREE else 0
             found[node.name] = _full(node, least), _full(node, most)
         elif op.stateful:
             least, most = node.type.dtype.bounds
@@ -46,7 +47,7 @@ def intervals(nodes: Sequence[Node], weights: Mapping[str, Array]) -> dict[str, 
         else:
             lows = [found[name][0][None] for name in node.inputs]
             highs = [found[name][1][None] for name in node.inputs]
-            found[node.name] = op.run(lows, node.attrs, {})[0], op.run(highs, node.attrs, {})[0]
+            found[node.name] = op.run(lows, {})[0], op.run(highs, {})[0]
     return found
 
 
@@ -59,7 +60,7 @@ def _synapse(node: Node, w: Array, low: Array, high: Array) -> Interval:
     up, down = np.maximum(w, 0.0), np.minimum(w, 0.0)
 
     def through(part: Array, value: Array) -> Array:
-        return op.run([value[None]], node.attrs, {"w": part})[0]
+        return op.run([value[None]], {"w": part})[0]
 
     return through(up, low) + through(down, high), through(up, high) + through(down, low)
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import OPS, Graph, Node, op_of, spread
-from spikec.ir.op import steps_of
+from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir.op import Stateful, steps_of
+from spikec.ir.windows import Pooling
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 
 Array = NDArray[Any]
@@ -64,9 +65,8 @@ def explain(
     charged = before + found["current"] + params.get("bias", 0)
     if node.op != "integrate_window":
         found["potential_charged"] = charged
-    spikes, potentials = op_of(node).scan(
+    spikes, potentials = op_of(node, Stateful).scan(
         [current.reshape(-1, 1, 1)],
-        node.attrs,
         {role: np.array([value]) for role, value in params.items()},
         steps,
     )
@@ -136,10 +136,10 @@ class Cone:
                 params.pop("b", None)
             if kind == "reach" and "w" in params:
                 params["w"] = np.abs(params["w"])
-            found[node.name] = op_of(node).run([found[i] for i in node.inputs], node.attrs, params)
+            found[node.name] = op_of(node).run([found[i] for i in node.inputs], params)
         value = found[self.layer.inputs[0]]
-        if self.layer.op == "max_pool_count":
-            value = OPS["sum_pool"].run([value], self.layer.attrs, {})
+        if isinstance(self.layer.operation, Pooling):
+            value = self.layer.operation.sums(value)
         place: tuple[Any, ...] = (slice(None), *self.neuron)
         return np.asarray(value[place])
 

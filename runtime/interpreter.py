@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, InvalidData, Node, RangeError, op_of, spread
-from spikec.ir.op import Value, steps_of
+from spikec.ir.op import Stateful, Value, steps_of
+from spikec.ir.ops.input import Input
 from spikec.ir.types import DType
 
 Feeds = Mapping[str, Value]
@@ -90,11 +91,11 @@ def evaluate(graph: Graph, feeds: Feeds) -> Iterator[tuple[Node, Value]]:
     last = last_use(graph)
     values: dict[str, Value] = {}
     for node in graph.nodes:
-        if node.op == "input":
+        if isinstance(node.operation, Input):
             values[node.name] = np.asarray(feeds[node.name], dtype=np.float32)
         else:
             inputs = [values[name] for name in node.inputs]
-            values[node.name] = op_of(node).run(inputs, node.attrs, graph.arrays(node))
+            values[node.name] = op_of(node).run(inputs, graph.arrays(node))
         yield node, values[node.name]
         for name in last.get(node.name, ()):
             del values[name]
@@ -140,11 +141,10 @@ def simulate(
     for node in graph.nodes:
         op, inputs, dtype = op_of(node), [values[name] for name in node.inputs], node.type.dtype
         potentials = None
-        if node.op == "input":
+        if isinstance(op, Input):
             value = feeds[node.name].astype(wide)[None]
-        elif op.stateful:
-            params = graph.arrays(node)
-            value, potentials = op.scan(inputs, node.attrs, params, steps)
+        elif isinstance(op, Stateful):
+            value, potentials = op.scan(inputs, graph.arrays(node), steps)
         else:
             value = _stateless(graph, node, inputs, steps)
         if graph.stage == "int":
@@ -173,7 +173,7 @@ def _stateless(graph: Graph, node: Node, inputs: list[Value], steps: int) -> Val
     length = max(len(value) for value in inputs)
     aligned = [steps_of(value, length) for value in inputs]
     flat = [value.reshape(-1, *value.shape[2:]) for value in aligned]
-    value = op_of(node).run(flat, node.attrs, graph.arrays(node))
+    value = op_of(node).run(flat, graph.arrays(node))
     return value.reshape(length, -1, *value.shape[1:])
 
 

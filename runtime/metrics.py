@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
+from spikec.ir.op import Synapse
 
 Array = NDArray[Any]
 
@@ -21,7 +22,7 @@ def fan_outs(graph: Graph) -> dict[str, Array]:
     for node in graph.nodes:
         if op_of(node).weighted:
             shape = types[node.inputs[0]].type.shape
-            found[node.name] = op_of(node).fan_out(shape, node.attrs, graph.array(node, "w"))
+            found[node.name] = op_of(node, Synapse).fan_out(shape, graph.array(node, "w"))
     return found
 
 
@@ -56,7 +57,7 @@ def synaptic_operations(
         active = events[source.name][:steps].sum(axis=0)
         effective = float((active * fans[node.name]).sum()) / samples
         every = np.ones_like(graph.array(node, "w"))
-        dense = op_of(node).fan_out(source.type.shape, node.attrs, every).sum()
+        dense = op_of(node, Synapse).fan_out(source.type.shape, every).sum()
         accumulates = effective if source.type.dtype.kind == "spike" else 0.0
         if source.type.dtype.is_graded:
             single = (units or {}).get(source.name, np.zeros((1, *source.type.shape)))

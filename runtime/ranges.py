@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir.neuron import Neuron, Sign
 from spikec.runtime.bounds import potential_reach
 from spikec.runtime.interpreter import state_type
 
@@ -117,13 +118,14 @@ def element_bounds(graph: Graph, *, mean: bool) -> dict[str, Interval]:
         else:
             lows = [found[name][0][None] for name in node.inputs]
             highs = [found[name][1][None] for name in node.inputs]
-            found[node.name] = op.run(lows, node.attrs, {})[0], op.run(highs, node.attrs, {})[0]
+            found[node.name] = op.run(lows, {})[0], op.run(highs, {})[0]
     return found
 
 
 def _least(node: Node, mean: bool) -> int:
     """The smallest spike of a neuron, or the smallest mean of its spikes."""
-    if node.attrs.get("free"):
+    op = op_of(node, Neuron)
+    if op.sign is Sign.FREE:
         never_negative = False
     elif mean:
         never_negative = node.op in _NET_COUNT
@@ -144,7 +146,7 @@ def _synapse(graph: Graph, node: Node, low: Array, high: Array) -> Interval:
     up, down = np.maximum(w, 0), np.minimum(w, 0)
 
     def through(part: Array, value: Array, constant: dict[str, Array]) -> Array:
-        return op.run([value[None]], node.attrs, {"w": part, **shift, **constant})[0]
+        return op.run([value[None]], {"w": part, **shift, **constant})[0]
 
     return (
         through(up, low, more) + through(down, high, {}),
@@ -184,7 +186,7 @@ def _potential(
         low = np.maximum(low + single[0] + bias, -reach)
         high = np.minimum(high + single[1] + bias, reach)
         lowest, highest = np.minimum(lowest, low), np.maximum(highest, high)
-        low, high = _RESETS[node.op](low, high, p, bool(node.attrs.get("free")))
+        low, high = _RESETS[node.op](low, high, p, op_of(node, Neuron).sign is Sign.FREE)
         low, high = np.maximum(low, -reach), np.minimum(high, reach)
         lowest, highest = np.minimum(lowest, low), np.maximum(highest, high)
     return lowest, highest

@@ -10,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import F64, Graph, InvalidGraph, Node, Param, op_of, signed, spread, verify
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.ops.synapses.dense import Dense
 from spikec.ir.types import DType
 from spikec.runtime.check import Comparison, traced_layers
 from spikec.runtime.explain import Cone
@@ -108,8 +113,8 @@ def _with_readout(graph: Graph, nodes: list[Node], name: str) -> Graph:
         return graph.with_nodes(nodes, outputs=(name,))
     state = node.type.with_dtype(signed(24))
     tail = [
-        Node("readout.synapse", "affine", (name,), state, params={"w": "readout.w"}),
-        Node("readout", "accumulate", ("readout.synapse",), state),
+        Node("readout.synapse", Affine(), (name,), state, params={"w": "readout.w"}),
+        Node("readout", Accumulate(), ("readout.synapse",), state),
     ]
     one = Param.of(np.array(1), signed(8))
     return graph.with_nodes([*nodes, *tail], {"readout.w": one}, outputs=("readout",))
@@ -137,7 +142,7 @@ def _without_earlier(case: Case, engines: Engines) -> Iterator[tuple[Graph, Inpu
         dtype = DType.parse("u8") if value.min() >= 0 else signed(8)
         dtype = node.type.dtype if node.op == "input" else dtype
         feeds[name] = value[None].astype(dtype.storage)
-        inputs.append(Node(name, "input", (), node.type.with_dtype(dtype),
+        inputs.append(Node(name, Input(), (), node.type.with_dtype(dtype),
                            params={"scale": "unit", "offset": "zero"}, loc=node.loc))  # fmt: skip
     types = {node.name: node.type for node in inputs}
     linear = []
@@ -160,7 +165,8 @@ def _one_channel(case: Case) -> Iterator[tuple[Graph, Inputs]]:
     graph = case.graph
     layer = graph[case.difference["layer"]]
     synapse = graph[layer.inputs[0]] if layer.inputs else layer
-    simple = synapse.op == "dense" or (synapse.op == "conv" and synapse.attrs["groups"] == 1)
+    op = synapse.operation
+    simple = isinstance(op, Dense) or (isinstance(op, Conv) and op.groups == 1)
     last = all(n.op in ("affine", "accumulate") for n in graph.nodes[_index(graph, layer) + 1 :])
     if not simple or not last or synapse.type.shape[0] == 1:
         return

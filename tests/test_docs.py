@@ -231,7 +231,7 @@ def test_every_op_is_in_the_language_reference():
     rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", text, re.MULTILINE))
     for name, op in OPS.items():
         assert name in rows, name
-        for role in (*op.attrs, *op.params):
+        for role in (*op.schema(), *op.params):
             assert f"`{role}`" in rows[name], f"{name}: {role}"
 
 

@@ -138,7 +138,7 @@ def by_the_page(graph, x):
     """Spikes and potentials (steps, *shape) of every layer for one coded sample."""
     steps, values, layers = graph.steps, {}, {}
     for node in graph.nodes:
-        shape, a = node.type.shape, node.attrs
+        shape, a = node.type.shape, node.operation.attributes()
         inputs = [values[name] for name in node.inputs]
         p = {
             role: graph.array(node, role) for role in node.params if role not in ("scale", "offset")
@@ -330,7 +330,7 @@ def arrays(draw, *shape, values=SMALL):
 
 
 def run(op, *inputs, params=None, **attrs):
-    return OPS[op].run([x[None] for x in inputs], attrs, params or {})[0]
+    return OPS[op].of(attrs).run([x[None] for x in inputs], params or {})[0]
 
 
 @given(arrays(5, values=LARGE), arrays(3, 5), arrays(3, values=LARGE))
@@ -404,8 +404,8 @@ def test_routing():
 @given(arrays(4, values=LARGE), st.integers(1, 2**30), LARGE, LARGE, st.booleans())
 def test_window_neurons(currents, theta, v0, bias, free):
     p = {"theta": np.array(theta), "v0": np.array(v0), "bias": np.array(bias)}
-    spikes, potentials = OPS["integrate_window"].scan(
-        [currents.reshape(4, 1, 1)], {"free": free}, p, 4
+    spikes, potentials = (
+        OPS["integrate_window"].of({"free": free}).scan([currents.reshape(4, 1, 1)], p, 4)
     )
     own = {"theta": theta, "v0": v0, "bias": bias}
     want = neuron("integrate_window", [int(c) for c in currents], own, {"free": free}, 4)

@@ -22,12 +22,12 @@ def quantised_ann(graph, feeds, steps):
             p = {r: spread(graph.array(node, r).astype(np.int64), node.type.shape)
                  for r in ("theta", "v0", "bias")}  # fmt: skip
             level = (inputs[0] + p["v0"] + steps * p["bias"]) // p["theta"]
-            values[node.name] = np.clip(level, -steps if node.attrs["free"] else 0, steps)
+            values[node.name] = np.clip(level, -steps if node.operation.free else 0, steps)
         elif node.op == "accumulate":
             bias = spread(graph.array(node, "bias").astype(np.int64), node.type.shape)
             values[node.name] = inputs[0] + steps * bias
         else:
-            values[node.name] = op_of(node).run(inputs, node.attrs, graph.arrays(node))
+            values[node.name] = op_of(node).run(inputs, graph.arrays(node))
     return values
 
 

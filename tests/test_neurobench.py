@@ -50,7 +50,7 @@ class Mirror(torch.nn.Module):
             if node.op == "conv":
                 w = torch.from_numpy(graph.array(node, "w").astype(float))
                 layer = torch.nn.Conv2d(w.shape[1], w.shape[0], w.shape[2:],
-                                        padding=node.attrs["pads"][:2], bias=False)  # fmt: skip
+                                        padding=node.operation.pads[:2], bias=False)  # fmt: skip
             elif node.op == "dense":
                 w = torch.from_numpy(graph.array(node, "w").astype(float))
                 layer = torch.nn.Linear(w.shape[1], w.shape[0], bias=False)
@@ -76,8 +76,10 @@ class Mirror(torch.nn.Module):
                 elif node.name in self.layers:
                     values[node.name] = self.layers[node.name](given[0])
                 elif node.op == "sum_pool":
-                    kernel = node.attrs["kernel"]
-                    pooled = torch.nn.functional.avg_pool2d(given[0], kernel, node.attrs["strides"])
+                    kernel = node.operation.kernel
+                    pooled = torch.nn.functional.avg_pool2d(
+                        given[0], kernel, node.operation.strides
+                    )
                     values[node.name] = torch.round(pooled * np.prod(kernel))
                 elif node.op == "reshape":
                     values[node.name] = given[0].flatten(1)

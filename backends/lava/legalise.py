@@ -8,7 +8,8 @@ from typing import Any
 
 from spikec.backends.lava.plan import Plan, Process
 from spikec.backends.lava.planner import CLASSES, plan_network
-from spikec.ir import Graph, Node
+from spikec.ir import Graph, Node, op_of
+from spikec.ir.neuron import Neuron, Sign
 
 MICROCODE = "on a chip: microcode with its rule"
 NEURONS = {
@@ -102,7 +103,8 @@ def _layer(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
         yield _stock(node, plan)
     else:
         kept = f" (not stock: {fit.reason})" if fit else ""
-        what = "relay of a signed value" if node.attrs.get("free") else NEURONS[node.op]
+        free = op_of(node, Neuron).sign is Sign.FREE
+        what = "relay of a signed value" if free else NEURONS[node.op]
         yield Row(node.name, what, f"{own}{kept}; {MICROCODE}", chip=True)
     if "bias" in node.params:
         yield Row(node.name, "bias", _bias(process, node, plan), chip=not _sent(node, plan))

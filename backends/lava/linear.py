@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 from spikec.backends.lava import intervals
 from spikec.backends.lava.matrix import Matrix, matrices
 from spikec.backends.lava.plan import Interval, Process, Wire
-from spikec.ir import BackendError, Node, spread
-from spikec.ir.windows import Window, window_of
+from spikec.ir import BackendError, Node, op_of, spread
+from spikec.ir.op import Op
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.windows import Window
 
 if TYPE_CHECKING:
     from spikec.backends.lava.planner import Planner
@@ -88,8 +95,8 @@ def affine(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[W
 def conv(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
     """Convolution."""
     w = planner.array(node, "w")
-    groups = cast(int, node.attrs["groups"])
-    window = Window.of(w.shape[2:], node.attrs)
+    op = op_of(node, Conv)
+    groups, window = op.groups, op.window(w.shape[2:])
     made = [
         _convolution(planner, node, inputs[0], share, window, groups, exponent, part)
         for exponent, share, part in shares(planner, node, w)
@@ -99,7 +106,7 @@ def conv(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wir
 
 def sum_pool(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
     """Sum over windows: a depthwise convolution of ones."""
-    window = window_of(node.attrs)
+    window = op_of(node, SumPool).window
     channels = node.type.shape[0]
     w = np.ones((channels, 1, *window.kernel), np.int8)
     return [_convolution(planner, node, inputs[0], w, window, channels)]
@@ -155,13 +162,13 @@ def _row_shares(
 
 
 Lowering = Callable[["Planner", Node, Sequence[list[Wire]]], list[Wire]]
-LOWERINGS: dict[str, Lowering] = {
-    "add": add,
-    "affine": affine,
-    "conv": conv,
-    "dense": dense,
-    "reshape": reshape,
-    "sum_pool": sum_pool,
+LOWERINGS: dict[type[Op], Lowering] = {
+    Add: add,
+    Affine: affine,
+    Conv: conv,
+    Dense: dense,
+    Reshape: reshape,
+    SumPool: sum_pool,
 }
 """Linear ops with a process or port of their own; `any_linear` does the others."""
 

@@ -91,4 +91,4 @@ def _moves(run: Callable[[NDArray[np.int64]], NDArray[Any]], size: int) -> NDArr
 
 
 def _run(graph: Graph, node: Node, inputs: list[NDArray[Any]]) -> NDArray[Any]:
-    return np.asarray(op_of(node).run(inputs, node.attrs, graph.arrays(node)))
+    return np.asarray(op_of(node).run(inputs, graph.arrays(node)))

@@ -31,6 +31,7 @@ from spikec.backends.lava.plan import (
 )
 from spikec.backends.lava.stock import fit
 from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.ir.neuron import Neuron, Sign
 from spikec.runtime.interpreter import state_type
 
 LONGEST_DELAY = 62
@@ -104,7 +105,7 @@ class Planner:
         elif node.op in CLASSES:
             self.values[node.name] = self.layer(node, inputs[0])
         elif op.linear and not op.stateful:
-            self.values[node.name] = LOWERINGS.get(node.op, any_linear)(self, node, inputs)
+            self.values[node.name] = LOWERINGS.get(type(op), any_linear)(self, node, inputs)
             self._prove(node)
         else:
             raise BackendError(f"%{node.name} = {node.op} has no Lava process", loc=node.loc)
@@ -175,13 +176,16 @@ class Planner:
     def layer(self, node: Node, source: list[Wire]) -> list[Wire]:
         """A layer of neurons, pooling or readout."""
         self._refuse_unknown(node)
+        op = op_of(node)
         wires, in_shape, current = self.join(source, node)
         offset = max(wire.latency or 0 for wire in wires)
         arguments = [("shape", str(node.type.shape))]
         if node.op == "max_pool_count":
             arguments.append(("in_shape", str(in_shape)))
         arguments += [(role, self._state(node, role)) for role in _roles(node)]
-        arguments += [(name, repr(value)) for name, value in node.attrs.items() if name != "core"]
+        arguments += [
+            (name, repr(value)) for name, value in op.attributes().items() if name != "core"
+        ]
         arguments += [("offset", str(offset)), ("name", f'"{node.name}"')]
         limits = self._limits(node)
         if limits != STATE:
@@ -205,7 +209,7 @@ class Planner:
         if node.op == "accumulate":
             self._store_units(node)
             return []
-        unsigned = node.op in ("integrate", "integrate_window") and not node.attrs.get("free")
+        unsigned = isinstance(op, Neuron) and op.sign is Sign.UNSIGNED
         interval = (0, 1) if unsigned else node.type.dtype.bounds
         return [Wire(name, "s_out", node.type.shape, node.type.shape, first, interval)]
 
@@ -284,7 +288,7 @@ class Planner:
             self.plan.unproven.append(node.name)
 
     def _refuse_unknown(self, node: Node) -> None:
-        unknown = {*node.attrs, *node.params} - KNOWN
+        unknown = {*op_of(node).schema(), *node.params} - KNOWN
         if unknown:
             raise BackendError(
                 f"%{node.name} = {node.op}: Lava's process does not know {sorted(unknown)}",

@@ -176,5 +176,5 @@ def _linear(graph: Graph, name: str, values: dict[str, Value]) -> Value:
     inputs = [values[source] for source in node.inputs]
     length = max(map(len, inputs))
     flat = [steps_of(x, length).reshape(-1, *x.shape[2:]).astype(np.int64) for x in inputs]
-    value = op_of(node).run(flat, node.attrs, graph.arrays(node))
+    value = op_of(node).run(flat, graph.arrays(node))
     return value.reshape(length, -1, *value.shape[1:])

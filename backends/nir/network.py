@@ -100,9 +100,10 @@ def _metadata(graph: Graph, node: Node) -> dict[str, Any]:
     carrier = carrier_of(graph, node)
     if carrier is not None:
         found["spikec.bias_in"] = carrier
+    attributes = node.operation.attributes()
     for key in ("free", "levels", "pads"):
-        if key in node.attrs:
-            found[f"spikec.{key}"] = np.array(node.attrs[key]).reshape(-1)
+        if key in attributes:
+            found[f"spikec.{key}"] = np.array(attributes[key]).reshape(-1)
     for role, name in node.params.items():
         dtype = graph.params[name].type.dtype
         found[f"spikec.{role}_type"] = str(dtype)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from spikec.backends.nir.arrays import Array, real, sizes
-from spikec.ir import BackendError, Graph, Node, spread
-from spikec.ir.windows import Window, window_of
+from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.windows import Pooling, Window
 
 NEURONS = ("integrate", "integrate_signed", "integrate_graded")
 
@@ -52,9 +53,9 @@ def _made(graph: Graph, node: Node, before: tuple[int, ...], bias: Array | None)
         return nir.Input(sizes(*shape))
     if node.op == "accumulate":
         return nir.Output(sizes(*shape))
-    if node.op == "conv":
+    if isinstance(node.operation, Conv):
         assert bias is not None
-        return _conv(graph, node, before, bias)
+        return _conv(graph, node, node.operation, before, bias)
     if node.op == "dense":
         assert bias is not None
         return nir.Affine(real(graph.weights(node)), real(bias))
@@ -77,14 +78,11 @@ def _fire(graph: Graph, node: Node) -> Any:
     return library().IF(r=ones, v_threshold=threshold, v_reset=np.zeros_like(ones))
 
 
-def _conv(graph: Graph, node: Node, before: tuple[int, ...], bias: Array) -> Any:
+def _conv(graph: Graph, node: Node, op: Conv, before: tuple[int, ...], bias: Array) -> Any:
     w = graph.weights(node)
-    w, padding = _symmetric(node, w, Window.of(w.shape[2:], node.attrs))
-    groups = cast(int, node.attrs["groups"])
-    strides, dilations = (
-        cast("tuple[int, ...]", node.attrs[key]) for key in ("strides", "dilations")
-    )
-    shared = {"weight": real(w), "groups": groups, "bias": real(bias)}
+    w, padding = _symmetric(node, w, op.window(w.shape[2:]))
+    strides, dilations = op.strides, op.dilations
+    shared = {"weight": real(w), "groups": op.groups, "bias": real(bias)}
     if len(padding) == 1:
         return library().Conv1d(
             input_shape=before[1],
@@ -122,7 +120,7 @@ def _symmetric(node: Node, w: Array, window: Window) -> tuple[Array, tuple[int, 
 
 
 def _sum_pool(node: Node) -> Any:
-    window = window_of(node.attrs)
+    window = op_of(node, Pooling).window
     begins, ends = window.pads[: len(window.kernel)], window.pads[len(window.kernel) :]
     if len(window.kernel) != 2 or begins != ends or set(window.dilations) != {1}:
         raise BackendError(f"NIR has no sum_pool as %{node.name}", loc=node.loc)

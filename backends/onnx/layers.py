@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import numpy as np
 
 from spikec.backends.onnx.net import Net, Value, count_outside, integer, spike_type
 from spikec.backends.onnx.scan import Scan, State
 from spikec.backends.onnx.writer import FLOAT, INT32, INT64
-from spikec.ir import BackendError, Node
-from spikec.ir.windows import window_of
+from spikec.ir import BackendError, Node, op_of
+from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.op import Op
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.max_pool_count import MaxPoolCount
+from spikec.ir.ops.neurons.integrate import Integrate
+from spikec.ir.ops.neurons.integrate_graded import IntegrateGraded
+from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
+from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
+from spikec.ir.windows import Pooling
 from spikec.runtime.interpreter import state_type
 
 _LARGEST_COUNT = 1 << 24
@@ -22,7 +29,7 @@ def neuron(net: Net, node: Node) -> Value:
     type_ = integer(net.bounds.state(node), node)
     scan = Scan(net, node)
     (current,) = net.inputs(node)
-    if node.op == "integrate_window":
+    if isinstance(node.operation, IntegrateWindow):
         v = scan.state("v", _window(net, node, current, type_), type_, node.type.shape)
         u = v.name
     else:
@@ -31,7 +38,7 @@ def neuron(net: Net, node: Node) -> Value:
         u = scan.op("Add", [v.name, arriving], "integrated")
         if "bias" in node.params:
             u = scan.op("Add", [u, net.param(node, "bias", type_)], "biased")
-    spikes = _FIRE[node.op](scan, u, type_)
+    spikes = _FIRE[type(node.operation)](scan, u, type_)
     reset = scan.op("Mul", [spikes, net.param(node, "theta", type_)], "reset")
     v.after = scan.op("Sub", [u, reset], "v_next")
     return _finish(scan, u, spikes, v, type_)
@@ -83,7 +90,7 @@ def _integrate(scan: Scan, u: str, type_: int) -> str:
 def _signed(scan: Scan, u: str, type_: int) -> str:
     net, node = scan.net, scan.node
     taken = scan.op("Less", [u, net.param(node, "theta_neg", type_)], "below")
-    if node.attrs.get("free"):
+    if op_of(node, Neuron).sign is Sign.FREE:
         return _difference(scan, u, taken, type_)
     n = _memory(scan, type_)
     sent = scan.op("Greater", [n.name, net.out.scalar(0, type_)], "sent")
@@ -94,7 +101,7 @@ def _signed(scan: Scan, u: str, type_: int) -> str:
 
 
 def _window_fire(scan: Scan, u: str, type_: int) -> str:
-    if not scan.node.attrs.get("free"):
+    if op_of(scan.node, Neuron).sign is Sign.UNSIGNED:
         return _integrate(scan, u, type_)
     taken = scan.op("Less", [u, scan.net.out.scalar(0, type_)], "taken")
     return _difference(scan, u, taken, type_)
@@ -109,11 +116,10 @@ def _difference(scan: Scan, u: str, taken: str, type_: int) -> str:
 
 def _graded(scan: Scan, u: str, type_: int) -> str:
     net, node = scan.net, scan.node
-    free = bool(node.attrs.get("free"))
-    n = None if free else _memory(scan, type_)
+    n = None if op_of(node, Neuron).sign is Sign.FREE else _memory(scan, type_)
     fire, payload = net.array(node, "fire"), net.out.scalar(0, type_)
     dtype = np.int32 if type_ == INT32 else np.int64
-    for unit in (1 << k for k in range(cast(int, node.attrs["levels"]))):
+    for unit in (1 << k for k in range(op_of(node, IntegrateGraded).levels)):
         level = net.out.constant(f"{node.name}.fire*{unit}", (fire * unit).astype(dtype))
         below = net.out.constant(f"{node.name}.fire*-{unit}", (fire * -unit).astype(dtype))
         give = scan.op("GreaterOrEqual", [u, level], f"give{unit}")
@@ -136,18 +142,18 @@ def _memory(scan: Scan, type_: int) -> State:
     return scan.state("n", scan.net.out.scalar(0, type_), type_, scan.node.type.shape)
 
 
-_FIRE: dict[str, Callable[[Scan, str, int], str]] = {
-    "integrate": _integrate,
-    "integrate_signed": _signed,
-    "integrate_graded": _graded,
-    "integrate_window": _window_fire,
+_FIRE: dict[type[Op], Callable[[Scan, str, int], str]] = {
+    Integrate: _integrate,
+    IntegrateSigned: _signed,
+    IntegrateGraded: _graded,
+    IntegrateWindow: _window_fire,
 }
 
 
 def max_pool_count(net: Net, node: Node) -> Value:
     """Max pooling of the running sums, which float holds exactly."""
     _check_pool(net, node)
-    scan, window = Scan(net, node), window_of(node.attrs)
+    scan, window = Scan(net, node), op_of(node, Pooling).window
     x = net.cast(net.inputs(node)[0], FLOAT)
     zero = net.out.scalar(0, FLOAT)
     n, m = scan.state("n", zero, FLOAT, x.shape), scan.state("m", zero, FLOAT, node.type.shape)
@@ -169,7 +175,7 @@ def max_pool_count(net: Net, node: Node) -> Value:
 
 
 def _check_pool(net: Net, node: Node) -> None:
-    window, shape = window_of(node.attrs), net.graph[node.inputs[0]].type.shape
+    window, shape = op_of(node, Pooling).window, net.graph[node.inputs[0]].type.shape
     taps = window.taps(np.ones((1, 1, *shape[1:]), np.int8))
     if not np.any(taps, axis=0).all():
         raise BackendError(f"%{node.name}: a window holds pads alone", loc=node.loc)
@@ -203,9 +209,9 @@ def accumulate(net: Net, node: Node) -> Value:
     return value
 
 
-LAYERS: dict[str, Callable[[Net, Node], Value]] = {
+LAYERS: dict[type[Op], Callable[[Net, Node], Value]] = {
     **dict.fromkeys(_FIRE, neuron),
-    "accumulate": accumulate,
-    "max_pool_count": max_pool_count,
+    Accumulate: accumulate,
+    MaxPoolCount: max_pool_count,
 }
 """Ops with state and what adds their operators."""

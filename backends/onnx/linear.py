@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from spikec.backends.onnx.net import Net, Value, integer
 from spikec.backends.onnx.writer import DOUBLE, FLOAT, INT64, Array
-from spikec.ir import BackendError, Node
-from spikec.ir.windows import window_of
+from spikec.ir import BackendError, Node, op_of
+from spikec.ir.op import Op
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.routing.concat import Concat
+from spikec.ir.ops.routing.gather import Gather
+from spikec.ir.ops.routing.pad import Pad
+from spikec.ir.ops.routing.reduce_sum import ReduceSum
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.slice import Slice
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.ops.routing.transpose import Transpose
+from spikec.ir.ops.routing.upsample import Upsample
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
+from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.windows import Window
 
 EXACT: dict[int, int] = {FLOAT: 1 << 24, DOUBLE: 1 << 53}
 """Up to where sums of integers are exact, in any order."""
@@ -27,7 +42,7 @@ def reshape(net: Net, node: Node) -> Value:
 
 def transpose(net: Net, node: Node) -> Value:
     """Transpose."""
-    perm = [0, *(axis + 1 for axis in _tuple(node, "perm"))]
+    perm = [0, *(axis + 1 for axis in op_of(node, Transpose).perm)]
     return _moved(net, node, "Transpose", perm=perm)
 
 
@@ -37,37 +52,38 @@ def concat(net: Net, node: Node) -> Value:
     types = {value.type for value in values}
     type_ = types.pop() if len(types) == 1 else INT64
     names = [net.cast(v, type_).name for v in values]
-    axis = cast(int, node.attrs["axis"]) + 1
+    axis = op_of(node, Concat).axis + 1
     return net.put(node, "Concat", names, values[0], type_, axis=axis)
 
 
 def pad(net: Net, node: Node) -> Value:
     """Pad with zeros."""
-    pads = _tuple(node, "pads")
+    pads = op_of(node, Pad).pads
     rank = len(pads) // 2
     return _moved(net, node, "Pad", net.out.shape(0, *pads[:rank], 0, *pads[rank:]))
 
 
 def gather(net: Net, node: Node) -> Value:
     """Gather along one axis."""
-    indices = net.out.constant(f"{node.name}.indices", np.array(_tuple(node, "indices"), np.int64))
-    return _moved(net, node, "Gather", indices, axis=cast(int, node.attrs["axis"]) + 1)
+    op = op_of(node, Gather)
+    indices = net.out.constant(f"{node.name}.indices", np.array(op.indices, np.int64))
+    return _moved(net, node, "Gather", indices, axis=op.axis + 1)
 
 
 def slice_(net: Net, node: Node) -> Value:
     """Slice."""
-    starts, sizes, steps = (_tuple(node, name) for name in ("starts", "sizes", "steps"))
-    stops = [a + n * s for a, n, s in zip(starts, sizes, steps, strict=True)]
+    op = op_of(node, Slice)
+    stops = [a + n * s for a, n, s in zip(op.starts, op.sizes, op.steps, strict=True)]
     stops = [stop if stop >= 0 else _LOWEST for stop in stops]
-    axes = range(1, len(starts) + 1)
-    constants = [net.out.shape(*numbers) for numbers in (starts, stops, axes, steps)]
+    axes = range(1, len(stops) + 1)
+    constants = [net.out.shape(*numbers) for numbers in (op.starts, stops, axes, op.steps)]
     return _moved(net, node, "Slice", *constants)
 
 
 def upsample(net: Net, node: Node) -> Value:
     """Nearest-neighbour upsampling, as one Gather per axis."""
     (value,) = net.inputs(node)
-    factors = [(axis, f) for axis, f in enumerate(_tuple(node, "factors")) if f != 1]
+    factors = [(axis, f) for axis, f in enumerate(op_of(node, Upsample).factors) if f != 1]
     if not factors:
         return net.put(node, "Identity", [value.name], value, value.type)
     shape = list(value.shape)
@@ -111,35 +127,34 @@ def affine(net: Net, node: Node) -> Value:
 def reduce_sum(net: Net, node: Node) -> Value:
     """Sum over whole axes, in integers."""
     (value,) = net.inputs(node)
-    axes = _tuple(node, "axes")
-    return _summed(net, node, value, axes)
+    return _summed(net, node, value, op_of(node, ReduceSum).axes)
 
 
 def sum_pool(net: Net, node: Node) -> Value:
     """A convolution with ones, or a sum over all positions."""
     (value,) = net.inputs(node)
-    window, channels = window_of(node.attrs), node.type.shape[0]
+    window, channels = op_of(node, SumPool).window, node.type.shape[0]
     if window.kernel == value.shape[1:] and not any(window.pads) and set(window.dilations) == {1}:
         return _summed(net, node, value, tuple(range(1, len(value.shape))))
     ones = np.ones((channels, 1, *window.kernel), np.int64)
-    return _convolution(net, node, "Conv", ones, ones.reshape(channels, -1), channels)
+    return _convolution(net, node, "Conv", window, ones, ones.reshape(channels, -1), channels)
 
 
 def conv(net: Net, node: Node) -> Value:
     """Conv in float, whose sums of integers are exact."""
-    w = net.graph.weights(node).astype(np.int64)
-    groups = cast(int, node.attrs["groups"])
-    return _convolution(net, node, "Conv", w, w.reshape(len(w), -1), groups)
+    op, w = op_of(node, Conv), net.graph.weights(node).astype(np.int64)
+    window = op.window(w.shape[2:])
+    return _convolution(net, node, "Conv", window, w, w.reshape(len(w), -1), op.groups)
 
 
 def conv_transpose(net: Net, node: Node) -> Value:
     """ConvTranspose in float, whose sums of integers are exact."""
-    w = net.graph.weights(node).astype(np.int64)
-    groups = cast(int, node.attrs["groups"])
+    op, w = op_of(node, ConvTranspose), net.graph.weights(node).astype(np.int64)
+    groups, window = op.groups, op.window(w.shape[2:])
     by_group = w.reshape(groups, len(w) // groups, w.shape[1], -1).swapaxes(1, 2)
     rows = by_group.reshape(groups * w.shape[1], -1)
-    extra = list(_tuple(node, "extra"))
-    return _convolution(net, node, "ConvTranspose", w, rows, groups, output_padding=extra)
+    extra = list(op.extra)
+    return _convolution(net, node, "ConvTranspose", window, w, rows, groups, output_padding=extra)
 
 
 def dense(net: Net, node: Node) -> Value:
@@ -156,12 +171,25 @@ def dense(net: Net, node: Node) -> Value:
 
 
 def _convolution(
-    net: Net, node: Node, op: str, w: Array, rows: Array, groups: int, **more: Any
+    net: Net,
+    node: Node,
+    op: str,
+    window: Window,
+    w: Array,
+    rows: Array,
+    groups: int,
+    **more: Any,
 ) -> Value:
     doc = _of(net, node) if "w" in node.params else "ones: sums over windows"
     weights = net.out.constant(f"{node.name}.w", w.astype(np.float32), doc)
-    geometry = {name: list(_tuple(node, name)) for name in ("strides", "pads", "dilations")}
-    attributes = {**geometry, "group": groups, "kernel_shape": list(w.shape[2:]), **more}
+    attributes = {
+        "strides": list(window.strides),
+        "pads": list(window.pads),
+        "dilations": list(window.dilations),
+        "group": groups,
+        "kernel_shape": list(w.shape[2:]),
+        **more,
+    }
 
     def apply(x: str, name: str, type_: int) -> str:
         return net.out.add(op, [x, weights], name, **attributes, **net.described(node))
@@ -242,10 +270,6 @@ def _moved(net: Net, node: Node, op: str, *constants: str, **attributes: Any) ->
     return net.put(node, op, [value.name, *constants], value, value.type, **attributes)
 
 
-def _tuple(node: Node, name: str) -> tuple[int, ...]:
-    return cast("tuple[int, ...]", node.attrs[name])
-
-
 def _most(net: Net, node: Node, role: str) -> int:
     return int(np.abs(net.array(node, role)).max(initial=0)) if role in node.params else 0
 
@@ -258,20 +282,20 @@ def _of(net: Net, node: Node) -> str:
     return f"weights of {node.name}, {net.graph.params[node.params['w']].type}"
 
 
-LOWERINGS: dict[str, Callable[[Net, Node], Value]] = {
-    "add": add,
-    "affine": affine,
-    "concat": concat,
-    "conv": conv,
-    "conv_transpose": conv_transpose,
-    "dense": dense,
-    "gather": gather,
-    "pad": pad,
-    "reduce_sum": reduce_sum,
-    "reshape": reshape,
-    "slice": slice_,
-    "sum_pool": sum_pool,
-    "transpose": transpose,
-    "upsample": upsample,
+LOWERINGS: dict[type[Op], Callable[[Net, Node], Value]] = {
+    Add: add,
+    Affine: affine,
+    Concat: concat,
+    Conv: conv,
+    ConvTranspose: conv_transpose,
+    Dense: dense,
+    Gather: gather,
+    Pad: pad,
+    ReduceSum: reduce_sum,
+    Reshape: reshape,
+    Slice: slice_,
+    SumPool: sum_pool,
+    Transpose: transpose,
+    Upsample: upsample,
 }
 """Linear ops and what adds their operators."""

@@ -16,6 +16,8 @@ from spikec.backends.onnx.linear import LOWERINGS
 from spikec.backends.onnx.net import BATCH, Net, Value, code_type, count
 from spikec.backends.onnx.writer import DOUBLE, FLOAT, INT64, Writer
 from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
 
 OPSET, IR_VERSION = 17, 10
 """Of ai.onnx, and of the file format (the first with metadata of nodes)."""
@@ -107,16 +109,17 @@ def _start(graph: Graph, steps: int, layers: frozenset[str]) -> Net:
     if graph.stage != "int":
         raise BackendError(f"a graph of stage {graph.stage}; only stage int can be emitted")
     for node in graph.nodes:
-        if node.op not in LAYERS and node.op not in LOWERINGS and node.op != "input":
+        if type(node.operation) not in (Input, *LAYERS, *LOWERINGS):
             raise BackendError(f"%{node.name} = {node.op} has no ONNX form yet", loc=node.loc)
     return Net(graph, bounds_of(graph, steps), Writer(), layers)
 
 
 def _lower(net: Net) -> None:
     for node in net.graph.nodes:
-        if node.op == "input":
+        kind = type(node.operation)
+        if kind is Input:
             continue
-        lowering = LAYERS.get(node.op) or LOWERINGS[node.op]
+        lowering = LAYERS.get(kind) or LOWERINGS[kind]
         net.values[node.name] = lowering(net, node)
         if not op_of(node).stateful and not net.bounds.fits(node):
             net.watch(node, net.values[node.name])
@@ -189,7 +192,7 @@ def _decode(net: Net, node: Node, name: str) -> onnx.ValueInfoProto:
 def _integers(net: Net, node: Node) -> onnx.ValueInfoProto:
     value = net.last(net.values[node.name])
     name = value.name
-    if node.op == "accumulate":
+    if isinstance(node.operation, Accumulate):
         name = net.out.add("Identity", [name], node.name)
     return _info(name, value.type, node, f"integers after the last step, {node.type.dtype}")
 

@@ -119,7 +119,7 @@ class Cone:
             params = self.graph.arrays(node)
             if node.name in self.weights:
                 params["w"] = self.weights[node.name]
-            value = op_of(node).run(flat, node.attrs, params)
+            value = op_of(node).run(flat, params)
             values[node.name] = value.reshape(length, -1, *value.shape[1:])
         return values[self.output]
 

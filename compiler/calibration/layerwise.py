@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.ir import Graph, Node
+from spikec.ir import Graph, Node, op_of
+from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class Layerwise(Pass):
 def _windowed(node: Node) -> Node:
     if node.op not in ("integrate", "integrate_signed"):
         return node
-    attrs = {key: value for key, value in node.attrs.items() if key != "free"}
     params = {role: name for role, name in node.params.items() if role != "theta_neg"}
-    free = bool(node.attrs.get("free", False))
-    return replace(node, op="integrate_window", attrs={**attrs, "free": free}, params=params)
+    op = op_of(node, Neuron)
+    window = IntegrateWindow(free=op.sign is Sign.FREE, core=op.core)
+    return replace(node, operation=window, params=params)
 
 
 def latency_in_windows(graph: Graph) -> int:

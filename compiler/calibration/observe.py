@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.calibration.code import compact, group_ranges, shared_scale
+from spikec.compiler.calibration.inputs import channel_ranges, compact, input_channels
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, PassError, op_of
 from spikec.ir.types import DType
@@ -98,7 +98,7 @@ def _count(hist: Array, value: Array, low: Array, high: Array) -> None:
 def _input_code(
     graph: Graph, node: Node, calib: Feeds, context: Context, record: Record
 ) -> dict[str, Param]:
-    """Scale and offset of an input: one range for what reaches one channel of a synapse."""
+    """Scale and offset of an input, per channel where the channels differ."""
     x = np.asarray(calib[node.name])
     if not np.isfinite(x).all():
         raise InvalidData(f"calibration data of '{node.loc}' hold NaN or infinite values")
@@ -109,9 +109,9 @@ def _input_code(
     elif x.min() >= 0 and x.max() <= top and (x == np.rint(x)).all():
         scale, offset, what = np.array(1.0), np.array(0.0), f"integers 0..{top}"
     else:
-        low, high = group_ranges(x, shared_scale(graph, node))
+        low, high = channel_ranges(x.astype(np.float64), input_channels(graph, node))
         varied = high > low
-        usual = np.median((high - low)[varied]) if varied.any() else 1.0
+        usual = np.median((high - low)[varied]) if varied.any() else 1.0  # of silent elements
         scale = compact(np.where(varied, high - low, usual) / top)
         offset, what = compact(low), "its observed range per channel"
     record.note(f"input '{node.loc or node.name}' is coded in {levels} bits over {what}")

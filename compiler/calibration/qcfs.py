@@ -15,6 +15,16 @@ from spikec.compiler.calibration.thresholds import (
 from spikec.compiler.pipeline import Context, Pass, Record, choice, within
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.ir import F32, SPIKE, Graph, Node, Param, PassError, TensorType, op_of
+from spikec.ir.activation import Activation
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.activations.clip import Clip
+from spikec.ir.ops.activations.qcfs import Qcfs as QcfsOp
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.max_pool import MaxPool
+from spikec.ir.ops.max_pool_count import MaxPoolCount
+from spikec.ir.ops.neurons.integrate import Integrate
+from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
+from spikec.ir.ops.synapses.affine import Affine
 
 
 @dataclass(frozen=True)
@@ -40,14 +50,15 @@ class Qcfs(Pass):
         rewrite = _Rewrite(graph, context.steps, constant_currents(graph))
         for node in graph.nodes:
             op = op_of(node)
-            if op.activation:
+            if isinstance(op, Activation):
                 theta = self._theta(graph, node, context.steps)
-                start = float(str(node.attrs.get("shift", 0.5))) if self.v0 == "half" else 0.0
+                shift = op.shift if isinstance(op, QcfsOp) else 0.5
+                start = shift if self.v0 == "half" else 0.0
                 rewrite.neuron(node, theta, theta * start)
                 record.layer(node.name, theta=float(theta.mean()))
-            elif node.op == "max_pool":
-                rewrite.pool(node)
-            elif op.linear or node.op == "input":
+            elif isinstance(op, MaxPool):
+                rewrite.pool(node, op)
+            elif op.linear or isinstance(op, Input):
                 rewrite.linear(node)
             else:
                 raise PassError(f"op {node.op} has no spiking form", loc=node.loc)
@@ -57,7 +68,8 @@ class Qcfs(Pass):
         return rewrite.finish()
 
     def _theta(self, graph: Graph, node: Node, steps: int) -> Array:
-        if node.op == "qcfs" and trained(node):
+        op = node.operation
+        if isinstance(op, QcfsOp) and trained(node):
             return np.broadcast_to(graph.array(node, "lambda"), _channels(graph, node)).copy()
         if "hist" not in node.params:
             raise PassError(
@@ -69,10 +81,9 @@ class Qcfs(Pass):
             theta = np.full_like(theta, theta.max()) if self.per == "layer" else theta
         else:
             theta = best_thresholds(low, high, hist, steps, self.per == "layer")
-        cap = node.attrs.get("hi") if node.op == "clip" else None
-        if node.op == "qcfs" and graph.array(node, "lambda").ndim <= 1:
+        if isinstance(op, QcfsOp) and graph.array(node, "lambda").ndim <= 1:
             return np.minimum(theta, graph.array(node, "lambda"))
-        return np.minimum(theta, cap) if isinstance(cap, float) else theta
+        return np.minimum(theta, op.hi) if isinstance(op, Clip) else theta
 
 
 def _channels(graph: Graph, node: Node) -> tuple[int, ...]:
@@ -97,24 +108,23 @@ class _Rewrite:
     def neuron(self, node: Node, theta: Array, v0: Array) -> None:
         bias = channelwise(self.constant[node.inputs[0]])
         values = {"theta": theta, "v0": v0, "bias": bias}
-        signed = getattr(op_of(node), "signed", False)
+        signed = op_of(node, Activation).signed
         if signed:
             values["theta_neg"] = theta * 0
         roles = self._declare(node.name, values)
         self.nodes.append(
             Node(
                 name=node.name,
-                op="integrate_signed" if signed else "integrate",
+                operation=IntegrateSigned(free=True) if signed else Integrate(),
                 inputs=(self.value(node.inputs[0]),),
                 type=TensorType(SPIKE, node.type.shape),
-                attrs={"free": True} if signed else {},
                 params=roles,
                 loc=node.loc,
             )
         )
         self.spikes[node.name] = (node.name, roles["theta"])
 
-    def pool(self, node: Node) -> None:
+    def pool(self, node: Node, op: MaxPool) -> None:
         source, amplitude = self.spikes.get(node.inputs[0], ("", ""))
         if not source:
             raise PassError(
@@ -123,7 +133,8 @@ class _Rewrite:
                 hint="run relay before qcfs",
             )
         type_ = TensorType(SPIKE, node.type.shape)
-        self.nodes.append(replace(node, op="max_pool_count", inputs=(source,), type=type_))
+        counting = MaxPoolCount(op.kernel, op.strides, op.pads, op.dilations)
+        self.nodes.append(replace(node, operation=counting, inputs=(source,), type=type_))
         self.spikes[node.name] = (node.name, amplitude)
 
     def linear(self, node: Node) -> None:
@@ -137,7 +148,7 @@ class _Rewrite:
         name = f"{node.name}.out"
         roles = self._declare(name, {"bias": channelwise(constant)}) if constant.any() else {}
         self.nodes.append(
-            Node(name, "accumulate", (self.value(node.name),), node.type, {}, roles, node.loc)
+            Node(name, Accumulate(), (self.value(node.name),), node.type, roles, node.loc)
         )
         self.outputs.append(name)
 
@@ -150,7 +161,7 @@ class _Rewrite:
             type_ = self.source[name].type
             self.amplitudes[name] = f"{name}.amp"
             self.nodes.append(
-                Node(f"{name}.amp", "affine", (spiking,), type_, params={"w": amplitude})
+                Node(f"{name}.amp", Affine(), (spiking,), type_, params={"w": amplitude})
             )
         return self.amplitudes[name]
 

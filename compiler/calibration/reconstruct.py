@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from spikec.compiler.calibration.sweep import Layer, LayerPass, Synapse
 from spikec.compiler.pipeline import Record
-from spikec.ir.windows import Window
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.ops.synapses.dense import Dense
 
 Array = NDArray[Any]
 MOST_TAPS = 5120
@@ -37,7 +38,7 @@ class Reconstruct(LayerPass):
 
     def fit(self, layer: Layer, record: Record) -> Layer:
         for index, synapse in enumerate(layer.synapses):
-            if synapse.node.op not in ("conv", "dense"):
+            if not refits(synapse):
                 continue
             if not coupled(synapse):
                 record.note(f"%{synapse.node.name} has too many inputs to refit its weights")
@@ -74,6 +75,11 @@ class Reconstruct(LayerPass):
         return (synapse.weights + change).astype(np.float32), best, start / max(least, 1e-30)
 
 
+def refits(synapse: Synapse) -> bool:
+    """Whether the weights of a synapse are a matrix, or one for each group of channels."""
+    return isinstance(synapse.node.operation, Conv | Dense)
+
+
 def coupled(synapse: Synapse) -> bool:
     """Whether a synapse has few enough inputs to take their covariances, in memory and time."""
     return math.prod(synapse.weights.shape[1:]) <= MOST_TAPS
@@ -90,11 +96,12 @@ def drawn_places(layer: Layer, rows: int) -> Array:
 
 def input_rows(synapse: Synapse, lack: Array, places: Array) -> tuple[Array, Array]:
     """Inputs (groups, samples, places, taps) and what lacks (groups, samples, places, out)."""
-    samples, groups = len(lack), int(synapse.node.attrs.get("groups", 1))  # type: ignore[arg-type]
-    if synapse.node.op == "dense":
+    samples, groups, op = len(lack), 1, synapse.node.operation
+    if not isinstance(op, Conv):
         inputs = synapse.rates[None, :, None, :]
     else:
-        taps = Window.of(synapse.weights.shape[2:], synapse.node.attrs).taps(synapse.rates)
+        groups = op.groups
+        taps = op.window(synapse.weights.shape[2:]).taps(synapse.rates)
         flat = [tap.reshape(samples, tap.shape[1], -1)[:, :, places] for tap in taps]
         stacked = np.stack(flat, axis=2)
         stacked = stacked.reshape(samples, groups, -1, len(places))

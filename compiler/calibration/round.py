@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.calibration.reconstruct import coupled, drawn_places, input_rows, moments
+from spikec.compiler.calibration.reconstruct import (
+    coupled,
+    drawn_places,
+    input_rows,
+    moments,
+    refits,
+)
 from spikec.compiler.calibration.sweep import Layer, LayerPass, Synapse
 from spikec.compiler.pipeline import Record, within
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.ops.synapses.conv import Conv
 
 Array = NDArray[Any]
 _SAMPLED = 16384
@@ -35,7 +44,7 @@ class Round(LayerPass):
     def fit(self, layer: Layer, record: Record) -> Layer:
         within("bits", self.bits, 2, 8)
         most = (1 << (self.bits - 1)) - 1
-        if not layer.synapses or any(s.node.op not in ("conv", "dense") for s in layer.synapses):
+        if not layer.synapses or not all(map(refits, layer.synapses)):
             return layer
         largest = [np.abs(_rows(s)).max(axis=1) for s in layer.synapses] + _skips(layer)
         step = np.maximum(np.maximum.reduce(largest), 1e-30) / most
@@ -58,11 +67,11 @@ def _skips(layer: Layer) -> list[Array]:
     assert layer.cone is not None
     graph = layer.cone.graph
     source = graph[layer.node.inputs[0]]
-    skips = [graph[name] for name in source.inputs] if source.op == "add" else []
+    skips = [graph[name] for name in source.inputs] if isinstance(source.operation, Add) else []
     return [
         np.abs(np.broadcast_to(graph.array(node, "w"), node.type.shape[:1])).astype(np.float64)
         for node in skips
-        if node.op == "affine" and graph.array(node, "w").ndim <= 1
+        if isinstance(node.operation, Affine) and graph.array(node, "w").ndim <= 1
     ]
 
 
@@ -75,10 +84,10 @@ def _rows(synapse: Synapse) -> Array:
 def _units(synapse: Synapse) -> Array:
     """The amplitude behind each weight, in the weights' shape."""
     w, unit = synapse.weights, np.maximum(synapse.unit.astype(np.float64), 1e-30)
-    if synapse.node.op == "dense":
+    op = synapse.node.operation
+    if not isinstance(op, Conv):
         return np.broadcast_to(unit, w.shape)
-    unit = unit.reshape(len(unit), -1).max(axis=1)
-    groups = int(synapse.node.attrs.get("groups", 1))  # type: ignore[arg-type]
+    unit, groups = unit.reshape(len(unit), -1).max(axis=1), op.groups
     side = np.repeat(unit.reshape(groups, -1), len(w) // groups, axis=0)
     return np.broadcast_to(side.reshape(*w.shape[:2], *(1,) * (w.ndim - 2)), w.shape)
 

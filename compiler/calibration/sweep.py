@@ -14,7 +14,11 @@ from spikec.compiler.calibration.cone import Cone, Currents, cone_nodes
 from spikec.compiler.calibration.thresholds import trained
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.ir import F32, Graph, Node, Param, PassError, op_of, spread
-from spikec.ir.op import AttrValue
+from spikec.ir.neuron import Neuron
+from spikec.ir.op import Stateful
+from spikec.ir.ops.activations.qcfs import Qcfs
+from spikec.ir.ops.neurons.integrate_graded import IntegrateGraded
+from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
 from spikec.ir.types import spikes
 from spikec.runtime import fast, kernels
 from spikec.runtime.interpreter import evaluate
@@ -217,7 +221,7 @@ def sweep(
         elif op_of(node).stateful:
             graph = _typed(graph, node)
             inputs = [stored[name] for name in node.inputs]
-            stored[node.name] = op_of(node).scan(inputs, node.attrs, {}, context.steps)[0]
+            stored[node.name] = op_of(node, Stateful).scan(inputs, {}, context.steps)[0]
         for name in released.get(node.name, ()):
             stored.pop(name, None)
     return graph
@@ -225,7 +229,8 @@ def sweep(
 
 def _exact(activation: Node, steps: int) -> bool:
     """Whether a layer was trained with QCFS for at most this many steps: nothing to calibrate."""
-    return trained(activation) and int(str(activation.attrs["levels"])) <= steps
+    op = activation.operation
+    return isinstance(op, Qcfs) and trained(activation) and op.levels <= steps
 
 
 def _is_layer(node: Node) -> bool:
@@ -339,16 +344,15 @@ def _write(graph: Graph, layer: Layer) -> Graph:
     if layer.spiking:
         values |= {"theta": neurons.theta, "v0": neurons.v0}
     if neurons.kind not in (READOUT, kernels.UNSIGNED, kernels.WINDOW, kernels.WINDOW_FREE):
-        attrs: dict[str, AttrValue] = {"free": neurons.kind == kernels.FREE}
+        free, core = neurons.kind == kernels.FREE, op_of(node, Neuron).core
+        made: Neuron = IntegrateSigned(free=free, core=core)
         if neurons.fire is not None:
             values["fire"] = neurons.theta * neurons.fire
-            attrs["levels"] = neurons.levels
+            made = IntegrateGraded(free=free, levels=neurons.levels, core=core)
         else:
             values["theta_neg"] = np.zeros_like(neurons.theta)
-        kept = {key: value for key, value in node.attrs.items() if key == "core"}
-        op = "integrate_signed" if neurons.fire is None else "integrate_graded"
         type_ = node.type.with_dtype(spikes(neurons.levels))
-        node = replace(node, op=op, type=type_, attrs={**kept, **attrs})
+        node = replace(node, operation=made, type=type_)
     params = {f"{node.name}.{role}": Param.of(value, F32) for role, value in values.items()}
     changed = {node.name: replace(node, params={role: f"{node.name}.{role}" for role in values})}
     for synapse in layer.synapses:

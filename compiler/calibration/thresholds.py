@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Node
+from spikec.ir.ops.activations.qcfs import Qcfs
 
 Array = NDArray[Any]
 _RATIOS = np.linspace(0.02, 1.0, 99)
@@ -18,8 +19,8 @@ MOST_TRAINED_LEVELS = 32
 
 def trained(node: Node) -> bool:
     """Whether an activation was trained with few QCFS levels and keeps its threshold."""
-    levels = node.attrs.get("levels", MOST_TRAINED_LEVELS + 1)
-    return node.op == "qcfs" and isinstance(levels, int) and levels <= MOST_TRAINED_LEVELS
+    op = node.operation
+    return isinstance(op, Qcfs) and op.levels <= MOST_TRAINED_LEVELS
 
 
 def qcfs(x: Array, theta: Array | float, levels: int, floor: float = 0.0) -> Array:

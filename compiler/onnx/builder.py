@@ -11,8 +11,9 @@ import numpy as np
 
 from spikec.compiler.onnx.values import MOST_ELEMENTS, Constant, Tensor
 from spikec.compiler.rewrite import remove_dead
-from spikec.ir import F32, Graph, InvalidGraph, InvalidModel, Node, Param, TensorType, op_of, verify
+from spikec.ir import F32, Graph, InvalidGraph, InvalidModel, Node, Param, TensorType, verify
 from spikec.ir.op import AttrValue
+from spikec.ir.ops import OPS
 
 
 @dataclass(slots=True)
@@ -58,11 +59,11 @@ class GraphBuilder:
             if param.array is None or not np.isfinite(param.array).all():
                 raise InvalidGraph(f"its {role} holds NaN or infinite values")
         sources = tuple(tensor.name for tensor in inputs)
-        node = Node(name, op, sources, TensorType(F32, ()), attrs, roles, loc)
+        made = OPS[op].of(attrs)
         types = {role: param.type for role, param in arrays.items()}
-        shape = op_of(node).infer([self.nodes[i].type for i in sources], attrs, types)
+        shape = made.infer([self.nodes[i].type for i in sources], types)
         self.params |= {roles[role]: param for role, param in arrays.items()}
-        return self.append(node, shape)
+        return self.append(Node(name, made, sources, TensorType(F32, ()), roles, loc), shape)
 
     def append(self, node: Node, shape: tuple[int, ...]) -> Tensor:
         """Append a node whose result has `shape`."""

@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto
 
 from spikec.compiler.onnx.builder import GraphBuilder
 from spikec.compiler.onnx.grid import off_grid
+from spikec.compiler.onnx.layout import dissolved, settled
 from spikec.compiler.onnx.loader import names_read
 from spikec.compiler.onnx.lower import lower
 from spikec.compiler.onnx.node import OnnxNode
@@ -29,6 +30,7 @@ from spikec.ir import (
     TensorType,
     UnsupportedOperator,
 )
+from spikec.ir.ops.input import Input
 
 
 @dataclass(slots=True)
@@ -138,6 +140,7 @@ def _add_inputs(scope: Scope, builder: GraphBuilder) -> None:
     if len(fixed) > 1:
         raise InvalidModel(f"the inputs have different batch sizes: {fixed}")
     scope.batch = fixed[0] if fixed else 1
+    scope.is_single = fixed == [1]
     for info in given:
         _add_input(scope, builder, info)
 
@@ -156,9 +159,12 @@ def _add_input(scope: Scope, builder: GraphBuilder, info: onnx.ValueInfoProto) -
             )
     shape = tuple(dim.dim_value for dim in dims[1:])
     name = builder.unique_name(info.name)
-    node = Node(name, "input", (), TensorType(F32, shape), loc=info.name)
+    node = Node(name, Input(), (), TensorType(F32, shape), loc=info.name)
     grid = _input_grid(info.name, kind.elem_type)
-    scope.values[info.name] = replace(builder.append(node, shape), grid=grid)
+    x = builder.append(node, shape)
+    if not shape:
+        x = replace(builder.emit(info.name, "reshape", [x], {"shape": (1,)}, {}), shape=())
+    scope.values[info.name] = replace(x, grid=grid)
 
 
 def _input_grid(name: str, elem_type: int) -> Grid | None:
@@ -183,11 +189,14 @@ def _finish(
             raise InvalidModel(f"output '{name}' is not computed by any node")
         if isinstance(value, np.ndarray):
             raise InvalidModel(f"output '{name}' does not depend on the input")
-        if value.batch != 0:
+        if value.batch and not scope.is_single:
             raise UnsupportedOperator(f"the batch is axis {value.batch} of output '{name}'")
+        protos = (proto for proto in scope.model.graph.node if name in proto.output)
+        node = OnnxNode(scope, builder, next(protos, NodeProto()), name)
+        if value.batch:
+            value = settled(node, dissolved(node, value))
         if value.grid is not None:
-            protos = (proto for proto in scope.model.graph.node if name in proto.output)
-            value = off_grid(OnnxNode(scope, builder, next(protos, NodeProto()), name), value)
+            value = off_grid(node, value)
         logits.setdefault(value.name, value.tail.value if value.tail else name)
         if value.tail is not None:
             note = f"{value.tail.operator} at the end is left out: outputs are its input"

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from spikec.compiler.onnx.fold import fold
+from spikec.compiler.onnx.layout import batch_first, settled
 from spikec.compiler.onnx.loader import names_read
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import broken_modules, foldings, rules
@@ -59,9 +60,20 @@ def _lower_by_rule(node: OnnxNode, given: Sequence[str]) -> list[Value]:
         return [behind] * len(node.proto.output)
     if rule.integers == "refused" and behind is None and any(t.grid is not None for t in tensors):
         node.refuse("it computes with integers", "insert a Cast or DequantizeLinear before it")
+    if tensors:
+        node.batch = tensors[0].batch
+    if rule.layouts == "first" and behind is None:
+        for tensor in tensors:
+            batch_first(node, tensor)
     result = rule.lower(node)
     results = [result] if isinstance(result, Tensor | np.ndarray) else list(result)
+    if rule.layouts == "kept":
+        results = [_relaid(node, value) for value in results]
     return _on_grid(node, tensors, results) if rule.integers == "kept" else results
+
+
+def _relaid(node: OnnxNode, value: Value) -> Value:
+    return settled(node, replace(value, batch=node.batch)) if isinstance(value, Tensor) else value
 
 
 def _lower_branch(node: OnnxNode) -> None:

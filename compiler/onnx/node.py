@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,6 +26,7 @@ class OnnxNode:
         builder: The graph that its lowering adds to.
         proto: The node itself.
         name: Its name, or a number where it has none.
+        batch: Where the batch axis stands in what it yields, for operators that keep layouts.
     """
 
     def __init__(self, scope: Scope, builder: GraphBuilder, proto: NodeProto, name: str) -> None:
@@ -33,6 +35,7 @@ class OnnxNode:
         self.proto = proto
         self.name = name
         self.opset = scope.opset
+        self.batch: int | None = 0
         self._attrs = {a.name: a for a in proto.attribute}
 
     @property
@@ -77,15 +80,13 @@ class OnnxNode:
         return value
 
     def tensor(self, index: int = 0) -> Tensor:
-        """An input that depends on the data; refuses a value behind a tail, or of odd layout."""
+        """An input that depends on the data; refuses a value behind a cut-off tail."""
         value = self.any_tensor(index)
         if value.tail is not None:
             self.refuse(
                 f"it reads the result of {value.tail.operator}, which is only supported at the end",
                 "remove it from the model, or export the network up to the logits",
             )
-        if value.batch != 0:
-            self.refuse(f"the batch is axis {value.batch} of its input", "keep it the first axis")
         return value
 
     def tensors(self) -> list[Tensor]:
@@ -138,19 +139,6 @@ class OnnxNode:
             self.invalid(f"attribute '{name}' has the wrong type")
         return value
 
-    def axis(self, axis: int, rank: int) -> int:
-        """An ONNX axis as axis per sample; refuses the batch axis.
-
-        Args:
-            axis: From the front, or from the back if negative.
-            rank: Number of ONNX axes, the batch included.
-        """
-        if not -rank <= axis < rank:
-            self.invalid(f"axis {axis} does not fit {rank} axes")
-        if axis % rank == 0:
-            self.refuse("axis 0 mixes samples of a batch")
-        return axis % rank - 1
-
     def emit(
         self,
         op: str,
@@ -160,6 +148,8 @@ class OnnxNode:
     ) -> Tensor:
         """Add a node to the graph being built; raises InvalidModel where its parts do not fit."""
         try:
-            return self.builder.emit(self.name, op, inputs, attrs or {}, params or {})
+            made = self.builder.emit(self.name, op, inputs, attrs or {}, params or {})
         except InvalidGraph as error:
             self.invalid(error.message)
+        numbers = inputs and all(tensor.shape == () for tensor in inputs)
+        return replace(made, shape=()) if numbers and op != "reshape" else made

@@ -36,6 +36,7 @@ class Scope:
         values: Constants, and tensors of the graph being built.
         wanted: Names that anything reads.
         batch: Size of the batch axis; 1 where it is dynamic.
+        is_single: Whether the model is fixed to a batch of one.
         folded: Elements of all constants computed so far.
         notes: What was left out or changed, for the report.
         refusals: Nodes that cannot be converted.
@@ -45,6 +46,7 @@ class Scope:
     values: dict[str, Value] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
     batch: int = 1
+    is_single: bool = False
     folded: int = 0
     notes: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)

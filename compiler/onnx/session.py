@@ -73,6 +73,8 @@ class Ann:
         if found is None:
             values = forward(self.graph, feeds)
             found = [values[name] for name in self.graph.outputs]
+        if self.batch == 1:  # the batch axis may stand anywhere, or be gone
+            return np.concatenate([np.asarray(v).reshape(1, -1) for v in found], axis=1)
         return np.concatenate([np.asarray(v)[:count].reshape(count, -1) for v in found], axis=1)
 
     def _by_onnxruntime(self, feeds: Mapping[str, Array], fill: int) -> list[Array] | None:

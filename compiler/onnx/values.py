@@ -42,17 +42,24 @@ class Tensor:
 
     Attributes:
         name: Its node in the graph.
-        shape: Per sample: the ONNX shape without the batch axis.
-        batch: Where the batch axis stands in the ONNX value.
+        shape: Per sample: the ONNX shape without the batch axis. The graph's node has at least
+            one axis: a number per sample is a value of shape (1,) there.
+        batch: Where the batch axis stands in the ONNX value; None where a batch of one was
+            dissolved into the axes of the sample.
         tail: Set behind a cut-off operator.
         grid: Set where the ONNX value holds integers; the graph's node holds the reals.
     """
 
     name: str
     shape: tuple[int, ...]
-    batch: int = 0
+    batch: int | None = 0
     tail: Tail | None = None
     grid: Grid | None = None
+
+    @property
+    def rank(self) -> int:
+        """Number of axes of the ONNX value."""
+        return len(self.shape) + (self.batch is not None)
 
 
 Value = Tensor | Constant

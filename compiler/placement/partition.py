@@ -11,14 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import OPS, Graph, Node, op_of
+from spikec.ir import Graph, Node, op_of
 from spikec.ir.hardware import HardwareSpec
+from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
+from spikec.ir.windows import Pooling
 
 Array = NDArray[Any]
 _MOVES = {"reshape", "transpose", "gather", "slice", "concat", "upsample"}
@@ -189,13 +191,13 @@ def _fan_ins(graph: Graph) -> dict[str, Array]:
         op = op_of(node)
         inputs = [np.ones((1, *graph[name].type.shape), np.int64) if _sends(graph[name])
                   else found[name][None] for name in node.inputs]  # fmt: skip
-        if node.op == "max_pool_count":
-            found[node.name] = OPS["sum_pool"].run(inputs, node.attrs, {})[0]
+        if isinstance(op, Pooling):
+            found[node.name] = op.sums(inputs[0])[0]
         elif op.stateful:
             found[node.name] = inputs[0][0]
         elif node.op != "input":
             given = {"w": (graph.array(node, "w") != 0).astype(np.int64)} if op.weighted else {}
-            found[node.name] = op.run(inputs, node.attrs, given)[0]
+            found[node.name] = op.run(inputs, given)[0]
     return found
 
 
@@ -213,8 +215,8 @@ def _kernels(graph: Graph, layer: Node, cone: Iterable[Node], counts: Array) -> 
             return None
         if node.op == "affine" and graph.array(node, "w").ndim > 1:
             return None
-        if node.op == "conv_transpose":
-            phases *= math.prod(cast("tuple[int, ...]", node.attrs["strides"]))
+        if isinstance(node.operation, ConvTranspose):
+            phases *= math.prod(node.operation.strides)
     most: Array = counts.reshape(len(counts), -1).max(axis=1) * phases
     return most
 

@@ -10,6 +10,7 @@ from spikec.compiler.placement import partition as placing
 from spikec.compiler.placement.partition import Demand, Placement
 from spikec.ir import Graph, Node, PassError, op_of
 from spikec.ir.hardware import HardwareSpec
+from spikec.ir.op import Stateful
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ class Place(Pass):
 
 
 def _on_core(node: Node, placed: Placement) -> Node:
-    if node.name not in placed.held or "core" not in op_of(node).attrs:
+    op = op_of(node)
+    if node.name not in placed.held or not isinstance(op, Stateful):
         return node
-    return replace(node, attrs={**node.attrs, "core": placed.held[node.name][0]})
+    return replace(node, operation=replace(op, core=placed.held[node.name][0]))
 
 
 def _available(spec: HardwareSpec) -> str:

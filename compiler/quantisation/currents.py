@@ -27,7 +27,7 @@ def constant_currents(graph: Graph, offsets: bool = False) -> dict[str, Array]:
         op = op_of(node)
         if op.linear:
             params = {role: graph.array(node, role).astype(np.float64) for role in node.params}
-            found[node.name] = op.run([found[i][None] for i in node.inputs], node.attrs, params)[0]
+            found[node.name] = op.run([found[i][None] for i in node.inputs], params)[0]
         else:
             found[node.name] = np.zeros(node.type.shape)
             if node.op == "input" and offsets and "offset" in node.params:

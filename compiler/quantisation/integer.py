@@ -12,6 +12,8 @@ from spikec.compiler.quantisation.currents import channelwise
 from spikec.compiler.quantisation.scales import Conflict, Current, Fixed, Scale, Scales
 from spikec.ir import Graph, Node, PassError, TensorType, op_of, signed, spread, unsigned
 from spikec.ir.hardware import HardwareSpec
+from spikec.ir.op import Synapse
+from spikec.ir.ops.synapses.affine import Affine
 
 Array = NDArray[Any]
 
@@ -101,11 +103,10 @@ class Folded:
         if scale.scale.ndim > 1:
             name, scale = self._levelled(node.inputs[0], scale.scale)
         side = np.broadcast_to(scale.scale, self.graph[node.inputs[0]].type.shape[:1])
-        w = op_of(node).scale_inputs(
-            self.graph.array(node, "w").astype(np.float64), side, node.attrs
-        )
+        op = op_of(node, Synapse)
+        w = op.scale_inputs(self.graph.array(node, "w").astype(np.float64), side)
         self.weights[node.name] = w
-        largest = op_of(node).output_magnitudes(w, node.attrs)
+        largest = op.output_magnitudes(w)
         current = self.scales.add(largest, self._power(name, w.size // len(largest)))
         self.synapse[node.name] = current.variable
         self._add(node, (name,), self.current(node.type), current)
@@ -196,7 +197,7 @@ class Folded:
     def _insert(self, made: str, name: str, source: str, scale: Scale) -> None:
         node = self.graph[name]
         type_ = self.current(node.type)
-        self.nodes.append(Node(made, "affine", (source,), type_, loc=node.loc))
+        self.nodes.append(Node(made, Affine(), (source,), type_, loc=node.loc))
         self.value[made] = (made, scale)
 
     def _route(self, node: Node) -> None:
@@ -230,10 +231,10 @@ class Folded:
     def _moved(self, node: Node, arrays: list[Array]) -> tuple[Array, bool]:
         """The mean of what reaches each element, and whether it was uniform there."""
         op, params = op_of(node), {r: self.graph.array(node, r) for r in node.params}
-        count = op.run([np.ones((1, *a.shape)) for a in arrays], node.attrs, params)[0]
+        count = op.run([np.ones((1, *a.shape)) for a in arrays], params)[0]
         safe = np.where(count == 0, 1, count)
-        mean = op.run([a[None] for a in arrays], node.attrs, params)[0] / safe
-        square = op.run([a[None] ** 2 for a in arrays], node.attrs, params)[0] / safe
+        mean = op.run([a[None] for a in arrays], params)[0] / safe
+        square = op.run([a[None] ** 2 for a in arrays], params)[0] / safe
         uniform = np.allclose(square, mean**2, rtol=1e-9, atol=0)
         mean = np.where(count == 0, 1.0, mean)
         flat = channelwise(mean)
@@ -267,7 +268,7 @@ class Folded:
                 np.broadcast_to(spread(a, shape), shape)[None]
                 for a, shape in zip(arrays, shapes, strict=True)
             ]
-            return channelwise(op.run(full, node.attrs, {})[0])
+            return channelwise(op.run(full, {})[0])
 
         # Counted from 1, so that a zero that a pad puts in is NOTHING.
         variable = carry([scale.variable + 1 for scale in scales]) - 1

@@ -26,6 +26,7 @@ from spikec.ir import (
     spread,
     unsigned,
 )
+from spikec.ir.op import Synapse
 from spikec.ir.types import DType
 from spikec.runtime.bounds import intervals, potential_reach
 
@@ -170,7 +171,7 @@ class _Rounding:
         if node.op == "affine":
             exact = w / spread(scale, w.shape)
         else:
-            exact = op_of(node).scale_outputs(w, 1 / scale, node.attrs)
+            exact = op_of(node, Synapse).scale_outputs(w, 1 / scale)
         rounded = np.rint(exact)
         error = np.sqrt(((rounded - exact) ** 2).sum() / max((exact**2).sum(), 1e-300))
         self.record.layer(node.name, weight_error=float(error))

@@ -170,7 +170,7 @@ def _values(
             inputs = [values[name] for name in node.inputs]
             length = max(map(len, inputs))
             flat = [steps_of(x, length).reshape(-1, *x.shape[2:]) for x in inputs]
-            value = op_of(node).run(flat, node.attrs, graph.arrays(node))
+            value = op_of(node).run(flat, graph.arrays(node))
             values[node.name] = value.reshape(length, -1, *value.shape[1:])
             if node.name in wanted:
                 found.append((node.name, values[node.name]))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spikec.compiler.rewrite import fresh, remove_dead
 from spikec.ir import F32, Graph, Node, Param, spread
+from spikec.ir.ops.synapses.affine import Affine
 
 Array = NDArray[Any]
 
@@ -90,7 +91,7 @@ def _spelled(graph: Graph, node: Node, total: _Sum) -> tuple[list[Node], dict[st
             array = array.reshape(()) if array.size == 1 else array
             params[roles[role]] = Param.of(array.reshape(-1) if flat else array, F32)
         terms.append(term)
-        nodes.append(replace(node, name=term, op="affine", inputs=(name,), attrs={}, params=roles))
+        nodes.append(replace(node, name=term, operation=Affine(), inputs=(name,), params=roles))
     if rest:
         nodes.append(replace(node, inputs=tuple(terms)))
     return nodes, params

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 import numpy as np
 
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.rewrite import fresh, remove_dead
 from spikec.ir import Graph, Node, Param, TensorType, op_of
-from spikec.ir.op import AttrValue
+from spikec.ir.activation import Activation
+from spikec.ir.op import Op
+from spikec.ir.ops.activations.pointwise import Pointwise
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.routing.concat import Concat
+from spikec.ir.ops.routing.gather import Gather
+from spikec.ir.ops.routing.pad import Pad
+from spikec.ir.ops.routing.reduce_sum import ReduceSum
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.slice import Slice
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.ops.routing.transpose import Transpose
+from spikec.ir.ops.routing.upsample import Upsample
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.ops.synapses.dense import Dense
 
 Perm = tuple[int, ...]
-_ELEMENTWISE = ("affine", "relu", "clip", "relay", "pointwise", "qcfs", "quantize")
-_PER_AXIS = {"slice": ("starts", "sizes", "steps"), "pad": ("pads",), "upsample": ("factors",)}
+_ELEMENTWISE = (Affine, Activation, Pointwise)
+_PER_AXIS = (Slice, Pad, Upsample)
 
 
 @dataclass(frozen=True)
@@ -28,14 +42,18 @@ class ChannelsFirst(Pass):
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         moved = channels_first(graph)
-        before, after = (sum(n.op == "transpose" for n in g.nodes) for g in (graph, moved))
+        before, after = map(_transposes, (graph, moved))
         record.note(f"{before} transposes became {after}" if before else "no transposes")
         return moved
 
 
+def _transposes(graph: Graph) -> int:
+    return sum(isinstance(node.operation, Transpose) for node in graph.nodes)
+
+
 def channels_first(graph: Graph) -> Graph:
     """The same function with as few transposes as the layouts allow."""
-    if not any(node.op == "transpose" for node in graph.nodes):
+    if not _transposes(graph):
         return graph
     rewrite = _Rewrite(graph)
     for node in graph.nodes:
@@ -70,30 +88,34 @@ class _Rewrite:
     params: dict[str, Param] = field(default_factory=dict)
 
     def visit(self, node: Node) -> None:
-        if node.op == "input":
-            self._input(node)
-        elif node.op == "transpose":
-            self._transpose(node)
-        elif node.op in _ELEMENTWISE:
-            self._elementwise(node)
-        elif node.op == "reshape":
-            self._reshape(node)
-        elif node.op == "dense" and self.views[node.inputs[0]].order is not None:
-            self._dense(node)
-        elif node.op in _HANDLERS and not any(self.views[i].order for i in node.inputs):
-            _HANDLERS[node.op](self, node)
-        else:
-            self._keep(node)
+        flat = any(self.views[name].order is not None for name in node.inputs)
+        match node.operation:
+            case Input():
+                self._input(node)
+            case Transpose(perm):
+                view = self.views[node.inputs[0]]
+                self.views[node.name] = _View(view.name, tuple(view.perm[axis] for axis in perm))
+            case op if isinstance(op, _ELEMENTWISE):
+                self._elementwise(node)
+            case Reshape(shape):
+                self._reshape(node, shape)
+            case Dense() if flat:
+                self._dense(node)
+            case ReduceSum(axes) if not flat:
+                self._reduce_sum(node, axes)
+            case Add() | Concat() | Gather() | Slice() | Pad() | Upsample() if not flat:
+                self._together(node)
+            case _:
+                self._keep(node)
 
-    def add(self, node: Node, attrs: Mapping[str, AttrValue] | None = None) -> str:
+    def add(self, node: Node) -> str:
         """Append a node whose inputs are new values; its shape is inferred."""
-        attrs = node.attrs if attrs is None else attrs
         types = {role: self._param(name).type for role, name in node.params.items()}
         inputs = [self.made[name].type for name in node.inputs]
-        shape = op_of(node).infer(inputs, attrs, types)
+        shape = op_of(node).infer(inputs, types)
         name = fresh(node.name, self.made)
         type_ = TensorType(node.type.dtype, shape)
-        self.made[name] = replace(node, name=name, attrs=attrs, type=type_)
+        self.made[name] = replace(node, name=name, type=type_)
         return name
 
     def _param(self, name: str) -> Param:
@@ -107,9 +129,9 @@ class _Rewrite:
         source = self.made[view.name]
         base = replace(source, inputs=(view.name,), params={}, name=f"{old}.plain")
         if view.order is not None:
-            name = self.add(replace(base, op="gather"), {"axis": 0, "indices": view.order})
+            name = self.add(replace(base, operation=Gather(axis=0, indices=view.order)))
         else:
-            name = self.add(replace(base, op="transpose"), {"perm": view.perm})
+            name = self.add(replace(base, operation=Transpose(view.perm)))
         self.views[old] = _View(name, tuple(range(len(view.perm))))
         return name
 
@@ -122,14 +144,9 @@ class _Rewrite:
         self.views[node.name] = _View(node.name, tuple(range(len(node.type.shape))))
         perm = _wanted_layout(self.graph, node)
         if perm is not None:
-            turned = Node(f"{node.name}.turned", "transpose", (node.name,), node.type, loc=node.loc)
-            name = self.add(turned, {"perm": perm})
+            turned = f"{node.name}.turned"
+            name = self.add(Node(turned, Transpose(perm), (node.name,), node.type, loc=node.loc))
             self.views[node.name] = _View(name, _inverse(perm))
-
-    def _transpose(self, node: Node) -> None:
-        view = self.views[node.inputs[0]]
-        perm = cast("Perm", node.attrs["perm"])
-        self.views[node.name] = _View(view.name, tuple(view.perm[axis] for axis in perm))
 
     def _elementwise(self, node: Node) -> None:
         view = self.views[node.inputs[0]]
@@ -155,9 +172,8 @@ class _Rewrite:
         self.params[turned] = Param.of(array, param.type.dtype)
         return turned
 
-    def _reshape(self, node: Node) -> None:
+    def _reshape(self, node: Node, shape: Perm) -> None:
         view = self.views[node.inputs[0]]
-        shape = cast("Perm", node.attrs["shape"])
         new = self.made[view.name].type.shape
         if view.plain or view.order is not None:
             self._keep(node)
@@ -168,13 +184,12 @@ class _Rewrite:
             flat = None if sorted_already else tuple(order.tolist())
             self.views[node.name] = _View(name, (0,), flat)
         elif _long(shape) == _long(tuple(new[axis] for axis in view.perm)):
-            self._reshape_ones(node, view, new)
+            self._reshape_ones(node, shape, view, new)
         else:
             self._keep(node)
 
-    def _reshape_ones(self, node: Node, view: _View, new: Perm) -> None:
+    def _reshape_ones(self, node: Node, shape: Perm, view: _View, new: Perm) -> None:
         """A reshape that only adds and drops axes of size 1: they go last in the new layout."""
-        shape = cast("Perm", node.attrs["shape"])
         long_axes = [axis for axis in range(len(new)) if new[axis] > 1]
         places = iter([long_axes.index(axis) for axis in view.perm if new[axis] > 1])
         ones = iter(range(len(long_axes), len(shape)))
@@ -183,7 +198,7 @@ class _Rewrite:
         if target == new:
             self.views[node.name] = _View(view.name, perm)
             return
-        name = self.add(replace(node, inputs=(view.name,)), {"shape": target})
+        name = self.add(replace(node, inputs=(view.name,), operation=Reshape(target)))
         self.views[node.name] = _View(name, perm)
 
     def _dense(self, node: Node) -> None:
@@ -199,12 +214,13 @@ class _Rewrite:
         turned = replace(node, inputs=(view.name,), params={**node.params, "w": role})
         self.views[node.name] = _View(self.add(turned), (0,))
 
-    def together(self, node: Node, attrs: Callable[[Perm], Mapping[str, AttrValue]]) -> None:
+    def _together(self, node: Node) -> None:
         """A node whose inputs must share a layout: one that is not plain, if any."""
         views = [self.views[old] for old in node.inputs]
         perm = next((view.perm for view in views if not view.plain), views[0].perm)
         inputs = tuple(self._laid_out(old, perm) for old in node.inputs)
-        name = self.add(replace(node, inputs=inputs), attrs(perm))
+        turned = _turned(node.operation, perm)
+        name = self.add(replace(node, inputs=inputs, operation=turned))
         self.views[node.name] = _View(name, perm)
 
     def _laid_out(self, old: str, perm: Perm) -> str:
@@ -213,8 +229,24 @@ class _Rewrite:
         if view.perm == perm:
             return view.name
         source = self.made[view.name]
-        base = replace(source, op="transpose", inputs=(view.name,), params={}, name=f"{old}.turned")
-        return self.add(base, {"perm": tuple(view.perm[axis] for axis in _inverse(perm))})
+        turning = Transpose(tuple(view.perm[axis] for axis in _inverse(perm)))
+        name = f"{old}.turned"
+        return self.add(
+            replace(source, operation=turning, inputs=(view.name,), params={}, name=name)
+        )
+
+    def _reduce_sum(self, node: Node, axes: Perm) -> None:
+        """A sum over all positions of a channels-first value is a pooling."""
+        view = self.views[node.inputs[0]]
+        turned = tuple(sorted(view.perm[axis] for axis in axes))
+        rank = len(view.perm)
+        if turned != tuple(range(1, rank)):
+            self._together(node)
+            return
+        kernel = self.made[view.name].type.shape[1:]
+        pool = SumPool(kernel, (1,) * (rank - 1), (0,) * (2 * rank - 2), (1,) * (rank - 1))
+        name = self.add(replace(node, operation=pool, inputs=(view.name,)))
+        self.views[node.name] = _View(name, view.perm)
 
 
 def _inverse(perm: Perm) -> Perm:
@@ -233,68 +265,37 @@ def _wanted_layout(graph: Graph, node: Node) -> Perm | None:
         if name in graph.outputs:
             return None
         for reader in readers[name]:
-            if reader.op == "transpose":
-                found.add(cast("Perm", reader.attrs["perm"]))
-            elif reader.op in _ELEMENTWISE or reader.op in _PER_AXIS:
+            if isinstance(reader.operation, Transpose):
+                found.add(reader.operation.perm)
+            elif isinstance(reader.operation, (*_ELEMENTWISE, *_PER_AXIS)):
                 pending.append(reader.name)
             else:
                 return None
     return found.pop() if len(found) == 1 else None
 
 
-def _add(rewrite: _Rewrite, node: Node) -> None:
-    rewrite.together(node, lambda perm: node.attrs)
+def _turned(op: Op, perm: Perm) -> Op:
+    """An op whose attributes name axes, or list values per axis, in the new layout.
 
+    Attributes that list more than one value per axis list all begins and then all ends.
+    """
+    back, rank = _inverse(perm), len(perm)
 
-def _concat(rewrite: _Rewrite, node: Node) -> None:
-    axis = cast(int, node.attrs["axis"])
-    rewrite.together(node, lambda perm: {"axis": perm[axis]})
+    def moved(values: Perm) -> Perm:
+        halves = (values[i : i + rank] for i in range(0, len(values), rank))
+        return tuple(half[axis] for half in halves for axis in back)
 
-
-def _gather(rewrite: _Rewrite, node: Node) -> None:
-    axis = cast(int, node.attrs["axis"])
-    rewrite.together(node, lambda perm: {**node.attrs, "axis": perm[axis]})
-
-
-def _per_axis(rewrite: _Rewrite, node: Node) -> None:
-    """Attributes that list a value per axis, or all begins and then all ends."""
-
-    def attrs(perm: Perm) -> Mapping[str, AttrValue]:
-        back, rank = _inverse(perm), len(perm)
-        moved: dict[str, AttrValue] = {}
-        for key in _PER_AXIS[node.op]:
-            values = cast("Perm", node.attrs[key])
-            halves = (values[i : i + rank] for i in range(0, len(values), rank))
-            moved[key] = tuple(half[axis] for half in halves for axis in back)
-        return moved
-
-    rewrite.together(node, attrs)
-
-
-def _reduce_sum(rewrite: _Rewrite, node: Node) -> None:
-    """A sum over all positions of a channels-first value is a pooling."""
-    view = rewrite.views[node.inputs[0]]
-    axes = tuple(sorted(view.perm[axis] for axis in cast("Perm", node.attrs["axes"])))
-    rank = len(view.perm)
-    if axes != tuple(range(1, rank)):
-        rewrite.together(node, lambda perm: {"axes": axes})
-        return
-    window: dict[str, AttrValue] = {
-        "kernel": rewrite.made[view.name].type.shape[1:],
-        "strides": (1,) * (rank - 1),
-        "pads": (0,) * (2 * rank - 2),
-        "dilations": (1,) * (rank - 1),
-    }
-    name = rewrite.add(replace(node, op="sum_pool", inputs=(view.name,)), window)
-    rewrite.views[node.name] = _View(name, view.perm)
-
-
-_HANDLERS: dict[str, Callable[[_Rewrite, Node], None]] = {
-    "add": _add,
-    "concat": _concat,
-    "gather": _gather,
-    "slice": _per_axis,
-    "pad": _per_axis,
-    "upsample": _per_axis,
-    "reduce_sum": _reduce_sum,
-}
+    match op:
+        case Concat(axis):
+            return Concat(perm[axis])
+        case Gather():
+            return replace(op, axis=perm[op.axis])
+        case Slice(starts, sizes, steps):
+            return Slice(moved(starts), moved(sizes), moved(steps))
+        case Pad(pads):
+            return Pad(moved(pads))
+        case Upsample(factors):
+            return Upsample(moved(factors))
+        case ReduceSum(axes):
+            return ReduceSum(tuple(sorted(perm[axis] for axis in axes)))
+    return op

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.rewrite import remove_dead
 from spikec.ir import Graph, Node, Param
-from spikec.ir.op import AttrValue
-from spikec.ir.windows import Window, window_of
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.windows import Window
 
 Array = NDArray[Any]
 _LARGEST = 1 << 24
@@ -44,30 +47,31 @@ class Compose(Pass):
 
 def _composed(graph: Graph, node: Node) -> tuple[list[Node], dict[str, Param], Node] | None:
     """Nodes and params that replace a synapse behind a pooling, and the pooling."""
-    if node.op not in ("conv", "dense"):
+    op = node.operation
+    if not isinstance(op, Conv | Dense):
         return None
     source = graph[node.inputs[0]]
-    shaped = source if source.op == "reshape" else None
+    shaped = source if isinstance(source.operation, Reshape) else None
     pool = graph[shaped.inputs[0]] if shaped else source
-    if pool.op != "sum_pool":
+    if not isinstance(pool.operation, SumPool):
         return None
-    window, before = window_of(pool.attrs), graph[pool.inputs[0]]
+    window, before = pool.operation.window, graph[pool.inputs[0]]
     if any(window.pads) or set(window.dilations) != {1}:
         return None
     weights = graph.params[node.params["w"]]
     w = graph.array(node, "w")
-    if node.op == "dense" and shaped:
+    if isinstance(op, Dense) and shaped:
         wide = _spread_taps(w.reshape(len(w), *pool.type.shape), window, before.type.shape[1:])
         taken = before.type.size
         flat = replace(before.type, shape=(taken,))
-        middle = replace(shaped, inputs=(before.name,), attrs={"shape": (taken,)}, type=flat)
+        middle = replace(shaped, inputs=(before.name,), operation=Reshape((taken,)), type=flat)
         others = [r for r in graph.consumers()[shaped.name] if r.name != node.name]
         nodes, made = [middle, node], wide.reshape(len(w), taken)
         fits = not others and shaped.name not in graph.outputs
-    elif node.op == "conv" and not shaped:
-        conv = Window.of(w.shape[2:], node.attrs)
-        made, attrs = _into_convolution(w, conv, window)
-        nodes = [replace(node, inputs=(before.name,), attrs={**node.attrs, **attrs})]
+    elif isinstance(op, Conv) and not shaped:
+        conv = op.window(w.shape[2:])
+        made, pooled = _into_convolution(w, op, conv, window)
+        nodes = [replace(node, inputs=(before.name,), operation=pooled)]
         size = (n * s for n, s in zip(pool.type.shape[1:], window.strides, strict=True))
         tiled = window.kernel == window.strides and tuple(size) == before.type.shape[1:]
         fits = tiled or not any(conv.pads)
@@ -82,19 +86,21 @@ def _composed(graph: Graph, node: Node) -> tuple[list[Node], dict[str, Param], N
     return nodes, {name: param}, pool
 
 
-def _into_convolution(w: Array, conv: Window, pool: Window) -> tuple[Array, dict[str, AttrValue]]:
-    """Weights and attributes of the convolution that pools first."""
+def _into_convolution(w: Array, op: Conv, conv: Window, pool: Window) -> tuple[Array, Conv]:
+    """Weights and op of the convolution that pools first."""
     spread = [d * (k - 1) + 1 for k, d in zip(conv.kernel, conv.dilations, strict=True)]
     dilated = np.zeros((*w.shape[:2], *spread), np.int64)
     every: Any = tuple(slice(None, None, d) for d in conv.dilations)
     dilated[(..., *every)] = w
     kernel = [(n - 1) * s + k for n, s, k in zip(spread, pool.strides, pool.kernel, strict=True)]
     strides = pool.strides
-    return _spread_taps(dilated, pool, tuple(kernel)), {
-        "strides": tuple(a * b for a, b in zip(conv.strides, strides, strict=True)),
-        "pads": tuple(p * s for p, s in zip(conv.pads, strides * 2, strict=True)),
-        "dilations": (1,) * len(strides),
-    }
+    pooled = replace(
+        op,
+        strides=tuple(a * b for a, b in zip(conv.strides, strides, strict=True)),
+        pads=tuple(p * s for p, s in zip(conv.pads, strides * 2, strict=True)),
+        dilations=(1,) * len(strides),
+    )
+    return _spread_taps(dilated, pool, tuple(kernel)), pooled
 
 
 def _spread_taps(w: Array, pool: Window, size: tuple[int, ...]) -> Array:

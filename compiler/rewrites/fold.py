@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.ir import F32, Graph, Node, Param, op_of, spread
+from spikec.ir.op import Synapse
+from spikec.ir.ops.synapses.affine import Affine
 
 Array = NDArray[Any]
 
@@ -78,7 +80,7 @@ def _into_previous(graph: Graph, before: Node, node: Node) -> tuple[Node, dict[s
         new_w, new_b = _product(w, w0, shape), _sum(_product(w, b0, shape), b, shape)
     else:
         column = np.broadcast_to(w, before.type.shape[:1])
-        new_w = op_of(before).scale_outputs(w0, column, before.attrs)
+        new_w = op_of(before, Synapse).scale_outputs(w0, column)
         new_b = np.broadcast_to(b, before.type.shape[:1]) + column * b0
     return _merged(before, new_w, new_b)
 
@@ -102,15 +104,15 @@ def _into_next(graph: Graph, node: Node, after: Node) -> tuple[Node, dict[str, P
     """
     w, b = _factors(graph, node)
     op, shape = op_of(after), node.type.shape
-    if not op.weighted or after.op == "affine" or w.ndim > 1:
+    if not isinstance(op, Synapse) or isinstance(op, Affine) or w.ndim > 1:
         return None
     w1, b1 = _factors(graph, after)
     offset = np.broadcast_to(spread(b, shape), shape)
-    shift = op.run([offset[None]], after.attrs, {"w": w1})[0]
+    shift = op.run([offset[None]], {"w": w1})[0]
     shift = shift.reshape(len(shift), -1)
     if (np.ptp(shift, axis=1) > 1e-9 * np.abs(shift).max(axis=1, initial=0)).any():
         return None
-    new_w = op.scale_inputs(w1, np.broadcast_to(w, shape[:1]), after.attrs)
+    new_w = op.scale_inputs(w1, np.broadcast_to(w, shape[:1]))
     moved = replace(after, inputs=node.inputs)
     return _merged(moved, new_w, b1 + shift.mean(axis=1))
 

@@ -9,7 +9,11 @@ import numpy as np
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.rewrite import fresh
 from spikec.compiler.rewrites.piecewise import Fit, fit_pointwise
-from spikec.ir import F32, Graph, Node, Param, PassError
+from spikec.ir import F32, Graph, Node, Param, PassError, op_of
+from spikec.ir.ops.activations.pointwise import Pointwise
+from spikec.ir.ops.activations.relu import Relu
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.synapses.affine import Affine
 from spikec.runtime.interpreter import Feeds, check_feeds, evaluate
 
 _BLOCK = 32
@@ -27,7 +31,7 @@ class Linearise(Pass):
     pieces: int = 8
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
-        smooth = [node for node in graph.nodes if node.op == "pointwise"]
+        smooth = [node for node in graph.nodes if isinstance(node.operation, Pointwise)]
         if not smooth:
             record.note("no smooth functions")
             return graph
@@ -37,34 +41,34 @@ class Linearise(Pass):
         params: dict[str, Param] = {}
         taken = set(graph.by_name)
         for node in graph.nodes:
-            if node.op != "pointwise":
+            op = node.operation
+            if not isinstance(op, Pointwise):
                 nodes.append(node)
                 continue
-            fit = self._fit(node, *ranges[node.inputs[0]])
+            fit = self._fit(op, *ranges[node.inputs[0]])
             record.layer(node.name, fit_max_error=fit.max_error, fit_mean_error=fit.mean_error)
             record.note(
-                f"%{node.name}: {node.attrs['fn']} as {len(fit.knots)} rectifiers on "
+                f"%{node.name}: {op.fn} as {len(fit.knots)} rectifiers on "
                 f"[{fit.knots[0]:.3g}, {ranges[node.inputs[0]][1]:.3g}], error at most "
                 f"{fit.max_error:.2g}, {fit.mean_error:.2g} on average"
             )
             nodes += spelled_out(node, fit, params, taken)
         return graph.with_nodes(nodes, params)
 
-    def _fit(self, node: Node, low: float, high: float) -> Fit:
+    def _fit(self, op: Pointwise, low: float, high: float) -> Fit:
         margin = 0.02 * (high - low) or 1e-3
-        alpha = float(np.float64(str(node.attrs["alpha"])))
-        fn = str(node.attrs["fn"])
         try:
-            return fit_pointwise(fn, low - margin, high + margin, self.pieces, alpha)
+            return fit_pointwise(op.fn, low - margin, high + margin, self.pieces, op.alpha)
         except PassError:
-            return fit_pointwise(fn, low, max(high, low + 1e-3), self.pieces, alpha)
+            return fit_pointwise(op.fn, low, max(high, low + 1e-3), self.pieces, op.alpha)
 
 
 def _refuse_rounding(smooth: list[Node]) -> None:
     for node in smooth:
-        if node.attrs["fn"] in _ROUNDING:
+        fn = op_of(node, Pointwise).fn
+        if fn in _ROUNDING:
             raise PassError(
-                f"%{node.name} rounds ({node.attrs['fn']}) and is part of no uniform quantiser",
+                f"%{node.name} rounds ({fn}) and is part of no uniform quantiser",
                 loc=node.loc,
                 hint="quantisers are recognised as scaling, clipping and rounding with constants",
             )
@@ -90,7 +94,7 @@ def spelled_out(node: Node, fit: Fit, params: dict[str, Param], taken: set[str])
     def affine(name: str, source: str, w: float, b: float) -> Node:
         roles = {"w": f"{name}.w", "b": f"{name}.b"}
         params.update({roles["w"]: Param.of(w, F32), roles["b"]: Param.of(b, F32)})
-        return replace(node, name=name, op="affine", inputs=(source,), attrs={}, params=roles)
+        return replace(node, name=name, operation=Affine(), inputs=(source,), params=roles)
 
     made, terms, offset = list[Node](), list[str](), fit.offset
     for index, (knot, change) in enumerate(zip(fit.knots, fit.changes, strict=True)):
@@ -99,10 +103,10 @@ def spelled_out(node: Node, fit: Fit, params: dict[str, Param], taken: set[str])
         )
         taken.update((above, bent, term))
         made.append(affine(above, node.inputs[0], 1.0, -knot))
-        made.append(replace(node, name=bent, op="relu", inputs=(above,), attrs={}))
+        made.append(replace(node, name=bent, operation=Relu(), inputs=(above,)))
         made.append(affine(term, bent, change, offset))
         offset = 0.0
         terms.append(term)
     if len(terms) == 1:
         return [*made[:-1], replace(made[-1], name=node.name)]
-    return [*made, replace(node, op="add", inputs=tuple(terms), attrs={})]
+    return [*made, replace(node, operation=Add(), inputs=tuple(terms))]

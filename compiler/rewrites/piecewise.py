@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import PassError
-from spikec.ir.ops.pointwise import evaluate
+from spikec.ir.ops.activations.pointwise import evaluate
 
 Array = NDArray[Any]
 _SAMPLES = 801

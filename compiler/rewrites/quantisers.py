@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.rewrite import fresh, remove_dead
 from spikec.compiler.rewrites.cancel import cancel_terms
-from spikec.ir import F32, Graph, Node, Param, spread
-from spikec.ir.op import AttrValue
+from spikec.ir import F32, Graph, Node, Param, op_of, spread
+from spikec.ir.ops.activations.clip import Clip
+from spikec.ir.ops.activations.pointwise import Pointwise
+from spikec.ir.ops.activations.qcfs import Qcfs, Rounding
+from spikec.ir.ops.activations.quantize import Quantize
+from spikec.ir.ops.activations.relu import Relu
+from spikec.ir.ops.synapses.affine import Affine
 
 Array = NDArray[Any]
 _MOST_LEVELS = 1 << 24
-_CHAIN = ("affine", "relu", "clip")
+_CHAIN = (Affine, Relu, Clip)
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,17 @@ class Quantisers(Pass):
         found = recognise_quantisers(graph)
         before, after = (_quantisers(g) for g in (graph, found))
         for name in sorted(after - before):
-            node = found[name]
-            if node.op == "qcfs":
-                largest = float(np.mean(found.array(node, "lambda")))
-                record.layer(name, levels=node.attrs["levels"], theta=largest)
+            op = found[name].operation
+            if isinstance(op, Qcfs):
+                largest = float(np.mean(found.array(found[name], "lambda")))
+                record.layer(name, levels=op.levels, theta=largest)
         count = len(after - before)
         record.note(f"recognised {count} quantisers" if count else "no quantisers spelled out")
         return found
 
 
 def _quantisers(graph: Graph) -> set[str]:
-    return {node.name for node in graph.nodes if node.op in ("qcfs", "quantize")}
+    return {node.name for node in graph.nodes if isinstance(node.operation, Qcfs | Quantize)}
 
 
 def recognise_quantisers(graph: Graph) -> Graph:
@@ -62,7 +67,8 @@ def recognise_quantisers(graph: Graph) -> Graph:
 
 
 def _rounds(node: Node) -> bool:
-    return node.op == "pointwise" and node.attrs["fn"] in ("floor", "round")
+    op = node.operation
+    return isinstance(op, Pointwise) and op.fn in ("floor", "round")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,10 @@ class _Ramp:
 
     def then(self, graph: Graph, node: Node) -> _Ramp:
         """This ramp followed by an affine, relu or clip node."""
-        if node.op == "affine":
+        op = node.operation
+        if isinstance(op, Affine):
             return self._scaled(*_factors(graph, node))
-        top = float(np.float64(str(node.attrs["hi"]))) if node.op == "clip" else np.inf
+        top = op.hi if isinstance(op, Clip) else np.inf
         return replace(self, lo=np.clip(self.lo, 0, top), hi=np.clip(self.hi, 0, top))
 
     def _scaled(self, w: Array, b: Array) -> _Ramp:
@@ -117,7 +124,7 @@ def _before(graph: Graph, rounding: Node) -> Iterator[tuple[str, _Ramp]]:
         for node in reversed(chain):
             ramp = ramp.then(graph, node)
         yield name, ramp
-        if nodes[name].op not in _CHAIN:
+        if not isinstance(nodes[name].operation, _CHAIN):
             return
         chain.append(nodes[name])
         name = nodes[name].inputs[0]
@@ -131,7 +138,7 @@ def _after(graph: Graph, rounding: Node) -> Iterator[tuple[Node, _Ramp]]:
         if len(readers[node.name]) != 1 or node.name in graph.outputs:
             return
         node = readers[node.name][0]
-        if node.op not in _CHAIN:
+        if not isinstance(node.operation, _CHAIN):
             return
         ramp = ramp.then(graph, node)
 
@@ -141,15 +148,14 @@ class _Quantiser:
     """A recognised quantiser of the value `base`, and a factor after it if one is needed."""
 
     base: str
-    op: str
-    attrs: Mapping[str, AttrValue]
+    op: Qcfs | Quantize
     params: dict[str, Array]
     factor: Array | None
 
     @property
     def rank(self) -> tuple[bool, bool]:
         """Better ones compare greater; of equals, the one that merges more nodes is better."""
-        return self.factor is None, self.attrs.get("shift", 0.5) == 0.5
+        return self.factor is None, not isinstance(self.op, Qcfs) or self.op.shift == 0.5
 
 
 def _quantiser(rounding: Node, base: str, inner: _Ramp, outer: _Ramp) -> _Quantiser | None:
@@ -158,7 +164,7 @@ def _quantiser(rounding: Node, base: str, inner: _Ramp, outer: _Ramp) -> _Quanti
         usable = [((r.a > 1e-30) & (r.a < 1e30)).all() for r in (inner, outer)]
         if not all(usable):
             return None
-        integer = np.rint if rounding.attrs["fn"] == "round" else np.floor
+        integer = np.rint if op_of(rounding, Pointwise).fn == "round" else np.floor
         lo = np.maximum(integer(inner.lo), (outer.lo - outer.b) / outer.a)
         hi = np.minimum(integer(inner.hi), (outer.hi - outer.b) / outer.a)
     low, high = _whole(lo), _whole(hi)
@@ -169,20 +175,15 @@ def _quantiser(rounding: Node, base: str, inner: _Ramp, outer: _Ramp) -> _Quanti
     centred = _uniform(inner.b + (0.5 if even else 0.0))
     factor = outer.a * inner.a
     exact = np.allclose(factor, 1.0, rtol=1e-5, atol=0)
-    kind = "even" if even else "floor"
+    kind: Rounding = "even" if even else "floor"
     left = None if exact else factor
     if np.allclose(outer.a * low + outer.b, 0, atol=1e-5 * float(outer.a.max())):
         fits = shift is not None and 0 <= shift <= 1 and (not even or shift == 0.5)
         if fits and shift is not None:
-            unsigned: dict[str, AttrValue] = {
-                "levels": high - low,
-                "shift": shift,
-                "rounding": kind,
-            }
-            return _Quantiser(base, "qcfs", unsigned, {"lambda": (high - low) / inner.a}, left)
+            unsigned = Qcfs(high - low, shift, kind)
+            return _Quantiser(base, unsigned, {"lambda": (high - low) / inner.a}, left)
     elif low < 0 and not outer.b.any() and centred == 0.5:
-        signed: dict[str, AttrValue] = {"lo": low, "hi": high, "rounding": kind}
-        return _Quantiser(base, "quantize", signed, {"scale": 1 / inner.a}, left)
+        return _Quantiser(base, Quantize(low, high, kind), {"scale": 1 / inner.a}, left)
     return None
 
 
@@ -212,11 +213,11 @@ def _replace(graph: Graph, rounding: Node, end: Node, found: _Quantiser) -> Grap
     for role, array in found.params.items():
         roles[role] = fresh(f"{name}.{role}", graph.params)
         params[roles[role]] = Param.of(compact(array), F32)
-    made = [Node(name, found.op, (found.base,), end.type, found.attrs, roles, rounding.loc)]
+    made = [Node(name, found.op, (found.base,), end.type, roles, rounding.loc)]
     if found.factor is not None:
         factor = fresh(f"{last}.factor", graph.params)
         params[factor] = Param.of(compact(found.factor), F32)
-        made.append(Node(last, "affine", (name,), end.type, {}, {"w": factor}, end.loc))
+        made.append(Node(last, Affine(), (name,), end.type, {"w": factor}, end.loc))
     nodes: list[Node] = []
     for node in graph.nodes:
         nodes += made if node.name == last else [node]

@@ -8,6 +8,9 @@ from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.rewrite import remove_dead
 from spikec.compiler.rewrites.trains import Trains
 from spikec.ir import Graph
+from spikec.ir.ops.activations.clip import Clip
+from spikec.ir.ops.activations.relu import Relu
+from spikec.ir.ops.max_pool import MaxPool
 
 
 @dataclass(frozen=True)
@@ -15,9 +18,9 @@ class Relay(Pass):
     """Let every synapse and every max pooling read one spike train.
 
     A synapse that reads a sum, a concatenation or a slope of trains becomes a sum of synapses, one
-    per train (`compiler/trains.py`). Where a synapse's output enters another (a linear
-    bottleneck), or a sum has too many trains, a signed relay neuron sends it. `relu(maxpool(x))`
-    becomes `maxpool(relu(x))`, which is the same, so that pooling sees spikes.
+    per train (`trains.py`). Where a synapse's output enters another (a linear bottleneck), or a
+    sum has too many trains, a signed relay neuron sends it. `relu(maxpool(x))` becomes
+    `maxpool(relu(x))`, which is the same, so that pooling sees spikes.
     """
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
@@ -35,8 +38,8 @@ def _rectify_before_pooling(graph: Graph, record: Record) -> Graph:
             (
                 (nodes[node.inputs[0]], node)
                 for node in graph.nodes
-                if node.op in ("relu", "clip")
-                and nodes[node.inputs[0]].op == "max_pool"
+                if isinstance(node.operation, Relu | Clip)
+                and isinstance(nodes[node.inputs[0]].operation, MaxPool)
                 and readers[node.inputs[0]] == [node]
                 and node.inputs[0] not in graph.outputs
             ),

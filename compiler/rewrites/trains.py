@@ -16,8 +16,18 @@ from numpy.typing import NDArray
 
 from spikec.compiler.rewrite import fresh
 from spikec.ir import F32, Graph, Node, Param, TensorType, op_of, spread
-from spikec.ir.op import AttrValue
-from spikec.ir.windows import Window, window_of
+from spikec.ir.activation import Activation
+from spikec.ir.op import Op, Synapse
+from spikec.ir.ops.activations.relay import Relay
+from spikec.ir.ops.max_pool import MaxPool
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.routing.concat import Concat
+from spikec.ir.ops.routing.pad import Pad
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
+from spikec.ir.windows import Window
 
 Array = NDArray[np.floating]
 
@@ -79,9 +89,8 @@ class Trains:
         self,
         like: Node,
         name: str,
-        op: str,
+        op: Op,
         inputs: tuple[str, ...],
-        attrs: Mapping[str, AttrValue] | None = None,
         **arrays: Array,
     ) -> str:
         """A new node at the place of `like`; its shape is inferred. Returns its name."""
@@ -89,10 +98,10 @@ class Trains:
         roles = {role: f"{name}.{role}" for role in arrays}
         made = {roles[role]: Param.of(array, F32) for role, array in arrays.items()}
         self.params.update(made)
-        node = Node(name, op, inputs, like.type, dict(attrs or {}), roles, like.loc)
         types = {role: made[roles[role]].type for role in roles}
-        shape = op_of(node).infer([self.nodes[i].type for i in inputs], node.attrs, types)
-        self.nodes[name] = replace(node, type=TensorType(like.type.dtype, shape))
+        shape = op.infer([self.nodes[i].type for i in inputs], types)
+        type_ = TensorType(like.type.dtype, shape)
+        self.nodes[name] = Node(name, op, inputs, type_, roles, like.loc)
         return name
 
     def _keep(self, node: Node) -> None:
@@ -107,7 +116,7 @@ class Trains:
 
     def _sum(self, like: Node, names: list[str]) -> str:
         """The sum of values under the name of `like`."""
-        return self._put(like, like.name, "add", tuple(names))
+        return self._put(like, like.name, Add(), tuple(names))
 
     # --- trains -----------------------------------------------------------------------------
 
@@ -115,7 +124,7 @@ class Trains:
         """An old value as one train: a signed relay neuron sends it."""
         if name not in self._relayed:
             node = self._old[name]
-            self._relayed[name] = self._put(node, f"{name}.relay", "relay", (self._values[name],))
+            self._relayed[name] = self._put(node, f"{name}.relay", Relay(), (self._values[name],))
             self.notes.append(f"%{name} is no spike train yet feeds a synapse or pooling: relayed")
         return self._relayed[name]
 
@@ -177,24 +186,22 @@ class Trains:
     def _routed(self, node: Node, name: str, part: str, arrays: Mapping[str, Array]) -> str:
         """`node` on one part. A flattened pad of channels stays a pad of channels."""
         below = self.nodes[part]
-        if node.op == "reshape" and below.op == "pad" and len(node.type.shape) == 1:
-            pads, rank = below.attrs["pads"], len(below.type.shape)
-            assert isinstance(pads, tuple)
+        outer = below.operation
+        flattens = isinstance(node.operation, Reshape) and len(node.type.shape) == 1
+        if flattens and isinstance(outer, Pad):
+            pads, rank = outer.pads, len(below.type.shape)
             only_channels = not any(p for i, p in enumerate(pads) if i % rank)
             if only_channels:
                 inner = self.nodes[below.inputs[0]].type
-                flat = self._put(
-                    node, f"{name}.flat", "reshape", below.inputs, {"shape": (inner.size,)}
-                )
+                flat = self._put(node, f"{name}.flat", Reshape((inner.size,)), below.inputs)
                 size = math.prod(inner.shape[1:])
-                around = (int(pads[0]) * size, int(pads[rank]) * size)
-                return self._put(node, name, "pad", (flat,), {"pads": around})
-        return self._put(node, name, node.op, (part,), node.attrs, **arrays)
+                around = (pads[0] * size, pads[rank] * size)
+                return self._put(node, name, Pad(around), (flat,))
+        return self._put(node, name, node.operation, (part,), **arrays)
 
     def _concatenated(self, node: Node) -> list[str]:
         """Each input of a concatenation, with zeros in the place of the others."""
-        axis = node.attrs["axis"]
-        assert isinstance(axis, int)
+        axis = op_of(node, Concat).axis
         total, start = node.type.shape[axis], 0
         found = []
         for index, name in enumerate(node.inputs):
@@ -204,7 +211,7 @@ class Trains:
                 pads = [0] * (2 * rank)
                 pads[axis], pads[axis + rank] = start, total - start - size
                 inner = f"{node.name}.{index}"
-                found.append(self._put(node, inner, "pad", (part,), {"pads": tuple(pads)}))
+                found.append(self._put(node, inner, Pad(tuple(pads)), (part,)))
             start += size
         return found
 
@@ -223,55 +230,59 @@ class Trains:
             weights, source = cut if cut else (w, part)
             arrays = {"w": weights} if b is None or index else {"w": weights, "b": b}
             name = node.name if len(parts) == 1 else f"{node.name}.{index}"
-            terms.append(self._put(node, name, node.op, (source,), node.attrs, **arrays))
+            terms.append(self._put(node, name, node.operation, (source,), **arrays))
         return terms[0] if len(terms) == 1 else self._sum(node, terms)
 
     def _sliced(self, node: Node, part: str, w: Array, b: Array | None) -> tuple[Array, str] | None:
         """The weights on the channels that a pad does not fill with zeros, and what it pads."""
         pad = self.nodes[part]
-        grouped = node.op != "dense" and node.attrs["groups"] != 1
-        if pad.op != "pad" or grouped:
+        grouped = isinstance(node.operation, Conv | ConvTranspose) and node.operation.groups != 1
+        if not isinstance(pad.operation, Pad) or grouped:
             return None
-        pads, rank = pad.attrs["pads"], len(pad.type.shape)
-        assert isinstance(pads, tuple)
+        pads, rank = pad.operation.pads, len(pad.type.shape)
         if any(p for i, p in enumerate(pads) if i % rank):
             return None
-        start, size = int(pads[0]), self.nodes[pad.inputs[0]].type.shape[0]
-        axis = 0 if node.op == "conv_transpose" else 1
+        start, size = pads[0], self.nodes[pad.inputs[0]].type.shape[0]
+        axis = 0 if isinstance(node.operation, ConvTranspose) else 1
         return w.take(range(start, start + size), axis=axis), pad.inputs[0]
 
     def _pooled(self, node: Node) -> str:
         """Max pooling of one train, past moves that it may trade places with."""
-        pooled = self._pool(node, node.name, self._values[node.inputs[0]], window_of(node.attrs))
+        window = op_of(node, MaxPool).window
+        pooled = self._pool(node, node.name, self._values[node.inputs[0]], window)
         if pooled is None:
-            return self._put(
-                node, node.name, "max_pool", (self.relayed(node.inputs[0]),), node.attrs
-            )
+            train = self.relayed(node.inputs[0])
+            return self._put(node, node.name, node.operation, (train,))
         return pooled
 
     def _pool(self, like: Node, name: str, source: str, window: Window) -> str | None:
         """The maximum over windows of a new value, or None where a relay must send it first."""
         below = self.nodes[source]
-        attrs = below.attrs
-        if below.op == "max_pool" or op_of(below).activation:
-            return self._put(like, name, "max_pool", (source,), _pool_attrs(window))
-        if below.op == "concat" and attrs["axis"] == 0:
+        op = below.operation
+        if isinstance(op, MaxPool) or op.activation:
+            return self._put(
+                like,
+                name,
+                MaxPool(window.kernel, window.strides, window.pads, window.dilations),
+                (source,),
+            )
+        if isinstance(op, Concat) and op.axis == 0:
             pools = [
                 self._pool(like, f"{name}.{index}", part, window)
                 for index, part in enumerate(below.inputs)
             ]
             if any(pool is None for pool in pools):
                 return None
-            return self._put(like, name, "concat", tuple(p for p in pools if p), attrs)
-        if below.op == "affine" and (w := self._positive(below)) is not None:
+            return self._put(like, name, op, tuple(p for p in pools if p))
+        if isinstance(op, Affine) and (w := self._positive(below)) is not None:
             pool = self._pool(like, f"{name}.pool", below.inputs[0], window)
             arrays = {"w": w} if "b" not in below.params else {"w": w, "b": self._own(below, "b")}
-            return pool and self._put(like, name, "affine", (pool,), None, **arrays)
-        if below.op == "reshape" and (inner := self._without_ones(below, window)) is not None:
+            return pool and self._put(like, name, Affine(), (pool,), **arrays)
+        if isinstance(op, Reshape) and (inner := self._without_ones(below, window)) is not None:
             pool = self._pool(like, f"{name}.pool", below.inputs[0], inner)
             shape = (below.type.shape[0], *window.output(below.type.shape[1:]))
-            return pool and self._put(like, name, "reshape", (pool,), {"shape": shape})
-        if below.op == "pad" and (wider := self._with_pads(below, window)) is not None:
+            return pool and self._put(like, name, Reshape(shape), (pool,))
+        if isinstance(op, Pad) and (wider := self._with_pads(below, op, window)) is not None:
             return self._pool(like, name, below.inputs[0], wider)
         return None
 
@@ -313,14 +324,14 @@ class Trains:
         kernel, strides, begins, ends, dilations = zip(*placed, strict=True)
         return Window(kernel, strides, begins + ends, dilations)
 
-    def _with_pads(self, node: Node, window: Window) -> Window | None:
+    def _with_pads(self, node: Node, pad: Pad, window: Window) -> Window | None:
         """The window that pads by itself, where zeros around a rectified value never win."""
         source = self.nodes[node.inputs[0]]
-        pads, rank = node.attrs["pads"], len(node.type.shape)
-        assert isinstance(pads, tuple)
-        unsigned = op_of(source).activation and not getattr(op_of(source), "signed", False)
+        pads, rank = pad.pads, len(node.type.shape)
+        rectifier = source.operation
+        unsigned = isinstance(rectifier, Activation) and not rectifier.signed
         begins, ends = pads[1:rank], pads[rank + 1 :]
-        both = tuple(int(a) + int(b) for a, b in zip(window.pads, begins + ends, strict=True))
+        both = tuple(a + b for a, b in zip(window.pads, begins + ends, strict=True))
         inside = all(p < k for p, k in zip(both, window.kernel * 2, strict=True))
         if not unsigned or pads[0] or pads[rank] or not inside:
             return None
@@ -343,7 +354,7 @@ class Trains:
             return node.name
         if "b" in node.params:
             b = self.graph.array(node, "b")
-            return self._put(node, node.name, "affine", (scaled,), None, w=np.ones(()), b=b)
+            return self._put(node, node.name, Affine(), (scaled,), w=np.ones(()), b=b)
         return scaled
 
     def _absorbed(self, node: Node, w: Array) -> bool:
@@ -368,10 +379,10 @@ class Trains:
         op = op_of(node)
         made = f"{name}.times"
         if self._separable(name):
-            return self._put(node, made, "affine", (self._values[name],), None, w=w)
+            return self._put(node, made, Affine(), (self._values[name],), w=w)
         if node.op == "add":
             terms = tuple(self._times(term, w, like) for term in node.inputs)
-            return self._put(node, made, "add", terms)
+            return self._put(node, made, Add(), terms)
         if node.op == "affine":
             own, b = self._arrays(node)
             both = (
@@ -383,7 +394,7 @@ class Trains:
             if b is None:
                 return inner
             offset = spread(b, node.type.shape) * spread(w, node.type.shape)
-            return self._put(node, made, "affine", (inner,), None, w=np.ones(()), b=offset)
+            return self._put(node, made, Affine(), (inner,), w=np.ones(()), b=offset)
         if op.weighted:
             return self._scaled_synapse(node, made, w)
         if node.op == "concat":
@@ -391,27 +402,26 @@ class Trains:
         if w.ndim and not self._keeps_channels(node):
             raise NotSeparable
         inner = self._times(node.inputs[0], w, like)
-        return self._put(node, made, node.op, (inner,), node.attrs)
+        return self._put(node, made, node.operation, (inner,))
 
     def _scaled_synapse(self, node: Node, made: str, w: Array) -> str:
         if w.ndim > 1:
             raise NotSeparable
         column = np.broadcast_to(w, node.type.shape[:1])
         own, b = self._arrays(node)
-        weights = op_of(node).scale_outputs(own, column, node.attrs)
+        weights = op_of(node, Synapse).scale_outputs(own, column)
         arrays = {"w": weights} if b is None else {"w": weights, "b": b * column}
         inputs = tuple(self.parts(node.inputs[0]))
         if len(inputs) == 1:
-            return self._put(node, made, node.op, inputs, node.attrs, **arrays)
+            return self._put(node, made, node.operation, inputs, **arrays)
         terms = []
         for index, part in enumerate(inputs):
             less = arrays if not index else {"w": weights}
-            terms.append(self._put(node, f"{made}.{index}", node.op, (part,), node.attrs, **less))
-        return self._put(node, made, "add", tuple(terms))
+            terms.append(self._put(node, f"{made}.{index}", node.operation, (part,), **less))
+        return self._put(node, made, Add(), tuple(terms))
 
     def _scaled_concat(self, node: Node, made: str, w: Array, like: Node) -> str:
-        axis = node.attrs["axis"]
-        assert isinstance(axis, int)
+        axis = op_of(node, Concat).axis
         if w.ndim and axis:
             raise NotSeparable
         terms, start = [], 0
@@ -420,7 +430,7 @@ class Trains:
             share = w[start : start + size] if w.ndim else w
             terms.append(self._times(name, share, like))
             start += size
-        return self._put(node, made, "concat", tuple(terms), node.attrs)
+        return self._put(node, made, node.operation, tuple(terms))
 
     def _keeps_channels(self, node: Node) -> bool:
         """Whether a move leaves each channel (axis 0) in its place."""
@@ -429,15 +439,6 @@ class Trains:
             return False
         index = np.arange(1.0, shape[0] + 1)
         full = np.broadcast_to(spread(index, shape), shape)[None]
-        value = op_of(node).run([full], node.attrs, {})[0]
-        counts = op_of(node).run([np.ones_like(full)], node.attrs, {})[0]
+        value = op_of(node).run([full], {})[0]
+        counts = op_of(node).run([np.ones_like(full)], {})[0]
         return bool((value == counts * spread(index, node.type.shape)).all())
-
-
-def _pool_attrs(window: Window) -> dict[str, AttrValue]:
-    return {
-        "kernel": window.kernel,
-        "strides": window.strides,
-        "pads": window.pads,
-        "dilations": window.dilations,
-    }

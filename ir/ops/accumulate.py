@@ -1,34 +1,31 @@
 """Readout."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from spikec.ir.neuron import start
-from spikec.ir.op import PLACEMENT, UNITS, Attrs, Op, Params, ParamSpec, Value, expect_spread
+from spikec.ir.op import UNITS, Params, ParamSpec, Stateful, Value, expect_spread
 from spikec.ir.types import TensorType
 
 
-class Accumulate(Op):
+@dataclass(frozen=True, slots=True)
+class Accumulate(Stateful):
     """`v += I + bias`: a readout that never fires and is never reset.
 
     The network's result after t steps is `v[t] * scale / t`.
     """
 
-    stages = ("snn", "int")
-    attrs = PLACEMENT
     params = {"bias": ParamSpec("current added in every step", required=False), "scale": UNITS}
-    stateful = True
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
         expect_spread(params, inputs[0].shape)
         return inputs[0].shape
 
-    def scan(
-        self, inputs: Sequence[Value], attrs: Attrs, params: Params, steps: int
-    ) -> tuple[Value, Value]:
+    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
         current = inputs[0]
         p, v = start(current, params)
         potentials = np.empty((steps, *v.shape), v.dtype)

@@ -1,8 +1,11 @@
 """A network input."""
 
+from dataclasses import dataclass
+
 from spikec.ir.op import Op, ParamSpec
 
 
+@dataclass(frozen=True, slots=True)
 class Input(Op):
     """A value given from outside, constant over time.
 

@@ -10,10 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import SPIKE, Graph, Node, op_of, spread
+from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.ops.synapses.dense import Dense
 
 Array = NDArray[Any]
 LARGEST = 1 << 25
 """Weights of a synapse that is compiled; larger ones go to BLAS."""
+COMPILED = (Affine, Conv, Dense)
+"""Synapses that a compiled layer sums."""
 INT32_REACH = 1 << 30
 """Bound of currents and potentials that 32-bit kernels may meet."""
 
@@ -84,7 +94,8 @@ def source_of(graph: Graph, nodes: dict[str, Node], name: str) -> Source | None:
     if fits is None:
         return None
     channels, space = fits
-    if node.op == "input" or (node.op == "reshape" and nodes[node.inputs[0]].op == "input"):
+    flat = isinstance(node.operation, Reshape)
+    if isinstance(nodes[node.inputs[0]].operation if flat else node.operation, Input):
         low, high = node.type.dtype.bounds
         known = node.type.dtype.kind == "u" and high <= 255
         return Source(name, channels, space, low, high, True) if known else None
@@ -92,41 +103,41 @@ def source_of(graph: Graph, nodes: dict[str, Node], name: str) -> Source | None:
         most = node.type.dtype.bounds[1]
         low = spike_low(nodes, node) * most
         return Source(name, channels, space, low, most) if most - low <= 255 else None
-    if node.op == "sum_pool":
-        return _pooled(graph, nodes, node, channels, space)
+    if isinstance(node.operation, SumPool):
+        return _pooled(graph, nodes, node, node.operation, space)
     return None
 
 
 def spike_low(nodes: dict[str, Node], node: Node) -> int:
     """-1 when a spiking layer may emit negative spikes, else 0."""
-    if node.op == "integrate" or (node.op == "integrate_window" and not node.attrs["free"]):
-        return 0
-    return spike_low(nodes, nodes[node.inputs[0]]) if node.op == "max_pool_count" else -1
+    if isinstance(node.operation, Neuron):
+        return 0 if node.operation.sign is Sign.UNSIGNED else -1
+    return spike_low(nodes, nodes[node.inputs[0]])
 
 
 def _pooled(
-    graph: Graph, nodes: dict[str, Node], node: Node, channels: int, space: tuple[int, int]
+    graph: Graph, nodes: dict[str, Node], node: Node, pool: SumPool, space: tuple[int, int]
 ) -> Source | None:
     inner = nodes[node.inputs[0]]
     spiking = inner.type.dtype == SPIKE and op_of(inner).stateful
     below = source_of(graph, nodes, inner.name) if spiking else None
     if below is None:
         return None
-    size = math.prod(cast("tuple[int, ...]", node.attrs["kernel"]))
+    size = math.prod(pool.kernel)
     low, high = node.type.dtype.bounds
     fits = size * (2 if below.low < 0 else 1) <= 255 and low <= -size and size <= high
-    return Source(node.name, channels, space, below.low * size, size) if fits else None
+    return Source(node.name, below.channels, space, below.low * size, size) if fits else None
 
 
 def sum_of(graph: Graph, nodes: dict[str, Node], name: str) -> Sum | None:
     """The synapses whose sum a current node is; None if it is anything else."""
     node = nodes[name]
     found: Sum | None = None
-    if node.op == "add":
+    if isinstance(node.operation, Add):
         parts = [sum_of(graph, nodes, each) for each in node.inputs]
         known = [part for part in parts if part is not None]
         found = _joined(known) if len(known) == len(parts) else None
-    elif node.op in ("conv", "dense", "affine"):
+    elif isinstance(node.operation, COMPILED):
         synapse = _synapse(graph, nodes, node)
         found = None if synapse is None else _bounded(graph, node, synapse)
     if found is None:
@@ -192,26 +203,24 @@ def _synapse(graph: Graph, nodes: dict[str, Node], node: Node) -> Synapse | None
     if w.dtype.kind not in "iu" or "exponent" in node.params:
         return None
     source = source_of(graph, nodes, node.inputs[0])
-    if node.op == "dense":
+    op = node.operation
+    if isinstance(op, Dense):
         return _dense(graph, nodes, node, w, source)
     if source is None:
         return None
-    if node.op == "affine":
+    if not isinstance(op, Conv):
         factors = per_channel(w, node.type.shape)
         if factors is None:
             return None
         return Synapse(source, factors.reshape(-1, 1, 1, 1), groups=len(factors))
     rank = w.ndim - 2
-    strides, pads, dilations = (
-        cast("tuple[int, ...]", node.attrs[key]) for key in ("strides", "pads", "dilations")
-    )
     return Synapse(
         source,
         w.reshape(*w.shape[:2], *(1,) * (2 - rank), *w.shape[2:]),
-        cast(int, node.attrs["groups"]),
-        _two(strides, 1),
-        _two(pads[:rank], 0),
-        _two(dilations, 1),
+        op.groups,
+        _two(op.strides, 1),
+        _two(op.pads[:rank], 0),
+        _two(op.dilations, 1),
     )
 
 
@@ -224,7 +233,7 @@ def _dense(
 ) -> Synapse | None:
     """A dense synapse; behind a flattening reshape, a kernel as large as the image."""
     inner = nodes[node.inputs[0]]
-    if source is None and inner.op == "reshape":
+    if source is None and isinstance(inner.operation, Reshape):
         source = source_of(graph, nodes, inner.inputs[0])
     if source is None:
         return None

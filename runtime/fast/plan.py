@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
-from spikec.ir.windows import window_of
+from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.windows import Pooling
 from spikec.runtime.fast.layer import NeuronSpec, compile_layer
 from spikec.runtime.fast.links import Link, table_bytes
 from spikec.runtime.fast.match import (
@@ -131,7 +132,7 @@ class _Planner:
             self.sources[synapse.source.name] = synapse.source
 
     def _pool(self, node: Node) -> Pool:
-        window = window_of(node.attrs)
+        window = op_of(node, Pooling).window
         rank = len(window.kernel)
         pads = window.pads[:rank]
         parts = (window.kernel, window.strides, pads, window.dilations)
@@ -169,7 +170,8 @@ class _Planner:
         if theta is None or theta.min() <= 0:
             return None
         neg: Array | None = None
-        window, free = node.op == "integrate_window", bool(node.attrs.get("free"))
+        window = node.op == "integrate_window"
+        free = op_of(node, Neuron).sign is Sign.FREE
         if window and free:
             neg = np.zeros_like(theta)
         elif node.op == "integrate_signed":

@@ -7,15 +7,22 @@ below 2^24, else in float64 (below 2^53).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import OPS, Graph, Node, PassError, RangeError, op_of, spread
-from spikec.ir.op import steps_of
+from spikec.ir import Graph, Node, PassError, RangeError, op_of, spread
+from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.op import Stateful, steps_of
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.max_pool_count import MaxPoolCount
+from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
+from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.types import spikes as spike_type
+from spikec.ir.windows import Pooling
 from spikec.runtime import kernels
 from spikec.runtime.interpreter import (
     Feeds,
@@ -73,14 +80,15 @@ def run_node(
     parallel: bool = True,
 ) -> tuple[Array, Array | None]:
     """Value (steps or 1, batch, *shape) of a node, and potentials of a stateful one."""
-    if node.op == "input":
+    op = node.operation
+    if isinstance(op, Input):
         return _input(graph, node, feeds), None
     if node.op in COMPILED:
         return run_neuron(graph, node, inputs[0], steps, keep, parallel)
-    if op_of(node).neuron:
-        return _own_scan(graph, node, inputs[0], steps)
-    if op_of(node).stateful:
-        return _stateful(graph, node, inputs, steps)
+    if isinstance(op, Neuron):
+        return _own_scan(graph, node, op, inputs[0], steps)
+    if isinstance(op, Stateful):
+        return _stateful(graph, node, op, inputs, steps)
     return _linear(graph, node, inputs, steps), None
 
 
@@ -101,15 +109,18 @@ def neuron_kind(node: Node) -> int:
                         loc=node.loc)  # fmt: skip
     if node.op == "integrate":
         return kernels.UNSIGNED
+    free = op_of(node, Neuron).sign is Sign.FREE
     if node.op == "integrate_window":
-        return kernels.WINDOW_FREE if node.attrs["free"] else kernels.WINDOW
-    return kernels.FREE if node.attrs["free"] else kernels.SIGNED
+        return kernels.WINDOW_FREE if free else kernels.WINDOW
+    return kernels.FREE if free else kernels.SIGNED
 
 
-def _own_scan(graph: Graph, node: Node, current: Array, steps: int) -> tuple[Array, Array]:
+def _own_scan(
+    graph: Graph, node: Node, op: Neuron, current: Array, steps: int
+) -> tuple[Array, Array]:
     """A neuron without a kernel, by its op's own meaning."""
     wide = current.astype(np.int64 if graph.stage == "int" else np.float32)
-    spikes, potentials = op_of(node).scan([wide], node.attrs, graph.arrays(node), steps)
+    spikes, potentials = op.scan([wide], graph.arrays(node), steps)
     if graph.stage == "int":
         check_width(graph, node, spikes, potentials)
     return spikes.astype(node.type.dtype.storage), potentials
@@ -153,8 +164,8 @@ def scan(
     """
     if kind in (kernels.WINDOW, kernels.WINDOW_FREE):
         wider = current if current.dtype.kind == "f" else current.astype(np.int64)
-        attrs = {"free": kind == kernels.WINDOW_FREE}
-        spikes, potentials = OPS["integrate_window"].scan([wider], attrs, params, steps)
+        window = IntegrateWindow(free=kind == kernels.WINDOW_FREE)
+        spikes, potentials = window.scan([wider], params, steps)
         return spikes.astype(np.int8), potentials if keep else None
     shape = current.shape[2:]
     wide = current.dtype
@@ -209,13 +220,13 @@ def _check_bounds(node: Node, value: Array, low: int, high: int, dtype: Any) -> 
         overflow(node, step, sample, where, int(value[(step, sample, *where)]), dtype)
 
 
-def _stateful(graph: Graph, node: Node, inputs: list[Array], steps: int) -> tuple[Array, Array]:
+def _stateful(
+    graph: Graph, node: Node, op: Stateful, inputs: list[Array], steps: int
+) -> tuple[Array, Array]:
     wide = np.int64 if graph.stage == "int" else np.float32
-    if node.op == "max_pool_count":
-        return op_of(node).scan(inputs, node.attrs, {}, steps)
-    value, potentials = op_of(node).scan(
-        [x.astype(wide) for x in inputs], node.attrs, graph.arrays(node), steps
-    )
+    if isinstance(op, MaxPoolCount):
+        return op.scan(inputs, {}, steps)
+    value, potentials = op.scan([x.astype(wide) for x in inputs], graph.arrays(node), steps)
     if graph.stage == "int":
         low, high = node.type.dtype.bounds
         _check_bounds(node, value, low, high, node.type.dtype)
@@ -234,7 +245,7 @@ def _linear(graph: Graph, node: Node, inputs: list[Array], steps: int) -> Array:
     if carrier is not None:
         flat = [x.astype(carrier, copy=False) for x in flat]
         params = {role: array.astype(carrier) for role, array in params.items()}
-    value = op.run(flat, node.attrs, params)
+    value = op.run(flat, params)
     value = value.reshape(length, -1, *value.shape[1:])
     if graph.stage == "int" and not exact:
         low, high = node.type.dtype.bounds
@@ -251,10 +262,11 @@ def _carrier(
     reach = sum(max(abs(float(x.max(initial=0))), abs(float(x.min(initial=0)))) for x in inputs)
     if "w" in params and op_of(node).weighted:
         w = np.abs(graph.weights(node).astype(np.float64))
-        many = w.ndim > 1 and node.op != "affine"
+        many = w.ndim > 1 and not isinstance(node.operation, Affine)
         gain = float(w.reshape(len(w), -1).sum(axis=1).max() if many else w.max(initial=0))
     else:
-        gain = float(np.prod(np.asarray(node.attrs.get("kernel", 1))))
+        op = node.operation
+        gain = float(math.prod(op.kernel)) if isinstance(op, Pooling) else 1.0
     bound = reach * gain + sum(float(np.abs(params[r]).max()) for r in params if r == "b")
     if bound < 1 << 24:
         return np.float32

@@ -11,7 +11,7 @@ import pytest
 
 from spikec.backends.lava import unavailable as lava_unavailable
 from spikec.backends.lava.simulate import simulate
-from spikec.ir import SPIKE, DType, Graph, Node, Param, TensorType, signed, unsigned, verify
+from spikec.ir import OPS, SPIKE, DType, Graph, Node, Param, TensorType, signed, unsigned, verify
 from spikec.runtime.interpreter import Simulation
 from spikec.runtime.interpreter import simulate as reference
 
@@ -37,7 +37,8 @@ class Net:
         roles = {role: f"{name}.{role}" for role in params}
         self.params.update({roles[role]: param for role, param in params.items()})
         type_ = TensorType(dtype, shape)
-        node = Node(name, op, tuple(inputs.split()), type_, attrs or {}, roles, f"onnx/{name}")
+        made = OPS[op].of(attrs or {})
+        node = Node(name, made, tuple(inputs.split()), type_, roles, f"onnx/{name}")
         self.nodes[name] = node
         return name
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from spikec.ir import F64, Graph, Node, Param, TensorType, op_of, signed, unsigned, verify
+from spikec.ir import F64, Graph, Node, Param, TensorType, signed, unsigned, verify
+from spikec.ir.ops import OPS
 from spikec.ir.types import SPIKE, DType, spikes
 
 I24 = signed(24)
@@ -43,21 +45,20 @@ class Random:
         names = {role: f"{name}.{role}" for role in params}
         for role, (array, type_) in params.items():
             self.params[names[role]] = Param.of(np.asarray(array), type_)
-        draft = Node(
-            name, op, tuple(n.name for n in inputs), TensorType(dtype, ()), attrs or {}, names
-        )
+        made = OPS[op].of(attrs or {})
+        draft = Node(name, made, tuple(n.name for n in inputs), TensorType(dtype, ()), names)
         types = {role: self.params[n].type for role, n in names.items()}
-        shape = op_of(draft).infer([n.type for n in inputs], draft.attrs, types)
+        shape = made.infer([n.type for n in inputs], types)
         return self._keep(draft, TensorType(dtype, shape))
 
     def _keep(self, node: Node, type_: TensorType) -> Node:
-        made = Node(node.name, node.op, node.inputs, type_, node.attrs, node.params)
+        made = replace(node, type=type_)
         self.nodes.append(made)
         return made
 
     def input(self, name: str, *shape: int) -> Node:
         self.params |= {"scale": Param.of(1.0, F64), "offset": Param.of(0.0, F64)}
-        node = Node(name, "input", (), TensorType(unsigned(8), shape),
+        node = Node(name, OPS["input"](), (), TensorType(unsigned(8), shape),
                     params={"scale": "scale", "offset": "offset"})  # fmt: skip
         return self._keep(node, node.type)
 

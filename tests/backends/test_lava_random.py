@@ -50,10 +50,10 @@ def test_the_networks_hold_all_ops() -> None:
     wanted = {name for name, op in OPS.items() if "int" in op.stages and not op.activation}
     assert {node.op for node in nodes} == wanted
     convs = [node for node in nodes if node.op == "conv"]
-    assert {len(node.attrs["strides"]) for node in convs} == {1, 2, 3}
-    assert {max(node.attrs["dilations"]) for node in convs} == {1, 2}
-    assert {max(node.attrs["strides"]) for node in convs} == {1, 2}
-    assert max(node.attrs["groups"] for node in convs) > 1
+    assert {len(node.operation.strides) for node in convs} == {1, 2, 3}
+    assert {max(node.operation.dilations) for node in convs} == {1, 2}
+    assert {max(node.operation.strides) for node in convs} == {1, 2}
+    assert max(node.operation.groups for node in convs) > 1
 
 
 @runs_lava

@@ -7,6 +7,7 @@ import pytest
 from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pass, Pipeline, Record, parse_pipeline
 from spikec.ir import F32, InvalidGraph, Node, Param, ParseError, PassError, TensorType, parse
+from spikec.ir.ops import OPS
 
 NET = """
 graph @net <stage=ann, steps=0> {
@@ -146,7 +147,7 @@ class Breaks(Pass):
     """Leaves a graph that does not verify."""
 
     def run(self, graph, context, record):
-        odd = Node("odd", "relu", ("r",), TensorType(F32, (3,)), loc="made up")
+        odd = Node("odd", OPS["relu"](), ("r",), TensorType(F32, (3,)), loc="made up")
         return graph.with_nodes([*graph.nodes, odd])
 
 

@@ -102,7 +102,7 @@ def test_the_op_and_the_kernel_follow_the_equation(case):
     params = {"theta": theta, "fire": fire, "v0": v0, "bias": bias}
     params = {role: np.array(value) for role, value in params.items()}
     attrs = {"levels": levels, "free": free}
-    op = OPS["integrate_graded"].scan([current], attrs, params, len(currents))
+    op = OPS["integrate_graded"].of(attrs).scan([current], params, len(currents))
     kind = kernels.FREE if free else kernels.SIGNED
     for parallel in (True, False):
         compiled = scan(current, params, kind, len(currents), True, parallel, levels)
@@ -141,6 +141,6 @@ def test_pooled_sums_change_by_any_integer():
     """Net sums of two neurons: 4 then 4 against 0 then 7: the maximum rises by 4, then by 3."""
     trains = np.array([[4, 0], [0, 4], [0, 2], [0, 1]]).reshape(4, 1, 1, 2)
     attrs = {"kernel": (2,), "strides": (1,), "pads": (0, 0), "dilations": (1,)}
-    found, best = OPS["max_pool_count"].scan([trains], attrs, {}, 4)
+    found, best = OPS["max_pool_count"].of(attrs).scan([trains], {}, 4)
     assert found.ravel().tolist() == [4, 0, 2, 1]
     assert best.ravel().tolist() == [4, 4, 6, 7]

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from spikec.ir import F32, InvalidGraph, Param, SpikecError, op_of, parse, same_values
+from spikec.ir.neuron import Neuron
+from spikec.ir.op import Synapse
 
 
 @pytest.fixture
@@ -31,8 +33,8 @@ def test_graphs_cannot_be_changed(graph):
         graph.steps = 3
     with pytest.raises(TypeError):
         graph.params["n.v0"] = None
-    with pytest.raises(TypeError):
-        graph["c"].attrs["groups"] = 2
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        graph["c"].operation.groups = 2
 
 
 def test_with_nodes_drops_unused_params(graph):
@@ -61,10 +63,10 @@ def test_networkx(graph):
     assert flow.nodes["n"]["node"] is graph["n"]
 
 
-def test_unknown_op(graph):
-    odd = dataclasses.replace(graph["c"], op="nope")
-    with pytest.raises(InvalidGraph, match="unknown op 'nope' in %c"):
-        op_of(odd)
+def test_an_op_of_another_kind(graph):
+    assert op_of(graph["c"], Synapse) is graph["c"].operation
+    with pytest.raises(InvalidGraph, match="%c = conv is no Neuron"):
+        op_of(graph["c"], Neuron)
 
 
 def test_errors_have_place_and_hint():

@@ -95,8 +95,8 @@ def test_neurons_follow_their_equations(free):
         current, params, steps = case
         spikes, potentials = transcribed(current, params, steps, free)
         given_params = {k: v for k, v in params.items() if free is not None or k != "theta_neg"}
-        op = OPS["integrate" if free is None else "integrate_signed"]
-        found = op.scan([current], {} if free is None else {"free": free}, given_params, steps)
+        op = OPS["integrate"]() if free is None else OPS["integrate_signed"].of({"free": free})
+        found = op.scan([current], given_params, steps)
         assert (found[0] == spikes).all()
         assert (found[1] == potentials).all()
 
@@ -106,7 +106,7 @@ def test_neurons_follow_their_equations(free):
 @given(layers())
 def test_the_net_count_of_a_neuron_with_memory_is_never_negative(case):
     current, params, steps = case
-    spikes, _ = OPS["integrate_signed"].scan([current], {"free": False}, params, steps)
+    spikes, _ = OPS["integrate_signed"].of({"free": False}).scan([current], params, steps)
     assert (spikes.cumsum(axis=0) >= 0).all()
 
 
@@ -129,7 +129,7 @@ def test_qcfs_identity(theta, a, steps):
     theta, v0 = 2 * theta, theta
     current = np.full((1, 1, 1), a)
     params = {"theta": np.array(theta), "v0": np.array(v0)}
-    spikes, _ = OPS["integrate"].scan([current], {}, params, steps)
+    spikes, _ = OPS["integrate"]().scan([current], params, steps)
     exact = math.floor(Fraction(steps * a + v0, theta))
     assert spikes.sum() == min(max(exact, 0), steps)
 
@@ -139,10 +139,10 @@ def test_an_if_neuron_computes_the_qcfs_op(half, a, levels):
     lam = 2 * half
     current = np.full((1, 1, 1), a)
     params = {"theta": np.array(lam), "v0": np.array(half)}
-    spikes, _ = OPS["integrate"].scan([current], {}, params, levels)
+    spikes, _ = OPS["integrate"]().scan([current], params, levels)
     attrs = {"levels": levels, "shift": 0.5, "rounding": "floor"}
     # exact multiples of the step stay exact in float64 only where L divides lambda
-    y = OPS["qcfs"].run([np.full((1, 1), float(a))], attrs, {"lambda": np.array(float(lam))})
+    y = OPS["qcfs"].of(attrs).run([np.full((1, 1), float(a))], {"lambda": np.array(float(lam))})
     rate = spikes.sum() * lam / levels
     tie = Fraction(a * levels, lam) + Fraction(1, 2)
     if tie.denominator != 1 or lam % levels == 0:
@@ -152,14 +152,14 @@ def test_an_if_neuron_computes_the_qcfs_op(half, a, levels):
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=9), st.integers(-9, 9))
 def test_readout_accumulates(currents, bias):
     current = np.array(currents).reshape(-1, 1, 1)
-    out, potentials = OPS["accumulate"].scan([current], {}, {"bias": np.array(bias)}, len(currents))
+    out, potentials = OPS["accumulate"]().scan([current], {"bias": np.array(bias)}, len(currents))
     expected = [sum(currents[: t + 1]) + (t + 1) * bias for t in range(len(currents))]
     assert out.reshape(-1).tolist() == expected == potentials.reshape(-1).tolist()
 
 
 def test_firing_at_the_threshold_is_firing():
     params = {"theta": np.array(10), "v0": np.array(0)}
-    spikes, potentials = OPS["integrate"].scan([np.full((1, 1, 1), 10)], {}, params, 2)
+    spikes, potentials = OPS["integrate"]().scan([np.full((1, 1, 1), 10)], params, 2)
     assert spikes.reshape(-1).tolist() == [1, 1]
     assert potentials.reshape(-1).tolist() == [0, 0]
 
@@ -167,5 +167,5 @@ def test_firing_at_the_threshold_is_firing():
 def test_a_potential_at_theta_neg_does_not_fire():
     params = {"theta": np.array(10), "v0": np.array(10), "theta_neg": np.array(-5)}
     current = np.array([0, -5, -1]).reshape(3, 1, 1)
-    spikes, _ = OPS["integrate_signed"].scan([current], {"free": False}, params, 3)
+    spikes, _ = OPS["integrate_signed"].of({"free": False}).scan([current], params, 3)
     assert spikes.reshape(-1).tolist() == [1, 0, -1]

@@ -7,29 +7,30 @@ import pytest
 
 from spikec.ir import F32, OPS, InvalidGraph, TensorType
 from spikec.ir.op import STAGES, Op
-from spikec.ir.ops.pointwise import FUNCTIONS
+from spikec.ir.ops.activations.pointwise import FUNCTIONS
 
 X = np.arange(24).reshape(1, 2, 3, 4)
 
 
 def run(op, x=X, params=None, **attrs):
-    return OPS[op].run(x if isinstance(x, list) else [x], attrs, params or {})
+    return OPS[op].of(attrs).run(x if isinstance(x, list) else [x], params or {})
 
 
 def infer(op, *shapes, params=None, **attrs):
     types = {role: TensorType(F32, shape) for role, shape in (params or {}).items()}
-    return OPS[op].infer([TensorType(F32, shape) for shape in shapes], attrs, types)
+    return OPS[op].of(attrs).infer([TensorType(F32, shape) for shape in shapes], types)
 
 
 @pytest.mark.parametrize("name", sorted(OPS))
 def test_every_op_is_documented_and_sound(name):
     op = OPS[name]
-    assert isinstance(op, Op)
+    assert issubclass(op, Op)
     assert op.name == name
-    assert (type(op).__doc__ or "").strip()
+    assert "__slots__" in vars(op)
+    assert (op.__doc__ or "").strip()
     assert op.stages
     assert set(op.stages) <= set(STAGES)
-    assert all(attr.doc for attr in op.attrs.values())
+    assert all(attribute.doc for attribute in op.schema().values())
     assert all(spec.doc for spec in op.params.values())
     assert op.result in ("current", "spike", "same")
     if op.weighted:
@@ -165,10 +166,20 @@ def test_functions_do_not_warn_outside_their_domain():
         infer("pointwise", (2,), fn="warp", alpha=1.0)
 
 
-def test_a_module_must_hold_exactly_one_op():
-    from types import ModuleType
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", r"neurons\.empty must define exactly one op, not 0"),
+        ("import nothing_of_this_name", r"op 'broken' .* does not load: No module named"),
+    ],
+)
+def test_a_broken_module_names_itself(text, problem, tmp_path, monkeypatch):
+    from spikec.ir.ops import neurons
 
-    from spikec.ir.ops import _op_in
-
-    with pytest.raises(ImportError, match="must define exactly one Op, found 0"):
-        _op_in(ModuleType("spikec.ir.ops.empty"), "empty")
+    name = "broken" if text else "empty"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setattr(neurons, "__path__", [*neurons.__path__, str(tmp_path)])
+    assert name in OPS
+    assert OPS["relu"]().run([X], {}).shape == X.shape
+    with pytest.raises(ImportError, match=problem):
+        OPS[name]

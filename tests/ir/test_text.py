@@ -21,7 +21,7 @@ from spikec.ir import (
     verify,
 )
 from spikec.ir.op import STAGES
-from spikec.ir.ops.pointwise import FUNCTIONS
+from spikec.ir.ops.activations.pointwise import FUNCTIONS
 from spikec.ir.types import spikes
 
 GOLDEN = """\
@@ -60,7 +60,7 @@ def test_comments_and_layout_do_not_matter(graph_text):
 
 
 def test_strings_are_escaped():
-    node = Node("x", "input", (), TensorType(F32, (2,)), loc='a "b" \\ \n é \u2028')
+    node = Node("x", OPS["input"](), (), TensorType(F32, (2,)), loc='a "b" \\ \n é \u2028')
     graph = Graph("g", "ann", 0, (node,), ("x",), source='dir/"m".onnx')
     assert parse(graph.to_text()) == graph
 
@@ -204,21 +204,20 @@ class _Grower:
         roles = {}
         for role, (shape, dtype) in (shapes or {}).items():
             roles[role] = self.param(f"{name}.{role}", shape, dtype)
-        kind = OPS[op]
+        shape_of_input = attrs.pop("_shape") if op == "input" else ()
+        kind = OPS[op].of(attrs or {})
         types = {role: self.params[p].type for role, p in roles.items()}
         given = [i.type for i in inputs]
         if op == "input":
             dtype = unsigned(8) if self.stage == "int" else F32
-            out = TensorType(dtype, attrs.pop("_shape"))
+            out = TensorType(dtype, shape_of_input)
         else:
-            shape = kind.infer(given, attrs or {}, types)
-            spiking = spikes(kind.payload_levels(given, attrs or {}))
+            shape = kind.infer(given, types)
+            spiking = spikes(kind.payload_levels(given))
             dtype = {"spike": spiking, "same": given[0].dtype}.get(kind.result, self.number)
             out = TensorType(dtype, shape)
         loc = self.draw(st.none() | st.text(max_size=5))
-        self.nodes.append(
-            Node(name, op, tuple(i.name for i in inputs), out, attrs or {}, roles, loc)
-        )
+        self.nodes.append(Node(name, kind, tuple(i.name for i in inputs), out, roles, loc))
 
     def window(self, rank: int) -> dict:
         many = [tuple(self.draw(st.integers(1, 2)) for _ in range(rank)) for _ in range(2)]
@@ -440,12 +439,12 @@ def test_mutated_text_gives_only_clear_errors(graph_text, data):
 @pytest.mark.parametrize("value", [1e-5, 1e20, 1.0, 5e-324, 1.7976931348623157e308])
 def test_float_attributes_read_back(value):
     text = f"{HEAD}{X}  %y : f32[2] = clip(%x) <hi={value!r}>\n  return %y\n}}"
-    assert parse(parse(text).to_text())["y"].attrs["hi"] == value
+    assert parse(parse(text).to_text())["y"].operation.hi == value
 
 
 def test_numpy_numbers_in_attributes_print_as_plain_ones():
-    x = Node("x", "input", (), TensorType(F32, (2,)))
-    y = Node("y", "clip", ("x",), TensorType(F32, (2,)), {"hi": np.float64(0.5)})
+    x = Node("x", OPS["input"](), (), TensorType(F32, (2,)))
+    y = Node("y", OPS["clip"].of({"hi": np.float64(0.5)}), ("x",), TensorType(F32, (2,)))
     graph = verify(Graph("g", "ann", 0, (x, y), ("y",)))
     assert parse(graph.to_text()) == graph
 
@@ -454,6 +453,29 @@ def test_numpy_numbers_in_attributes_print_as_plain_ones():
 def test_the_widest_integers_read_back(kind):
     dtype = DType.parse(kind)
     wide = np.array(dtype.bounds, dtype.storage)
-    x = Node("x", "input", (), TensorType(F32, (2,)))
+    x = Node("x", OPS["input"](), (), TensorType(F32, (2,)))
     graph = Graph("g", "ann", 0, (x,), ("x",), {"p": Param.of(wide, dtype)})
     assert same_values(parse(graph.to_text(values=True)), graph)
+
+
+def test_defaults_are_filled_in_and_printed():
+    graph = parse(f"{HEAD}{X}  %y : f32[4] = concat(%x, %x)\n  return %y\n}}")
+    assert graph["y"].operation == OPS["concat"](axis=0)
+    assert "concat(%x, %x) <axis=0>" in graph.to_text()
+
+
+@pytest.mark.parametrize(
+    ("node", "problem"),
+    [
+        ("warp(%x)", "unknown op 'warp' in %y"),
+        ("relu(%x) <hi=1.0>", "%y = relu: unknown attribute 'hi'"),
+        ("clip(%x)", "%y = clip: attribute 'hi' is missing"),
+        ("clip(%x) <hi=high>", "%y = clip: attribute 'hi' must be float, not 'high'"),
+        ("quantize(%x) <lo=-1, hi=1, rounding=up>", "%y = quantize: unknown rounding 'up'"),
+    ],
+)
+def test_wrong_ops_and_attributes_have_a_place(node, problem):
+    with pytest.raises(ParseError) as caught:
+        parse(f"{HEAD}{X}  %y : f32[2] = {node}\n  return %y\n}}")
+    assert caught.value.message.splitlines()[0] == problem
+    assert caught.value.loc.startswith("<text>:3:")

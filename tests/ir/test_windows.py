@@ -88,10 +88,10 @@ def test_conv_is_exact_in_integers(case):
     params = {"w": w} | ({} if b is None else {"b": b})
     attrs = attrs_of(window, groups=groups)
     types = {role: TensorType(F32, array.shape) for role, array in params.items()}
-    y = OPS["conv"].run([x], attrs, params)
+    y = OPS["conv"].of(attrs).run([x], params)
     expected = naive_conv(x, w, b, window, groups)
     assert y.dtype == INTS
-    assert OPS["conv"].infer([TensorType(F32, x.shape[1:])], attrs, types) == y.shape[1:]
+    assert OPS["conv"].of(attrs).infer([TensorType(F32, x.shape[1:])], types) == y.shape[1:]
     assert (y == expected).all()
 
 
@@ -101,7 +101,7 @@ def test_conv_in_float(case):
     x, w, _, window, groups = case
     x, w = x % 17 - 8, w % 17 - 8
     attrs = attrs_of(window, groups=groups)
-    y = OPS["conv"].run([x.astype("f4")], attrs, {"w": w.astype("f4")})
+    y = OPS["conv"].of(attrs).run([x.astype("f4")], {"w": w.astype("f4")})
     assert y.dtype == np.float32
     assert (y == naive_conv(x, w, None, window, groups)).all()
 
@@ -112,9 +112,9 @@ def test_conv_of_a_batch_that_is_split_into_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     x, w = rng.integers(-9, 9, (7, 2, 6, 6)), rng.integers(-9, 9, (3, 2, 3, 3))
     attrs = {"strides": (1, 1), "pads": (1,) * 4, "dilations": (1, 1), "groups": 1}
-    whole = OPS["conv"].run([x], attrs, {"w": w})
+    whole = OPS["conv"].of(attrs).run([x], {"w": w})
     monkeypatch.setattr(module, "_BLOCK", 1500)
-    assert (OPS["conv"].run([x], attrs, {"w": w}) == whole).all()
+    assert (OPS["conv"].of(attrs).run([x], {"w": w}) == whole).all()
 
 
 @given(windows(), st.integers(0, 2**32 - 1))
@@ -141,15 +141,15 @@ def test_conv_fan_out(case):
             for o, c in np.ndindex(*flat.shape[:2]):
                 channel = (o // outs) * per_group + c
                 expected[(channel, *at)] += flat[o, c, tap] != 0
-    found = OPS["conv"].fan_out(x.shape[1:], attrs_of(window, groups=groups), w)
+    found = OPS["conv"].of(attrs_of(window, groups=groups)).fan_out(x.shape[1:], w)
     assert (found == expected).all()
 
 
 def test_dense_and_affine_fan_out():
     w = np.array([[1, 0, 2], [0, 0, 3]])
-    assert OPS["dense"].fan_out((3,), {}, w).tolist() == [1, 0, 2]
-    assert OPS["affine"].fan_out((2, 2), {}, np.array([0, 5])).tolist() == [[0, 0], [1, 1]]
-    assert OPS["affine"].fan_out((2,), {}, np.array(1)).tolist() == [1, 1]
+    assert OPS["dense"]().fan_out((3,), w).tolist() == [1, 0, 2]
+    assert OPS["affine"]().fan_out((2, 2), np.array([0, 5])).tolist() == [[0, 0], [1, 1]]
+    assert OPS["affine"]().fan_out((2,), np.array(1)).tolist() == [1, 1]
 
 
 def pooled(x, window: Window, reduce) -> np.ndarray:
@@ -178,7 +178,7 @@ def test_sum_pool(case, seed):
     window, spatial = case
     x = np.random.default_rng(seed).integers(-(2**30), 2**30, (2, 2, *spatial), dtype=np.int32)
     attrs = attrs_of(window, kernel=window.kernel)
-    y = OPS["sum_pool"].run([x], attrs, {})
+    y = OPS["sum_pool"].of(attrs).run([x], {})
     assert (y == pooled(x.astype(object), window, sum)).all()
 
 
@@ -186,7 +186,7 @@ def test_sum_pool(case, seed):
 def test_global_sum_pool(kind):
     x = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(kind)
     window = Window((4, 5), (1, 1), (0,) * 4, (1, 1))
-    y = OPS["sum_pool"].run([x], attrs_of(window, kernel=(4, 5)), {})
+    y = OPS["sum_pool"].of(attrs_of(window, kernel=(4, 5))).run([x], {})
     assert (y == pooled(x.astype(object), window, sum)).all()
 
 
@@ -196,7 +196,7 @@ def test_max_pool(case, seed):
     if not reads_something(window, spatial):
         return
     x = np.random.default_rng(seed).normal(-3, 1, (2, 2, *spatial)).astype("f4")
-    y = OPS["max_pool"].run([x], attrs_of(window, kernel=window.kernel), {})
+    y = OPS["max_pool"].of(attrs_of(window, kernel=window.kernel)).run([x], {})
     assert (y == pooled(x, window, max).astype("f4")).all()
 
 
@@ -209,7 +209,7 @@ def test_max_pool_count(case, seed):
     steps = 6
     trains = np.random.default_rng(seed).integers(-1, 2, (steps, 2, 2, *spatial))
     attrs = attrs_of(window, kernel=window.kernel)
-    spikes, potentials = OPS["max_pool_count"].scan([trains], attrs, {}, steps)
+    spikes, potentials = OPS["max_pool_count"].of(attrs).scan([trains], {}, steps)
     counts = trains.cumsum(axis=0)
     best = np.array([pooled(c, window, max) for c in counts]).astype(int)
     assert (potentials == best).all()
@@ -221,7 +221,7 @@ def test_max_pool_count_of_non_negative_counts_commutes_with_the_count():
     rng = np.random.default_rng(3)
     trains = rng.integers(0, 2, (8, 3, 1, 4, 4))
     window = Window((2, 2), (2, 2), (0,) * 4, (1, 1))
-    spikes, _ = OPS["max_pool_count"].scan([trains], attrs_of(window, kernel=(2, 2)), {}, 8)
+    spikes, _ = OPS["max_pool_count"].of(attrs_of(window, kernel=(2, 2))).scan([trains], {}, 8)
     assert (spikes.sum(axis=0) == pooled(trains.sum(axis=0), window, max)).all()
 
 
@@ -234,7 +234,7 @@ WIDE = st.integers(-(2**27), 2**27)
 def test_dense_is_exact_in_integers(x, w, biased):
     b = [7 * i - 3 for i in range(len(w))]
     params = {"w": np.array(w)} | ({"b": np.array(b)} if biased else {})
-    y = OPS["dense"].run([np.array(x)], {}, params)
+    y = OPS["dense"]().run([np.array(x)], params)
     expected = [
         [sum(p * q for p, q in zip(row, weights, strict=True)) + (b[o] if biased else 0)
          for o, weights in enumerate(w)]
@@ -252,14 +252,14 @@ def test_products_around_2_to_53_are_exact(top):
 
 def test_affine():
     x = np.arange(12).reshape(1, 3, 2, 2)
-    run = OPS["affine"].run
-    assert (run([x], {}, {"w": np.array(3)}) == 3 * x).all()
+    run = OPS["affine"]().run
+    assert (run([x], {"w": np.array(3)}) == 3 * x).all()
     w, b = np.array([1, 2, 3], np.int8), np.array([10, 20, 30])
     expected = x * np.array([1, 2, 3])[:, None, None] + np.array([10, 20, 30])[:, None, None]
-    assert (run([x], {}, {"w": w, "b": b}) == expected).all()
+    assert (run([x], {"w": w, "b": b}) == expected).all()
     full = np.arange(12).reshape(3, 2, 2)
-    assert (run([x], {}, {"w": full}) == x * full).all()
-    wide = run([np.array([[100]], np.int8)], {}, {"w": np.array(100, np.int8)})
+    assert (run([x], {"w": full}) == x * full).all()
+    wide = run([np.array([[100]], np.int8)], {"w": np.array(100, np.int8)})
     assert wide.tolist() == [[10_000]]
 
 
@@ -274,27 +274,26 @@ def test_every_synapse_can_be_scaled_and_counted(op):
         "conv_transpose": {"strides": (2, 1), "pads": (0,) * 4, "dilations": (1, 1), "groups": 2,
                            "extra": (0, 0)},
     }.get(op, {})  # fmt: skip
-    kind, w = OPS[op], rng.integers(-2, 3, wshape[op]).astype(float)
+    kind, w = OPS[op].of(attrs), rng.integers(-2, 3, wshape[op]).astype(float)
     x = rng.normal(size=(1, *shape))
-    y = kind.run([x], attrs, {"w": w})
+    y = kind.run([x], {"w": w})
     factor = rng.uniform(1, 2, shape[0])
     side = factor.reshape(-1, *(1,) * (len(shape) - 1))
-    if op != "affine":
-        scaled = kind.run([x], attrs, {"w": kind.scale_inputs(w, factor, attrs)})
-        assert np.allclose(scaled, kind.run([x * side], attrs, {"w": w}))
-        gain = rng.uniform(1, 2, y.shape[1])
-        scaled = kind.run([x], attrs, {"w": kind.scale_outputs(w, gain, attrs)})
-        assert np.allclose(scaled, y * gain.reshape(-1, *(1,) * (y.ndim - 2)))
-        assert kind.output_magnitudes(w, attrs).shape == y.shape[1:2]
-        assert np.allclose(
-            kind.output_magnitudes(kind.scale_outputs(w, gain, attrs), attrs),
-            kind.output_magnitudes(w, attrs) * gain,
-        )
-    fan = kind.fan_out(shape, attrs, w)
+    scaled = kind.run([x], {"w": kind.scale_inputs(w, factor)})
+    assert np.allclose(scaled, kind.run([x * side], {"w": w}))
+    gain = rng.uniform(1, 2, y.shape[1])
+    scaled = kind.run([x], {"w": kind.scale_outputs(w, gain)})
+    assert np.allclose(scaled, y * gain.reshape(-1, *(1,) * (y.ndim - 2)))
+    assert kind.output_magnitudes(w).shape == y.shape[1:2]
+    assert np.allclose(
+        kind.output_magnitudes(kind.scale_outputs(w, gain)),
+        kind.output_magnitudes(w) * gain,
+    )
+    fan = kind.fan_out(shape, w)
     for place in np.ndindex(*shape):
         one = np.zeros((1, *shape))
         one[(0, *place)] = 1
-        reached = kind.run([one], attrs, {"w": (w != 0).astype(float)})
+        reached = kind.run([one], {"w": (w != 0).astype(float)})
         assert fan[place] == reached.sum()
     assert fan.shape == shape
 
@@ -303,11 +302,11 @@ def test_conv_transpose_fan_out_leaves_out_what_is_cropped():
     w = np.random.default_rng(0).integers(-1, 2, (2, 3, 3, 2))
     attrs = {"strides": (2, 1), "pads": (1, 0, 2, 1), "dilations": (1, 2), "groups": 1,
              "extra": (1, 0)}  # fmt: skip
-    fan = OPS["conv_transpose"].fan_out((2, 4, 5), attrs, w)
+    fan = OPS["conv_transpose"].of(attrs).fan_out((2, 4, 5), w)
     for place in np.ndindex(2, 4, 5):
         one = np.zeros((1, 2, 4, 5))
         one[(0, *place)] = 1
-        reached = OPS["conv_transpose"].run([one], attrs, {"w": (w != 0).astype(float)})
+        reached = OPS["conv_transpose"].of(attrs).run([one], {"w": (w != 0).astype(float)})
         assert fan[place] == reached.sum()
 
 
@@ -317,7 +316,7 @@ def test_conv_transpose_is_the_transpose_of_conv():
     for strides, pads, dilations in [((1, 1), (0,) * 4, (1, 1)), ((2, 3), (1, 0, 0, 1), (1, 2))]:
         attrs = {"strides": strides, "pads": pads, "dilations": dilations, "groups": 1}
         x = rng.integers(-9, 9, (1, 3, 8, 9))
-        y = OPS["conv"].run([x], attrs, {"w": w})
+        y = OPS["conv"].of(attrs).run([x], {"w": w})
         g = rng.integers(-9, 9, y.shape)
         window = Window((3, 2), strides, pads, dilations)
         spatial = [
@@ -327,7 +326,7 @@ def test_conv_transpose_is_the_transpose_of_conv():
             )
         ]
         extra = tuple(a - b for a, b in zip((8, 9), spatial, strict=True))
-        back = OPS["conv_transpose"].run([g], {**attrs, "extra": extra}, {"w": w})
+        back = OPS["conv_transpose"].of({**attrs, "extra": extra}).run([g], {"w": w})
         assert back.shape == x.shape
         assert (y * g).sum() == (x * back).sum()
 
@@ -342,4 +341,4 @@ def test_conv_transpose_is_the_transpose_of_conv():
 )
 def test_bad_windows(kernel, attrs, message):
     with pytest.raises(InvalidGraph, match=message):
-        Window.of(kernel, attrs)
+        Window(kernel, **attrs)

@@ -26,6 +26,10 @@ def one(op, inputs=("x",), domain=None, **attrs):
     return [N(op, list(inputs), ["y"], domain=domain, **attrs)]
 
 
+def resized(**attrs):
+    return one("Resize", ["x", "", "s"], **attrs)
+
+
 CASES = {
     "conv_1d": (one("Conv", "xw", dilations=[2]), {"x": [2, 3, 9]}, {"w": weights(5, 3, 3)}),
     "conv_groups": (one("Conv", "xwb", group=2, strides=[2, 1], pads=[1, 0, 2, 1]), IMAGE,
@@ -136,6 +140,23 @@ CASES = {
                    coordinate_transformation_mode="asymmetric"), IMAGE, {"s": floats(1, 1, 2, 3)}),
     "resize_sizes": (one("Resize", ["x", "", "", "s"]), {"x": [1, 4, 6, 5]},
                      {"s": ints(1, 4, 9, 3)}),
+    "resize_linear": (resized(mode="linear"), IMAGE, {"s": floats(1, 1, 2, 3)}),
+    "resize_linear_half": (resized(mode="linear"), {"x": ["N", 4, 6, 8]},
+                           {"s": floats(1, 1, 0.5, 0.5)}),
+    "resize_linear_asymmetric": (
+        resized(mode="linear", coordinate_transformation_mode="asymmetric"), IMAGE,
+        {"s": floats(1, 1, 2, 2)}),
+    "resize_linear_corners": (one("Resize", ["x", "", "", "s"], mode="linear",
+                                  coordinate_transformation_mode="align_corners"),
+                              {"x": [1, 4, 6, 5]}, {"s": ints(1, 4, 12, 9)}),
+    "resize_linear_1d": (resized(mode="linear"), {"x": ["N", 3, 7]}, {"s": floats(1, 1, 4)}),
+    "resize_channels": (resized(mode="linear"), {"x": ["N", 6, 2, 3]}, {"s": floats(1, 2, 1, 1)}),
+    "resize_vector": (resized(mode="linear"), VECTOR, {"s": floats(1, 2)}),
+    "resize_uneven": (one("Resize", ["x", "", "", "s"], mode="linear"), {"x": [1, 4, 6, 5]},
+                      {"s": ints(1, 4, 31, 7)}),
+    "resize_cubic": (resized(mode="cubic"), IMAGE, {"s": floats(1, 1, 2, 1.5)}),
+    "resize_cubic_outside": (resized(mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5), IMAGE,
+                             {"s": floats(1, 1, 2, 2)}),
     "dropout": (one("Dropout"), VECTOR, {}),
     "identity": (one("Identity"), VECTOR, {}),
     "cast": ([N("Cast", ["x"], ["t"], to=11), N("Cast", ["t"], ["y"], to=1)], VECTOR, {}),
@@ -150,6 +171,23 @@ CASES = {
 def test_equals_onnxruntime(case, build, same):
     nodes, inputs, constants = CASES[case]
     same(build(nodes, inputs, constants, domains=["com.microsoft"]))
+
+
+@pytest.mark.parametrize("case", ["resize_linear", "resize_linear_half", "resize_linear_1d"])
+def test_even_interpolation_is_made_of_sums_of_elements(case, build, same):
+    nodes, inputs, constants = CASES[case]
+    graph = same(build(nodes, inputs, constants))
+    assert {node.op for node in graph} <= {"input", "gather", "sum_pool", "affine"}
+
+
+def test_other_interpolation_is_a_synapse(build, same):
+    nodes, inputs, constants = CASES["resize_uneven"]
+    assert "conv" in {node.op for node in same(build(nodes, inputs, constants))}
+
+
+def test_antialiased_resizing(build, same):
+    nodes = resized(mode="linear", antialias=1)
+    same(build(nodes, {"x": ["N", 4, 9, 8]}, {"s": floats(1, 1, 0.4, 0.5)}, opset=18))
 
 
 @pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "Softplus", "Mish", "HardSwish", "Erf", "Sin"])
@@ -177,7 +215,7 @@ def test_opsets(opset, build, same):
 def test_relu6_spelled_as_max_and_min_is_one_clip(build, same):
     nodes = [N("Min", ["x", "six"], ["t"]), N("Max", ["t", "zero"], ["y"])]
     graph = same(build(nodes, VECTOR, {"six": floats(6), "zero": floats(0)}), -9, 9)
-    assert [(node.op, dict(node.attrs)) for node in graph][1:] == [("clip", {"hi": 6.0})]
+    assert [(node.op, node.operation.attributes()) for node in graph][1:] == [("clip", {"hi": 6.0})]
 
 
 SPELLED = {
@@ -217,7 +255,7 @@ def test_functions_spelled_out(case, build, same):
     nodes, constants, expected = SPELLED[case]
     graph = same(build(nodes, VECTOR, constants), -5, 5)
     found = [node for node in graph if node.op == "pointwise"]
-    assert [(node.attrs["fn"], node.attrs["alpha"]) for node in found] == [expected]
+    assert [(node.operation.fn, node.operation.alpha) for node in found] == [expected]
 
 
 def test_several_inputs_and_outputs(build, same):

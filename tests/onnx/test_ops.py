@@ -28,11 +28,10 @@ def graph_of(op):
     attrs, shapes = CASES[op]
     rng = np.random.default_rng(1)
     params = {f"n.{r}": Param.of(rng.uniform(0.5, 2, shape), F32) for r, shape in shapes.items()}
-    x = Node("x", "input", (), TensorType(F32, (3, 4, 5)))
-    node = Node("n", op, ("x",), TensorType(F32, ()), attrs, {r: f"n.{r}" for r in shapes})
-    types = {role: params[name].type for role, name in node.params.items()}
-    shape = op_of(node).infer([x.type], attrs, types)
-    node = Node("n", op, ("x",), TensorType(F32, shape), attrs, node.params)
+    x = Node("x", OPS["input"](), (), TensorType(F32, (3, 4, 5)))
+    made, roles = OPS[op].of(attrs), {r: f"n.{r}" for r in shapes}
+    types = {role: params[name].type for role, name in roles.items()}
+    node = Node("n", made, ("x",), TensorType(F32, made.infer([x.type], types)), roles)
     return verify(Graph("g", "ann", 0, (x, node), ("n",), params))
 
 
@@ -41,7 +40,7 @@ def test_shape_and_text(op):
     graph = graph_of(op)
     x = np.random.default_rng(0).uniform(-2, 2, (2, 3, 4, 5)).astype(np.float32)
     node = graph["n"]
-    y = OPS[op].run([x], node.attrs, graph.arrays(node))
+    y = op_of(node).run([x], graph.arrays(node))
     assert y.shape == (2, *node.type.shape)
     assert y.dtype == np.float32
     assert parse(graph.to_text(values=True)) == graph
@@ -53,8 +52,9 @@ def test_routing_is_linear_and_exact(op):
     assert OPS[op].linear
     assert OPS[op].stages == STAGES
     x = np.random.default_rng(0).integers(-(2**40), 2**40, (2, 3, 4, 5))
-    y = OPS[op].run([x], graph["n"].attrs, {})
-    np.testing.assert_array_equal(y, OPS[op].run([x.astype(object)], graph["n"].attrs, {}))
+    made = op_of(graph["n"])
+    y = made.run([x], {})
+    np.testing.assert_array_equal(y, made.run([x.astype(object)], {}))
 
 
 def test_transposed_convolution_of_integers_is_the_adjoint_of_convolution():
@@ -62,8 +62,8 @@ def test_transposed_convolution_of_integers_is_the_adjoint_of_convolution():
     window = {"strides": (2, 1), "pads": (1, 0, 0, 1), "dilations": (1, 2), "groups": 3}
     w = rng.integers(-9, 9, (6, 2, 3, 2))
     x, z = rng.integers(-99, 99, (1, 6, 7, 6)), rng.integers(-99, 99, (1, 6, 3, 5))
-    forward = OPS["conv"].run([x], window, {"w": w})
-    back = OPS["conv_transpose"].run([z], {**window, "extra": (1, 0)}, {"w": w})
+    forward = OPS["conv"].of(window).run([x], {"w": w})
+    back = OPS["conv_transpose"].of({**window, "extra": (1, 0)}).run([z], {"w": w})
     assert forward.shape == z.shape
     assert back.shape == x.shape
     assert (forward * z).sum() == (back * x).sum()
@@ -85,7 +85,7 @@ def test_transposed_convolution_of_integers_is_the_adjoint_of_convolution():
 )  # fmt: skip
 def test_wrong_attributes(op, attrs, message):
     with pytest.raises(InvalidGraph) as caught:
-        OPS[op].infer([TensorType(F32, (3, 4, 5))], attrs, {})
+        OPS[op].of(attrs).infer([TensorType(F32, (3, 4, 5))], {})
     assert caught.value.message == message
 
 
@@ -94,4 +94,4 @@ def test_qcfs_equals_its_equation():
     lam, levels = np.float32(1.5), 4
     want = lam * np.clip(np.floor(x * levels / lam + 0.5) / levels, 0, 1)
     attrs = {"levels": levels, "shift": 0.5, "rounding": "floor"}
-    np.testing.assert_allclose(OPS["qcfs"].run([x], attrs, {"lambda": lam}), want, atol=1e-6)
+    np.testing.assert_allclose(OPS["qcfs"].of(attrs).run([x], {"lambda": lam}), want, atol=1e-6)

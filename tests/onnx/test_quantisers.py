@@ -36,7 +36,7 @@ def test_qcfs_as_pytorch_exports_it(path, same):
         "input", "conv", "qcfs", "sum_pool", "affine", "reshape", "dense"
     ]  # fmt: skip
     node = next(node for node in graph if node.op == "qcfs")
-    assert (node.attrs["levels"], node.attrs["shift"]) == (4, 0.5)
+    assert (node.operation.levels, node.operation.shift) == (4, 0.5)
     trained = _trained(onnx.load(str(path)))
     np.testing.assert_allclose(graph.array(node, "lambda"), trained, rtol=1e-6)
 
@@ -80,7 +80,7 @@ def test_other_uniform_quantisers(case, op, attrs, build, same):
     constants = {name: array for name, array in CONSTANTS.items() if name in used}
     graph = same(build(SPELLINGS[case], VECTOR, constants), -3, 3, rewrite=recognised)
     node = next(node for node in graph if node.op == op)
-    assert dict(node.attrs) == attrs
+    assert node.operation.attributes() == attrs
 
 
 def test_unbounded_rounding_stays(build, same):
@@ -106,7 +106,7 @@ def test_quantize_dequantize(zero, op, attrs, build, same):
     nodes = [N("MatMul", ["x", "w"], ["a"]), *qdq("a", "y")]
     constants = {"w": weights(12, 5), "s": f(0.01)[0], "z": zero}
     graph = same(build(nodes, VECTOR, constants))
-    assert (graph.nodes[-1].op, dict(graph.nodes[-1].attrs)) == (op, attrs)
+    assert (graph.nodes[-1].op, graph.nodes[-1].operation.attributes()) == (op, attrs)
 
 
 def test_requantising_on_the_same_grid_is_nothing(build, same):

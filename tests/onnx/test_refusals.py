@@ -66,6 +66,12 @@ def test_reasons(nodes, constants, reason, build):
     assert reason in refusal(build(nodes, VECTOR, constants)).message
 
 
+def test_transposed_convolution_that_would_leave_gaps(build):
+    nodes = [N("ConvTranspose", ["x", "w"], ["y"], strides=[3, 1], auto_pad="SAME_UPPER")]
+    model = build(nodes, {"x": ["N", 2, 4, 4]}, {"w": np.ones((2, 1, 2, 1), np.float32)})
+    assert "a kernel [2, 1] below its strides [3, 1]" in refusal(model).message
+
+
 def test_unknown_operator_has_a_suggestion(build):
     model = build([N("Gelo", ["x"], ["y"], domain="my")], VECTOR, domains=["my"])
     assert refusal(model).hint == "`spikec ops` lists what is supported (did you mean Gelu?)"

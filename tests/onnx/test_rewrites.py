@@ -10,7 +10,7 @@ from spikec.compiler.pipeline import Context, Pipeline, parse_pipeline
 from spikec.compiler.rewrites.channels_first import channels_first
 from spikec.compiler.rewrites.piecewise import fit_pointwise
 from spikec.ir import PassError, verify
-from spikec.ir.ops.pointwise import evaluate
+from spikec.ir.ops.activations.pointwise import evaluate
 from spikec.runtime.interpreter import forward
 
 N = helper.make_node
@@ -57,6 +57,11 @@ LAYOUTS = {
     "dense_per_position": ([*conv("x", "a"), N("MatMul", ["a", "v"], ["b"]),
                             N("Relu", ["b"], ["c"]), *conv("c", "y")], {"v": weights(4, 4)}),
     "normalised_input": ([N("Sub", ["x", "m"], ["n"]), *conv("n", "y")], {"m": weights(4)}),
+    "normalised_single_channel": (
+        [*conv("x", "a"), N("ReduceMean", ["a"], ["b"], axes=[1]),
+         N("BatchNormalization", ["b", "g", "g", "g", "g"], ["c"]),
+         N("Tile", ["c", "r"], ["d"]), N("Add", ["d", "h"], ["y"])],
+        {"g": np.array([0.5], np.float32), "r": np.array([1, 2, 1, 1]), "h": weights(2, 1, 1)}),
     "odd_reshape": ([*conv("x", "a"), N("Reshape", ["a", "s"], ["y"])],
                     {"s": np.array([0, 4, 30])}),
 }  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spikec.ir import (
+    OPS,
     Graph,
     Node,
     Param,
@@ -45,7 +46,8 @@ class Build:
         for role, (array, kind) in arrays.items():
             self.params[f"{name}.{role}"] = Param.of(array, kind)
             roles[role] = f"{name}.{role}"
-        node = Node(name, op, tuple(inputs), TensorType(dtype, tuple(shape)), attrs or {}, roles)
+        made = OPS[op].of(attrs or {})
+        node = Node(name, made, tuple(inputs), TensorType(dtype, tuple(shape)), roles)
         self.nodes.append(node)
         return name
 

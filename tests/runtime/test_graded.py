@@ -7,7 +7,7 @@ import pytest
 
 from spikec.backends.lava import unavailable as lava_unavailable
 from spikec.backends.lava.simulate import simulate as lava
-from spikec.ir import SPIKE, Graph, Node, Param, RangeError, TensorType, signed, unsigned
+from spikec.ir import OPS, SPIKE, Graph, Node, Param, RangeError, TensorType, signed, unsigned
 from spikec.ir.types import spikes
 from spikec.ir.verify import verify
 from spikec.runtime import fast
@@ -23,14 +23,15 @@ POOL = {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0), "dilations": 
 def network(levels: int, seed: int = 0, steps: int = 4) -> Graph:
     """conv, graded, conv + skip, graded relay, max pool, binary, sum pool, dense: all kinds."""
     rng = np.random.default_rng(seed)
-    nodes: list[Node] = [Node("x", "input", (), TensorType(unsigned(8), (2, 4, 4)))]
+    nodes: list[Node] = [Node("x", OPS["input"](), (), TensorType(unsigned(8), (2, 4, 4)))]
     params: dict[str, Param] = {}
 
     def add(name, op, inputs, shape, dtype=I24, attrs=None, **arrays):
         made = {f"{name}.{r}": Param.of(a, I8 if r == "w" else I24) for r, a in arrays.items()}
         params.update(made)
         roles = {role: f"{name}.{role}" for role in arrays}
-        nodes.append(Node(name, op, inputs, TensorType(dtype, shape), attrs or {}, roles))
+        made = OPS[op].of(attrs or {})
+        nodes.append(Node(name, made, inputs, TensorType(dtype, shape), roles))
 
     def weights(*shape):
         return rng.integers(-60, 61, shape)

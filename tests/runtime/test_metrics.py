@@ -30,7 +30,7 @@ def connections(graph, node):
     for i in range(source.size):
         one = np.zeros(source.size, int)
         one[i] = 1
-        y = op_of(node).run([one.reshape(1, *source.shape)], node.attrs, {"w": w})
+        y = op_of(node).run([one.reshape(1, *source.shape)], {"w": w})
         rows.append(y.reshape(-1))
     return np.array(rows)
 

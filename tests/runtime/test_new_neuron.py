@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from spikec.ir import OPS, PassError, parse
-from spikec.ir.neuron import Neuron, start
-from spikec.ir.op import PLACEMENT, Attr
+from spikec.ir import PassError, parse
+from spikec.ir.ops import neurons
 from spikec.runtime import fast
 from spikec.runtime.interpreter import simulate
 
@@ -25,12 +24,23 @@ graph @resting <stage=int, steps=6> {
 """
 
 
+OP = '''
+from dataclasses import dataclass
+import numpy as np
+from spikec.ir.neuron import Neuron, Sign, start
+
+
+@dataclass(frozen=True, slots=True)
 class Resting(Neuron):
     """Silent for one step after each spike."""
 
-    attrs = {**PLACEMENT, "free": Attr(bool, "nothing", False)}
+    free: bool = False
 
-    def scan(self, inputs, attrs, params, steps):
+    @property
+    def sign(self):
+        return Sign.UNSIGNED
+
+    def scan(self, inputs, params, steps):
         current, (p, v) = inputs[0], start(inputs[0], params)
         rested = np.ones(v.shape, bool)
         spikes = np.empty((steps, *v.shape), v.dtype)
@@ -42,13 +52,13 @@ class Resting(Neuron):
             v -= p["theta"] * spikes[t]
             potentials[t] = v
         return spikes, potentials
+'''
 
 
 @pytest.fixture
-def graph(monkeypatch):
-    op = Resting()
-    op.name = "resting"
-    monkeypatch.setitem(OPS, "resting", op)
+def graph(monkeypatch, tmp_path):
+    (tmp_path / "resting.py").write_text(OP)
+    monkeypatch.setattr(neurons, "__path__", [*neurons.__path__, str(tmp_path)])
     return parse(NET)
 
 

@@ -20,6 +20,7 @@ Folding = Callable[[OnnxNode], Constant]
 Key = tuple[str, str]
 """Domain and operator."""
 Integers = Literal["refused", "kept", "read"]
+Layouts = Literal["first", "kept", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,14 @@ class Rule:
         lower: The function.
         integers: What it does with integers that stand for reals: `refused`, `kept` (the result
             stands on the same grid) or `read` (the function handles them).
+        layouts: What it does with the batch axis of its inputs: it must stand `first`; it may stand
+            anywhere and is `kept` there (element-wise operators); or the function `read`s it.
         tail: Whether it may also follow a cut-off operator, and is then cut off itself.
     """
 
     lower: Lowering
     integers: Integers = "refused"
+    layouts: Layouts = "first"
     tail: bool = False
 
 
@@ -43,7 +47,11 @@ _FOLDINGS: dict[Key, Folding] = {}
 
 
 def lowers(
-    *op_types: str, domain: str = "", integers: Integers = "refused", tail: bool = False
+    *op_types: str,
+    domain: str = "",
+    integers: Integers = "refused",
+    layouts: Layouts = "first",
+    tail: bool = False,
 ) -> Callable[[Lowering], Lowering]:
     """Register a function as the lowering of ONNX operators; see `Rule`."""
 
@@ -51,7 +59,7 @@ def lowers(
         for op_type in op_types:
             if (domain, op_type) in _RULES:
                 raise ImportError(f"ONNX operator {op_type} is lowered twice")
-            _RULES[domain, op_type] = Rule(function, integers, tail)
+            _RULES[domain, op_type] = Rule(function, integers, layouts, tail)
         return function
 
     return register

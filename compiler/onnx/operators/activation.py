@@ -11,7 +11,7 @@ from spikec.compiler.onnx.operators.quantize import narrowed
 from spikec.compiler.onnx.values import Tensor
 
 
-@lowers("Relu", integers="read")
+@lowers("Relu", integers="read", layouts="kept")
 def relu(node: OnnxNode) -> Tensor:
     """`max(x, 0)`."""
     x = node.tensor()
@@ -20,7 +20,7 @@ def relu(node: OnnxNode) -> Tensor:
     return bounded(node, x, 0.0, math.inf)
 
 
-@lowers("Clip", integers="read")
+@lowers("Clip", integers="read", layouts="kept")
 def clip(node: OnnxNode) -> Tensor:
     """`min(max(x, lo), hi)`, bounds as attributes (opset < 11) or inputs."""
     x, lo, hi = node.tensor(), bound(node, "min", 1), bound(node, "max", 2)
@@ -78,7 +78,7 @@ def _clamped(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     return scaled(node, y, 1.0, lo) if lo else y
 
 
-@lowers("Max", "Min")
+@lowers("Max", "Min", layouts="kept")
 def extremum(node: OnnxNode) -> Tensor:
     """The larger or smaller of values and constants: `max(a, b) = b + relu(a - b)`."""
     largest = node.proto.op_type == "Max"
@@ -119,13 +119,13 @@ def _smaller(node: OnnxNode, a: Tensor, b: Tensor) -> Tensor:
     return add_all(node, [b, scaled(node, excess, -1.0, 0.0)])
 
 
-@lowers("LeakyRelu")
+@lowers("LeakyRelu", layouts="kept")
 def leaky_relu(node: OnnxNode) -> Tensor:
     """`x` above 0, `alpha x` below."""
     return leaky(node, node.tensor(), np.asarray(float(node.attr("alpha", 0.01))))
 
 
-@lowers("PRelu")
+@lowers("PRelu", layouts="kept")
 def prelu(node: OnnxNode) -> Tensor:
     """`x` above 0, `slope x` below, with a slope per tensor, channel or neuron."""
     x, slope = node.tensor(), node.weights(1)
@@ -146,7 +146,7 @@ def leaky(node: OnnxNode, x: Tensor, slope: np.ndarray) -> Tensor:
     return add_all(node, [positive, scaled(node, negative, -slope, 0.0)])
 
 
-@lowers("Abs")
+@lowers("Abs", layouts="kept")
 def absolute(node: OnnxNode) -> Tensor:
     """`relu(x) + relu(-x)`."""
     x = node.tensor()
@@ -154,14 +154,14 @@ def absolute(node: OnnxNode) -> Tensor:
     return add_all(node, [node.emit("relu", [x]), negative])
 
 
-@lowers("HardSigmoid")
+@lowers("HardSigmoid", layouts="kept")
 def hard_sigmoid(node: OnnxNode) -> Tensor:
     """`max(0, min(1, alpha x + beta))`."""
     alpha, beta = float(node.attr("alpha", 0.2)), float(node.attr("beta", 0.5))
     return bounded(node, scaled(node, node.tensor(), alpha, beta), 0.0, 1.0)
 
 
-@lowers("Shrink")
+@lowers("Shrink", layouts="kept")
 def shrink(node: OnnxNode) -> Tensor:
     """Towards 0 by `bias`, and 0 between -lambd and lambd; the two must be equal."""
     x, bias, lambd = node.tensor(), float(node.attr("bias", 0.0)), float(node.attr("lambd", 0.5))

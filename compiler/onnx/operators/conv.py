@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from spikec.compiler.onnx.layout import batch_first
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.reduce_window import sum_over_axes
@@ -9,13 +10,14 @@ from spikec.compiler.onnx.operators.window import transposed_attrs, window_attrs
 from spikec.compiler.onnx.values import Constant, Tensor
 
 
-@lowers("Conv")
+@lowers("Conv", layouts="read")
 def conv(node: OnnxNode) -> Tensor:
     """Convolution with any strides, pads, dilations and groups."""
     bias = node.weights(2) if node.has(2) else None
-    if node.any_tensor().batch > 1:
+    x = node.tensor()
+    if (x.batch or 0) > 1:
         return sum_over_axes(node, node.weights(1), bias)
-    return convolution(node, node.tensor(0), node.weights(1), bias)
+    return convolution(node, batch_first(node, x), node.weights(1), bias)
 
 
 def convolution(node: OnnxNode, x: Tensor, w: Constant, bias: Constant | None) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.compiler.onnx.layout import dissolved, reshaped
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.functions import product, quotient
@@ -18,13 +19,7 @@ Weights = NDArray[Any]
 
 def align(node: OnnxNode, constant: Weights, shape: tuple[int, ...]) -> Weights:
     """A constant as param of a value of `shape`: (), (channels,) or of the value's rank."""
-    rank = len(shape) + 1
-    if constant.ndim > rank:
-        node.refuse(f"constant of shape {list(constant.shape)} adds axes to the value")
-    full = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
-    if full.shape[0] not in (1, node.scope.batch) or (full != full[:1]).any():
-        node.refuse("the constant differs between samples of a batch")
-    per_sample: Weights = full[0]
+    per_sample = _without_batch(node, constant, len(shape))
     fits = all(have in (1, want) for have, want in zip(per_sample.shape, shape, strict=True))
     if not fits:
         node.refuse(f"constant of shape {list(constant.shape)} does not broadcast to {list(shape)}")
@@ -35,9 +30,29 @@ def align(node: OnnxNode, constant: Weights, shape: tuple[int, ...]) -> Weights:
     return per_sample
 
 
+def _without_batch(node: OnnxNode, constant: Weights, axes: int) -> Weights:
+    """A constant that meets a value of some axes per sample, with as many."""
+    full = _batch_first(node, constant, axes)
+    if node.batch is None:
+        return full
+    if full.shape[0] not in (1, node.scope.batch) or (full != full[:1]).any():
+        node.refuse("the constant differs between samples of a batch")
+    return np.asarray(full[0])
+
+
+def _batch_first(node: OnnxNode, constant: Weights, axes: int) -> Weights:
+    """A constant with axes for all of the value that it meets, the batch axis first, if any."""
+    rank = axes + (node.batch is not None)
+    if constant.ndim > rank:
+        node.refuse(f"constant of shape {list(constant.shape)} adds axes to the value")
+    full = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
+    return full if node.batch is None else np.moveaxis(full, node.batch, 0)
+
+
 def scaled(node: OnnxNode, x: Tensor, w: Weights | float, b: Weights | float) -> Tensor:
     """`w x + b`."""
-    w, b = np.asarray(w), np.asarray(b)
+    w, b = (np.asarray(array) for array in (w, b))
+    w, b = (array.reshape(()) if array.size == 1 else array for array in (w, b))
     if w.ndim == 0 and w == 1 and not b.any():
         return x
     return node.emit("affine", [x], params={"w": w, "b": b})
@@ -51,27 +66,42 @@ def expanded(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     fits = len(full) == len(shape) and all(h in (1, w) for h, w in zip(full, shape, strict=True))
     if not fits:
         node.refuse(f"a value of shape {list(x.shape)} does not broadcast to {list(shape)}")
-    if full != x.shape:
-        node.refuse(f"axes are added to a value of shape {list(x.shape)} by broadcasting")
     factors = tuple(want // have for have, want in zip(full, shape, strict=True))
-    return node.emit("upsample", [x], {"factors": factors})
+    x = reshaped(node, x, full)
+    return node.emit("upsample", [x], {"factors": factors}) if set(factors) != {1} else x
 
 
 def widened(node: OnnxNode, tensors: Sequence[Tensor]) -> list[Tensor]:
     """The values, broadcast to the common shape of all inputs of the node."""
+    tensors = _in_one_layout(node, tensors)
     shapes = [tensor.shape for tensor in tensors]
+    rank = max(map(len, shapes))
     for index in range(len(node.proto.input)):
         if node.has(index) and node.is_constant(index):
-            constant = node.constant(index)
-            shapes.append(constant.shape[-len(shapes[0]) :] if shapes[0] else ())
-    if len({len(tensor.shape) for tensor in tensors}) > 1:
-        ranks = ", ".join(str(list(tensor.shape)) for tensor in tensors)
-        node.refuse(f"values of different rank meet: {ranks} per sample")
+            full = _batch_first(node, node.constant(index), rank)
+            shapes.append(full.shape[-rank:] if rank else ())
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
         node.refuse(f"shapes {', '.join(str(list(s)) for s in shapes)} do not broadcast")
     return [expanded(node, tensor, shape) for tensor in tensors]
+
+
+def _in_one_layout(node: OnnxNode, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The values so that their axes per sample stand one above the other, and `node.batch`."""
+    if len({(tensor.batch, tensor.rank) for tensor in tensors}) == 1:
+        return list(tensors)
+    if not node.scope.is_single:
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        node.refuse(
+            f"values of different rank or layout meet: {shapes} per sample",
+            "export with a batch of 1, or say so with `--shape INPUT=1,...`",
+        )
+    rank = max(tensor.rank for tensor in tensors)
+    leading = [t if t.batch in (0, None) else dissolved(node, t) for t in tensors]
+    whole = any(tensor.batch is None and tensor.rank == rank for tensor in leading)
+    node.batch = None if whole else 0
+    return leading
 
 
 def add_all(node: OnnxNode, tensors: Sequence[Tensor]) -> Tensor:
@@ -83,7 +113,7 @@ def add_all(node: OnnxNode, tensors: Sequence[Tensor]) -> Tensor:
     return node.emit("add", terms) if len(terms) > 1 else terms[0]
 
 
-@lowers("Add", "Sum", "Mean")
+@lowers("Add", "Sum", "Mean", layouts="kept")
 def add(node: OnnxNode) -> Tensor:
     """A join of values, or a constant offset."""
     total = add_all(node, widened(node, node.tensors()))
@@ -102,7 +132,7 @@ def _with_constant(node: OnnxNode) -> tuple[Tensor, Weights, bool]:
     return x, align(node, constant, x.shape), first
 
 
-@lowers("Sub")
+@lowers("Sub", layouts="kept")
 def sub(node: OnnxNode) -> Tensor:
     """A difference with a constant or between values."""
     if node.is_constant(0) or node.is_constant(1):
@@ -114,13 +144,13 @@ def sub(node: OnnxNode) -> Tensor:
     return add_all(node, [x, scaled(node, y, -1.0, 0.0)])
 
 
-@lowers("Neg")
+@lowers("Neg", layouts="kept")
 def neg(node: OnnxNode) -> Tensor:
     """`-x`."""
     return scaled(node, node.tensor(), -1.0, 0.0)
 
 
-@lowers("Mul")
+@lowers("Mul", layouts="kept")
 def mul(node: OnnxNode) -> Tensor:
     """A product with a constant, or of functions of the same value."""
     if not node.is_constant(0) and not node.is_constant(1):
@@ -129,7 +159,7 @@ def mul(node: OnnxNode) -> Tensor:
     return scaled(node, x, constant, 0.0)
 
 
-@lowers("Div")
+@lowers("Div", layouts="kept")
 def div(node: OnnxNode) -> Tensor:
     """A quotient by a constant, or of functions of the same value."""
     if not node.is_constant(1):
@@ -140,7 +170,7 @@ def div(node: OnnxNode) -> Tensor:
     return scaled(node, x, 1.0 / constant.astype(np.float64), 0.0)
 
 
-@lowers("Where")
+@lowers("Where", layouts="kept")
 def where(node: OnnxNode) -> Tensor:
     """A choice by a constant mask."""
     if not node.is_constant(0):

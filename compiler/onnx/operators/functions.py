@@ -16,7 +16,7 @@ from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.values import Tensor
 from spikec.ir import Node, op_of
-from spikec.ir.ops.pointwise import evaluate
+from spikec.ir.ops.activations.pointwise import Pointwise, evaluate
 
 _GRID = np.linspace(-6.0, 6.0, 241)
 _FARTHEST = 40
@@ -51,7 +51,7 @@ def pointwise(node: OnnxNode, x: Tensor, fn: str, alpha: float = 1.0) -> Tensor:
     return node.emit("pointwise", [x], {"fn": fn, "alpha": float(alpha)})
 
 
-@lowers(*_NAMES)
+@lowers(*_NAMES, layouts="kept")
 def named(node: OnnxNode) -> Tensor:
     """A function that ONNX names and the graph knows."""
     x, fn = node.tensor(), _NAMES[node.proto.op_type]
@@ -60,20 +60,20 @@ def named(node: OnnxNode) -> Tensor:
     return pointwise(node, x, fn)
 
 
-@lowers("Elu")
+@lowers("Elu", layouts="kept")
 def elu(node: OnnxNode) -> Tensor:
     """`x` above 0, `alpha (exp(x) - 1)` below."""
     return pointwise(node, node.tensor(), "elu", node.attr("alpha", 1.0))
 
 
-@lowers("Selu")
+@lowers("Selu", layouts="kept")
 def selu(node: OnnxNode) -> Tensor:
     """`gamma` times ELU."""
     alpha, gamma = node.attr("alpha", 1.6732632), node.attr("gamma", 1.0507010)
     return _times(node, pointwise(node, node.tensor(), "elu", alpha), gamma)
 
 
-@lowers("Celu")
+@lowers("Celu", layouts="kept")
 def celu(node: OnnxNode) -> Tensor:
     """`alpha elu(x / alpha)`."""
     alpha = float(node.attr("alpha", 1.0))
@@ -82,21 +82,21 @@ def celu(node: OnnxNode) -> Tensor:
     return _times(node, pointwise(node, _times(node, node.tensor(), 1 / alpha), "elu"), alpha)
 
 
-@lowers("ThresholdedRelu")
+@lowers("ThresholdedRelu", layouts="kept")
 def thresholded_relu(node: OnnxNode) -> Tensor:
     """`x` above alpha, 0 below: it jumps at alpha."""
     alpha, x = float(node.attr("alpha", 1.0)), node.tensor()
     return pointwise(node, x, "threshold", alpha) if alpha else node.emit("relu", [x])
 
 
-@lowers("Gelu")
+@lowers("Gelu", layouts="kept")
 def gelu(node: OnnxNode) -> Tensor:
     """Exact, or by tanh."""
     exact = node.attr("approximate", "none") == "none"
     return pointwise(node, node.tensor(), "gelu" if exact else "gelu_tanh")
 
 
-@lowers("Gelu", "FastGelu", "BiasGelu", domain="com.microsoft")
+@lowers("Gelu", "FastGelu", "BiasGelu", domain="com.microsoft", layouts="kept")
 def microsoft_gelu(node: OnnxNode) -> Tensor:
     """GELU as onnxruntime's optimiser writes it."""
     if node.has(1):
@@ -104,15 +104,15 @@ def microsoft_gelu(node: OnnxNode) -> Tensor:
     return pointwise(node, node.tensor(), "gelu_tanh" if node.key[1] == "FastGelu" else "gelu")
 
 
-@lowers("QuickGelu", domain="com.microsoft")
-@lowers("Swish")
+@lowers("QuickGelu", domain="com.microsoft", layouts="kept")
+@lowers("Swish", layouts="kept")
 def swish(node: OnnxNode) -> Tensor:
     """`x sigmoid(alpha x)`."""
     default = 1.702 if node.key[1] == "QuickGelu" else 1.0
     return pointwise(node, node.tensor(), "silu", node.attr("alpha", default))
 
 
-@lowers("Pow")
+@lowers("Pow", layouts="kept")
 def power(node: OnnxNode) -> Tensor:
     """`x` to a constant power."""
     if node.constant(1).size != 1:
@@ -145,10 +145,9 @@ def _cubed(node: OnnxNode, x: Tensor, y: Tensor) -> Tensor | None:
     """`x * x^n` as a power."""
     for base, other in ((x, y), (y, x)):
         made = node.builder.nodes[other.name]
-        if made.op == "pointwise" and made.attrs["fn"] == "power" and made.inputs == (base.name,):
-            alpha = made.attrs["alpha"]
-            assert isinstance(alpha, float)
-            return pointwise(node, base, "power", alpha + 1)
+        op = made.operation
+        if isinstance(op, Pointwise) and op.fn == "power" and made.inputs == (base.name,):
+            return pointwise(node, base, "power", op.alpha + 1)
     return None
 
 
@@ -190,7 +189,7 @@ def spelled(
             match = _recognise(combine(known))
         if match is not None:
             fn, alpha, factor = match
-            start = Tensor(base, made[base].type.shape)
+            start = Tensor(base, inputs[0].shape)
             return _times(node, pointwise(node, start, fn, alpha), factor)
     return None
 
@@ -222,7 +221,7 @@ def _values(node: OnnxNode, involved: list[Node], base: str) -> dict[str, _Sampl
         if all(param.ndim == 0 for param in params.values()):
             with np.errstate(all="ignore"):
                 inputs = [found[name] for name in each.inputs]
-                found[each.name] = op_of(each).run(inputs, each.attrs, params)
+                found[each.name] = op_of(each).run(inputs, params)
     return found
 
 

@@ -6,14 +6,16 @@ from typing import NoReturn
 
 import numpy as np
 
+from spikec.compiler.onnx.layout import dissolved, located, reshaped, settled
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, align, expanded, scaled
+from spikec.compiler.onnx.operators.shape import turned
 from spikec.compiler.onnx.values import Constant, Tensor
 from spikec.ir.op import AttrValue
 
 
-@lowers("Gemm")
+@lowers("Gemm", layouts="kept")
 def gemm(node: OnnxNode) -> Tensor:
     """`alpha * A B + beta * C` with data as A, transposed or not."""
     x, w = _samples_by_features(node), _gemm_weights(node) * float(node.attr("alpha", 1.0))
@@ -29,12 +31,17 @@ def gemm(node: OnnxNode) -> Tensor:
 def _samples_by_features(node: OnnxNode) -> Tensor:
     if node.is_constant(0):
         node.refuse("the data is the right factor of the product", "transpose the product")
-    x = node.any_tensor(0)
+    x = node.tensor(0)
     if not node.attr("transA", 0):
-        return node.tensor(0)
-    if x.batch != 1 or x.tail is not None or x.grid is not None:
-        node.refuse("transA mixes samples of a batch")
-    return Tensor(x.name, x.shape)
+        if x.batch:
+            node.refuse(f"the batch is axis {x.batch} of its input", "keep it the first axis")
+        return x
+    node.batch = 0
+    if x.batch == 1:
+        return x
+    x = settled(node, turned(node, dissolved(node, x), (1, 0)))
+    node.batch = x.batch
+    return x
 
 
 def _gemm_weights(node: OnnxNode) -> Constant:
@@ -53,22 +60,25 @@ def _refuse_product(node: OnnxNode) -> NoReturn:
     )
 
 
-@lowers("MatMul")
+@lowers("MatMul", layouts="kept")
 def matmul(node: OnnxNode) -> Tensor:
     """A matrix product of data with constant weights, on either side."""
     if not node.is_constant(0) and not node.is_constant(1):
         _refuse_product(node)
     if node.is_constant(0):
         return _left_product(node, node.weights(0), node.tensor(1))
-    return matrix_product(node, node.tensor(0), node.weights(1))
+    x, w = node.tensor(0), node.weights(1)
+    x, _ = located(node, x, [-1])
+    node.batch = x.batch
+    return matrix_product(node, x, w)
 
 
 def _left_product(node: OnnxNode, w: Constant, x: Tensor) -> Tensor:
-    """`w x`: the weights act on the last axis but one."""
-    if len(x.shape) < 2:
-        node.refuse("the product mixes samples of a batch", "let the data be the left factor")
+    """`w x`: the weights act on the last axis but one, or on the only one."""
     w = _plain_matrix(node, w)
-    return along_axis(node, x, w, len(x.shape) - 2)
+    x, (axis,) = located(node, x, [-2 if x.rank > 1 else -1])
+    node.batch = x.batch
+    return along_axis(node, x, w, axis)
 
 
 def _plain_matrix(node: OnnxNode, w: Constant) -> Constant:
@@ -85,7 +95,7 @@ def matrix_product(node: OnnxNode, x: Tensor, w: Constant, bias: Constant | None
         node.refuse("its input has no batch axis", "export with a batch axis")
     if w.ndim == 1:
         y = matrix_product(node, x, w.reshape(-1, 1), bias)
-        return node.emit("reshape", [y], {"shape": y.shape[:-1]})
+        return reshaped(node, y, y.shape[:-1])
     w = _plain_matrix(node, w)
     if x.shape[-1] != w.shape[0]:
         node.refuse(f"weights {list(w.shape)} do not fit an input of shape {list(x.shape)}")
@@ -106,6 +116,8 @@ def along_axis(node: OnnxNode, x: Tensor, w: Constant, axis: int) -> Tensor:
     rank = len(x.shape)
     if x.shape[axis] != w.shape[1]:
         node.refuse(f"weights {list(w.shape)} do not fit axis {axis + 1} of {list(x.shape)}")
+    if rank == 1:
+        return dense(node, x, w.T)
     front = (axis, *(a for a in range(rank) if a != axis))
     back = tuple(front.index(a) for a in range(rank))
     window: dict[str, AttrValue] = {
@@ -117,10 +129,3 @@ def along_axis(node: OnnxNode, x: Tensor, w: Constant, axis: int) -> Tensor:
     moved = turned(node, x, front)
     kernel = w.reshape(*w.shape, *(1,) * (rank - 1))
     return turned(node, node.emit("conv", [moved], window, {"w": kernel}), back)
-
-
-def turned(node: OnnxNode, x: Tensor, perm: tuple[int, ...]) -> Tensor:
-    """`x` with its axes in another order."""
-    if perm == tuple(range(len(perm))):
-        return x
-    return node.emit("transpose", [x], {"perm": perm})

@@ -6,13 +6,15 @@ import math
 
 import numpy as np
 
+from spikec.compiler.onnx.layout import batch_first
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.reduce_window import max_over_axes
 from spikec.compiler.onnx.operators.window import window_attrs
 from spikec.compiler.onnx.values import Constant, Tensor
 from spikec.ir.op import AttrValue
-from spikec.ir.windows import Window, window_of
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.windows import Window
 
 
 @lowers("AveragePool")
@@ -25,8 +27,9 @@ def average_pool(node: OnnxNode, x: Tensor) -> Tensor:
     """A sum over windows and a factor of 1 / count, which may differ at the border."""
     kernel = _kernel(node, x)
     attrs: dict[str, AttrValue] = {"kernel": kernel, **window_attrs(node, x.shape[1:], kernel)}
+    window = SumPool.of(attrs).window
     total = node.emit("sum_pool", [x], attrs)
-    return node.emit("affine", [total], params={"w": 1.0 / _counts(node, x, window_of(attrs))})
+    return node.emit("affine", [total], params={"w": 1.0 / _counts(node, x, window)})
 
 
 def _kernel(node: OnnxNode, x: Tensor) -> tuple[int, ...]:
@@ -84,12 +87,13 @@ def global_window(node: OnnxNode, x: Tensor) -> dict[str, AttrValue]:
     }
 
 
-@lowers("MaxPool", integers="kept")
+@lowers("MaxPool", integers="kept", layouts="read")
 def max_pool(node: OnnxNode) -> Tensor:
     """Maxima over windows."""
-    if node.any_tensor().batch > 1:
-        return max_over_axes(node)
     x = node.tensor()
+    if (x.batch or 0) > 1:
+        return max_over_axes(node)
+    x = batch_first(node, x)
     if node.uses_output(1):
         node.refuse("the indices of the maxima are used", "they have no spiking form")
     kernel = _kernel(node, x)

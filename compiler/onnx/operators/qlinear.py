@@ -83,8 +83,7 @@ def qlinear_mul(node: OnnxNode) -> Tensor:
 def qlinear_concat(node: OnnxNode) -> Tensor:
     """Integers of several grids one after the other, on one grid."""
     parts = [real(node, index) for index in range(2, len(node.proto.input), 3)]
-    axis = node.axis(node.attr("axis", 0), len(parts[0].shape) + 1)
-    return requantised(node, joined(node, parts, axis), 0)
+    return requantised(node, joined(node, parts, node.attr("axis", 0)), 0)
 
 
 @lowers("QLinearAveragePool", "QLinearGlobalAveragePool", domain=_MS, integers="read")

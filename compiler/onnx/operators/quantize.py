@@ -7,18 +7,20 @@ becomes a quantiser of reals, DequantizeLinear nothing.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
 
 from spikec.compiler.onnx.grid import off_grid, spread_grid
+from spikec.compiler.onnx.layout import located
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import folds, lowers
 from spikec.compiler.onnx.operators.elementwise import scaled
 from spikec.compiler.onnx.values import Constant, Grid, Tensor, Value
-from spikec.ir import Node
 from spikec.ir.op import AttrValue
+from spikec.ir.ops.activations.qcfs import Qcfs
+from spikec.ir.ops.activations.quantize import Quantize
 
 _ROUTES = ("max_pool", "reshape", "transpose", "slice", "gather", "upsample")
 
@@ -62,7 +64,7 @@ def _is_quantised(
     source = made[x.name]
     while source.op in _ROUTES:
         source = made[source.inputs[0]]
-    if source.op != op or dict(source.attrs) != attrs:
+    if source.op != op or source.operation.attributes() != attrs:
         return False
     for role, array in params.items():
         have = node.builder.params[source.params[role]].array
@@ -83,7 +85,7 @@ def grid_of(node: OnnxNode, x: Tensor, index: int) -> Grid:
         node.refuse(f"scale {list(scale.shape)} and zero point {list(zero.shape)} do not fit")
     axis = 0
     if scale.size > 1:
-        axis = node.axis(node.attr("axis", 1), len(x.shape) + 1)
+        _, (axis,) = located(node, x, [node.attr("axis", 1)])
         if x.shape[axis] != scale.size:
             node.refuse(f"{scale.size} scales do not fit axis {axis + 1} of {list(x.shape)}")
     count = max(scale.size, zero.size)
@@ -109,8 +111,8 @@ def requantised(node: OnnxNode, x: Tensor, index: int) -> Tensor:
     return quantised(node, x, grid_of(node, x, index), bounds_of(node, zero.dtype))
 
 
-@lowers("QuantizeLinear")
-@lowers("QuantizeLinear", domain="com.microsoft")
+@lowers("QuantizeLinear", layouts="kept")
+@lowers("QuantizeLinear", domain="com.microsoft", layouts="kept")
 def quantize_linear(node: OnnxNode) -> Tensor:
     """To the nearest integer of a grid, half to even."""
     x = node.tensor()
@@ -121,8 +123,8 @@ def quantize_linear(node: OnnxNode) -> Tensor:
     return quantised(node, x, grid_of(node, x, 1), bounds_of(node, dtype))
 
 
-@lowers("DequantizeLinear", integers="read")
-@lowers("DequantizeLinear", domain="com.microsoft", integers="read")
+@lowers("DequantizeLinear", integers="read", layouts="kept")
+@lowers("DequantizeLinear", domain="com.microsoft", integers="read", layouts="kept")
 def dequantize_linear(node: OnnxNode) -> Tensor:
     """The reals that integers stand for."""
     return real(node, 0)
@@ -188,21 +190,17 @@ def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     """A Clip of integers: the quantiser before it with tighter bounds."""
     grid, source = x.grid, node.builder.nodes[x.name]
     assert grid is not None
-    if source.op not in ("qcfs", "quantize") or len(set(grid.zero)) > 1:
+    op = source.operation
+    if not isinstance(op, Qcfs | Quantize) or len(set(grid.zero)) > 1:
         node.refuse("it clips integers that no quantiser before it made")
-    zero, rounding = grid.zero[0], str(source.attrs["rounding"])
-    low, high = _integer_bounds(source)
+    zero = grid.zero[0]
+    low, high = (0, op.levels) if isinstance(op, Qcfs) else (op.lo, op.hi)
     bounds = max(low + zero, lo), min(high + zero, hi)
     base = Tensor(source.inputs[0], x.shape)
-    return quantised(node, base, grid, (int(bounds[0]), int(bounds[1])), rounding)
+    return quantised(node, base, grid, (int(bounds[0]), int(bounds[1])), op.rounding)
 
 
-def _integer_bounds(source: Node) -> tuple[int, int]:
-    attrs = cast("dict[str, int]", source.attrs)
-    return (0, attrs["levels"]) if source.op == "qcfs" else (attrs["lo"], attrs["hi"])
-
-
-@lowers("DynamicQuantizeLinear")
+@lowers("DynamicQuantizeLinear", layouts="kept")
 def dynamic_quantize(node: OnnxNode) -> list[Value]:
     """Imported without its rounding, whose scale depends on the data."""
     node.scope.notes.append(

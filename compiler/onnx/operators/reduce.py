@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+from spikec.compiler.onnx.layout import located, reshaped, settled
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import scaled
-from spikec.compiler.onnx.operators.linear import turned
 from spikec.compiler.onnx.operators.pool import global_window
-from spikec.compiler.onnx.operators.shape import reshaped
+from spikec.compiler.onnx.operators.shape import turned
 from spikec.compiler.onnx.values import Tensor
 
 
-@lowers("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")
+@lowers("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", layouts="read")
 def reduce(node: OnnxNode) -> Tensor:
     """A sum, mean or maximum along axes; the axes stay with size 1 or are dropped."""
     x = node.tensor()
-    axes = _axes(node, x)
-    if not axes:
+    given = _axes(node, x)
+    if not given:
         return x
+    dropped = {axis % x.rank for axis in given}
+    x, places = located(node, x, given)
+    axes = tuple(sorted(set(places)))
     count = math.prod(x.shape[axis] for axis in axes)
     kind = node.proto.op_type
     if kind in ("ReduceMax", "ReduceMin"):
@@ -27,22 +31,23 @@ def reduce(node: OnnxNode) -> Tensor:
         y = scaled(node, _maximum(node, scaled(node, x, sign, 0.0), axes), sign, 0.0)
     else:
         y = scaled(node, _total(node, x, axes), 1 / count if kind == "ReduceMean" else 1.0, 0.0)
-    if node.attr("keepdims", 1):
-        return y
-    return reshaped(node, y, tuple(n for axis, n in enumerate(x.shape) if axis not in axes))
+    y, batch = replace(y, batch=x.batch), x.batch
+    if not node.attr("keepdims", 1):
+        y = reshaped(node, y, tuple(n for axis, n in enumerate(x.shape) if axis not in axes))
+        batch = None if batch is None else batch - sum(axis < batch for axis in dropped)
+    return settled(node, replace(y, batch=batch))
 
 
 def _axes(node: OnnxNode, x: Tensor) -> tuple[int, ...]:
-    """Axes per sample, sorted."""
+    """The ONNX axes that are reduced."""
     given = node.attr("axes", ())
     if not given and node.has(1):
         given = node.integers(1)
-    rank = len(x.shape) + 1
-    if not given:
-        if node.attr("noop_with_empty_axes", 0):
-            return ()
-        node.refuse("it reduces all axes, the batch included", "name the axes to reduce")
-    return tuple(sorted({node.axis(axis, rank) for axis in given}))
+    if not given and not node.attr("noop_with_empty_axes", 0):
+        if not node.scope.is_single:
+            node.refuse("it reduces all axes, the batch included", "name the axes to reduce")
+        return tuple(range(x.rank))
+    return tuple(given)
 
 
 def _total(node: OnnxNode, x: Tensor, axes: tuple[int, ...]) -> Tensor:

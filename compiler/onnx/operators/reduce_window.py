@@ -10,10 +10,10 @@ from typing import cast
 
 import numpy as np
 
+from spikec.compiler.onnx.layout import reshaped
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators.elementwise import scaled
-from spikec.compiler.onnx.operators.linear import turned
-from spikec.compiler.onnx.operators.shape import reshaped
+from spikec.compiler.onnx.operators.shape import turned
 from spikec.compiler.onnx.operators.window import window_attrs
 from spikec.compiler.onnx.values import Constant, Tensor
 from spikec.ir.op import AttrValue
@@ -34,8 +34,8 @@ def max_over_axes(node: OnnxNode) -> Tensor:
 
 
 def _pooled(node: OnnxNode, op: str, kernel: tuple[int, ...]) -> Tensor:
-    x = node.any_tensor()
-    if x.shape[:2] != (1, 1) or x.tail is not None or x.grid is not None:
+    x = node.tensor()
+    if x.batch is None or x.shape[:2] != (1, 1) or x.grid is not None:
         node.refuse("the batch is a spatial axis of the window", "keep it the first axis")
     batch = x.batch - 2
     spatial = [*x.shape[2:]]

@@ -4,42 +4,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from spikec.compiler.onnx.layout import dissolved, located, reshaped, settled
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, expanded, scaled
-from spikec.compiler.onnx.operators.linear import turned
-from spikec.compiler.onnx.operators.shape import reshaped
+from spikec.compiler.onnx.operators.shape import turned
 from spikec.compiler.onnx.values import Constant, Tensor, Value
 
 
-@lowers("Concat", integers="kept")
+@lowers("Concat", integers="kept", layouts="read")
 def concat(node: OnnxNode) -> Tensor:
     """Values one after the other along an axis; constants among them."""
     tensors = node.tensors()
-    axis = node.axis(node.attr("axis", 1), len(tensors[0].shape) + 1)
-    count = len(node.proto.input)
-    if len(tensors) == count:
-        return joined(node, [node.tensor(i) for i in range(count)], axis)
-    return _concat_constants(node, axis)
+    if len(tensors) == len(node.proto.input):
+        return joined(node, tensors, node.attr("axis", 1))
+    return _concat_constants(node, tensors)
 
 
 def joined(node: OnnxNode, tensors: Sequence[Tensor], axis: int) -> Tensor:
-    """Values one after the other along an axis."""
-    return tensors[0] if len(tensors) == 1 else node.emit("concat", tensors, {"axis": axis})
+    """Values one after the other along an ONNX axis."""
+    if len(tensors) == 1:
+        return tensors[0]
+    tensors, place = _placed(node, tensors, axis)
+    y = node.emit("concat", tensors, {"axis": place})
+    return settled(node, replace(y, batch=tensors[0].batch))
 
 
-def _concat_constants(node: OnnxNode, axis: int) -> Tensor:
+def _placed(node: OnnxNode, tensors: Sequence[Tensor], axis: int) -> tuple[list[Tensor], int]:
+    """The values in one layout, and an ONNX axis as their axis per sample."""
+    if len({tensor.rank for tensor in tensors}) > 1:
+        node.invalid(f"values of {', '.join(str(t.rank) for t in tensors)} axes")
+    if len({tensor.batch for tensor in tensors}) > 1:
+        tensors = [dissolved(node, tensor) for tensor in tensors]
+    placed = [located(node, tensor, [axis]) for tensor in tensors]
+    return [tensor for tensor, _ in placed], placed[0][1][0]
+
+
+def _concat_constants(node: OnnxNode, tensors: Sequence[Tensor]) -> Tensor:
     """Each value among zeros, added up, plus the constants as offset."""
-    if any(tensor.grid is not None for tensor in node.tensors()):
+    if any(tensor.grid is not None for tensor in tensors):
         node.refuse("it joins integers with constants")
-    shape = node.tensors()[0].shape
-    pieces: list[Tensor | Constant] = []
-    for index in range(len(node.proto.input)):
-        constant = node.is_constant(index)
-        pieces.append(_per_sample(node, index, shape, axis) if constant else node.tensor(index))
+    tensors, axis = _placed(node, tensors, node.attr("axis", 1))
+    shape, batch = tensors[0].shape, tensors[0].batch
+    values = iter(tensors)
+    pieces = [
+        _per_sample(node, index, shape, axis, batch) if node.is_constant(index) else next(values)
+        for index in range(len(node.proto.input))
+    ]
     sizes = [piece.shape[axis] for piece in pieces]
     whole = (*shape[:axis], sum(sizes), *shape[axis + 1 :])
     offset, terms = np.zeros(whole, np.float32), []
@@ -49,14 +64,21 @@ def _concat_constants(node: OnnxNode, axis: int) -> Tensor:
             terms.append(padded(node, piece, axis, end - size, sum(sizes) - end))
         else:
             offset[place] = piece
-    return scaled(node, add_all(node, terms), 1.0, offset)
+    y = scaled(node, add_all(node, terms), 1.0, offset)
+    return settled(node, replace(y, batch=batch))
 
 
-def _per_sample(node: OnnxNode, index: int, shape: tuple[int, ...], axis: int) -> Constant:
+def _per_sample(
+    node: OnnxNode, index: int, shape: tuple[int, ...], axis: int, batch: int | None
+) -> Constant:
     constant = node.weights(index)
+    sample = constant.shape if batch is None else np.delete(constant.shape, batch).tolist()
     rest = (*shape[:axis], *shape[axis + 1 :])
-    if constant.ndim != len(shape) + 1 or np.delete(constant.shape[1:], axis).tolist() != [*rest]:
+    if len(sample) != len(shape) or (*sample[:axis], *sample[axis + 1 :]) != rest:
         node.invalid(f"constant {list(constant.shape)} does not fit beside {list(shape)}")
+    if batch is None:
+        return constant
+    constant = np.moveaxis(constant, batch, 0)
     if (constant != constant[:1]).any():
         node.refuse("the constant differs between samples of a batch")
     return np.asarray(constant[0])
@@ -70,11 +92,11 @@ def padded(node: OnnxNode, x: Tensor, axis: int, begin: int, end: int) -> Tensor
     return node.emit("pad", [x], {"pads": tuple(pads)}) if any(pads) else x
 
 
-@lowers("Split", integers="kept")
+@lowers("Split", integers="kept", layouts="read")
 def split(node: OnnxNode) -> list[Value]:
     """Parts along an axis."""
-    x, count = node.tensor(), len(node.proto.output)
-    axis = node.axis(node.attr("axis", 0), len(x.shape) + 1)
+    count = len(node.proto.output)
+    x, (axis,) = located(node, node.tensor(), [node.attr("axis", 0)])
     sizes = node.integers(1) if node.has(1) else node.attr("split", ())
     if not sizes:
         each = -(-x.shape[axis] // node.attr("num_outputs", count))
@@ -83,9 +105,14 @@ def split(node: OnnxNode) -> list[Value]:
         node.invalid(f"parts {list(sizes)} do not make up {x.shape[axis]}")
     starts = np.cumsum([0, *sizes[:-1]]).tolist()
     return [
-        part(node, x, axis, start, size) if size else np.zeros(0, np.float32)
+        _relaid(node, part(node, x, axis, start, size), x) if size else np.zeros(0, np.float32)
         for start, size in zip(starts, sizes, strict=True)
     ]
+
+
+def _relaid(node: OnnxNode, y: Tensor, x: Tensor) -> Tensor:
+    """`y` in the layout of `x`."""
+    return settled(node, replace(y, batch=x.batch))
 
 
 def part(node: OnnxNode, x: Tensor, axis: int, start: int, size: int, step: int = 1) -> Tensor:
@@ -99,11 +126,10 @@ def part(node: OnnxNode, x: Tensor, axis: int, start: int, size: int, step: int 
     return node.emit("slice", [x], attrs)
 
 
-@lowers("Slice", integers="kept")
+@lowers("Slice", integers="kept", layouts="read")
 def slice_(node: OnnxNode) -> Tensor:
     """Elements from start to end along axes, with steps that may be negative."""
     x = node.tensor()
-    rank = len(x.shape) + 1
     if node.opset < 10:
         starts, ends = node.attr("starts", ()), node.attr("ends", ())
         axes, steps = node.attr("axes", tuple(range(len(starts)))), (1,) * len(starts)
@@ -112,33 +138,37 @@ def slice_(node: OnnxNode) -> Tensor:
         axes = node.integers(3) if node.has(3) else tuple(range(len(starts)))
         steps = node.integers(4) if node.has(4) else (1,) * len(starts)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        if axis % rank == 0 and _is_whole(start, end, step, node.scope.batch):
+        is_batch = x.batch is not None and axis % x.rank == x.batch
+        if is_batch and _is_whole(start, end, step, node.scope.batch):
             continue
-        where = node.axis(axis, rank)
+        x, (where,) = located(node, x, [axis])
         taken = range(x.shape[where])[slice(start, end, step)]
         if not taken:
             node.refuse(f"slice {start}:{end}:{step} of {x.shape[where]} elements is empty")
-        x = part(node, x, where, taken[0], len(taken), step)
-    return x
+        x = replace(part(node, x, where, taken[0], len(taken), step), batch=x.batch)
+    return settled(node, x)
 
 
 def _is_whole(start: int, end: int, step: int, batch: int) -> bool:
     return list(range(batch)[slice(start, end, step)]) == list(range(batch)) and end > 1
 
 
-@lowers("Gather", integers="kept", tail=True)
+@lowers("Gather", integers="kept", layouts="read", tail=True)
 def gather(node: OnnxNode) -> Tensor:
     """Elements at constant indices along an axis."""
     if node.is_constant(0):
         node.refuse("it looks up constants by values that depend on the data")
-    x, indices = node.tensor(), node.constant(1)
-    axis = node.axis(node.attr("axis", 0), len(x.shape) + 1)
+    x, indices, wanted = node.tensor(), node.constant(1), node.attr("axis", 0)
+    before = x.batch is not None and 0 <= wanted % x.rank < x.batch
+    x, (axis,) = located(node, x, [wanted])
     size = x.shape[axis]
     chosen = [int(index) for index in indices.reshape(-1)]
     if not chosen or min(chosen) < -size or max(chosen) >= size:
         node.invalid(f"indices {chosen[:8]} do not fit {size} elements")
     y = taken(node, x, axis, [index % size for index in chosen])
-    return reshaped(node, y, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+    y = reshaped(node, y, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+    moved = indices.ndim - 1 if before else 0
+    return settled(node, replace(y, batch=None if x.batch is None else x.batch + moved))
 
 
 def taken(node: OnnxNode, x: Tensor, axis: int, indices: Sequence[int]) -> Tensor:

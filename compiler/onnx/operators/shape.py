@@ -3,98 +3,96 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 
 from spikec.compiler.onnx.grid import off_grid
+from spikec.compiler.onnx.layout import dissolved, full_shape, located, reshaped, settled
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.values import Constant, Tensor, Value
 
 
-def reshaped(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`x` under another shape per sample; reshapes in a row become one."""
-    made = node.builder.nodes[x.name]
-    if shape != x.shape and made.op == "reshape":
-        x = Tensor(made.inputs[0], node.builder.nodes[made.inputs[0]].type.shape)
-    return x if shape == x.shape else node.emit("reshape", [x], {"shape": shape})
-
-
-@lowers("Flatten", integers="kept", tail=True)
+@lowers("Flatten", integers="kept", layouts="read", tail=True)
 def flatten(node: OnnxNode) -> Tensor:
-    """All axes of a sample into one."""
+    """The axes of a value into two."""
     x = node.tensor()
-    axis, rank = node.attr("axis", 1), len(x.shape) + 1
-    if axis != 1 and axis + rank != 1:
-        node.refuse(f"axis {axis} mixes samples of a batch", "flatten from axis 1")
-    return reshaped(node, x, (math.prod(x.shape),))
+    axis, batch = node.attr("axis", 1), node.scope.batch
+    if not -x.rank <= axis <= x.rank:
+        node.invalid(f"axis {axis} does not fit {x.rank} axes")
+    full, axis = full_shape(x, batch), axis + x.rank if axis < 0 else axis
+    return _reshaped_in_full(node, x, [math.prod(full[:axis]), math.prod(full[axis:])])
 
 
-@lowers("Reshape", integers="kept", tail=True)
+@lowers("Reshape", integers="kept", layouts="read", tail=True)
 def reshape(node: OnnxNode) -> Tensor:
-    """Another shape for each sample."""
-    x, batch = node.tensor(), node.scope.batch
-    full = (batch, *x.shape)
+    """Another shape for the elements, with a size of 0 for one that stays, and -1 for the rest."""
+    x = node.tensor()
+    full = full_shape(x, node.scope.batch)
     target = list(node.integers(1))
     if not node.attr("allowzero", 0):
         target = [full[i] if s == 0 and i < len(full) else s for i, s in enumerate(target)]
     known = math.prod(size for size in target if size != -1)
-    if target.count(-1) > 1 or known <= 0 or math.prod(full) % known:
+    fits = target.count(-1) <= 1 and known > 0 and math.prod(full) % known == 0
+    target = [math.prod(full) // known if size == -1 and fits else size for size in target]
+    if not fits or math.prod(target) != math.prod(full):
         node.refuse(f"shape {target} does not fit {math.prod(full)} elements")
-    target = [math.prod(full) // known if size == -1 else size for size in target]
-    if not target or target[0] != batch or math.prod(target) != math.prod(full):
-        node.refuse(f"shape {target} mixes samples of a batch (its first axis must stay {batch})")
-    return reshaped(node, x, tuple(target[1:]))
+    return _reshaped_in_full(node, x, target)
 
 
-@lowers("Squeeze", integers="kept", tail=True)
+def _reshaped_in_full(node: OnnxNode, x: Tensor, target: Sequence[int]) -> Tensor:
+    """`x` under another ONNX shape of as many elements."""
+    batch = node.scope.batch
+    if x.batch == 0 and tuple(target[:1]) == (batch,):
+        return reshaped(node, x, tuple(target[1:]))
+    if not node.scope.is_single:
+        node.refuse(
+            f"shape {list(target)} mixes samples of a batch (its first axis must stay {batch})",
+            "export with a batch of 1, or say so with `--shape INPUT=1,...`",
+        )
+    return settled(node, reshaped(node, dissolved(node, x), tuple(target)))
+
+
+@lowers("Squeeze", integers="kept", layouts="read", tail=True)
 def squeeze(node: OnnxNode) -> Tensor:
     """Axes of size 1 dropped."""
-    x, given = node.any_tensor(), _axes(node)
-    full = _full(x)
-    axes = _normalised(node, given, len(full))
+    x, given = node.tensor(), _axes(node)
     if not given:
-        if node.scope.batch == 1:
+        if node.scope.batch == 1 and not node.scope.is_single:
             node.refuse("without axes it drops the batch axis too", "name the axes to squeeze")
-        axes = {axis for axis, size in enumerate(full) if size == 1}
-    if x.batch in axes:
-        node.refuse("it drops the batch axis")
-    if any(full[axis] != 1 for axis in axes):
+        full = full_shape(x, node.scope.batch)
+        given = tuple(axis for axis, size in enumerate(full) if size == 1)
+    dropped = {axis % x.rank for axis in given}
+    x, axes = located(node, x, given)
+    if any(x.shape[axis] != 1 for axis in axes):
         node.invalid(f"axes {list(given)} of {list(x.shape)} are not all of size 1")
-    return _with_axes(node, x, [size for axis, size in enumerate(full) if axis not in axes])
+    y = reshaped(node, x, tuple(n for axis, n in enumerate(x.shape) if axis not in axes))
+    batch = None if x.batch is None else x.batch - sum(axis < x.batch for axis in dropped)
+    return settled(node, replace(y, batch=batch))
 
 
-@lowers("Unsqueeze", integers="kept", tail=True)
+@lowers("Unsqueeze", integers="kept", layouts="read", tail=True)
 def unsqueeze(node: OnnxNode) -> Tensor:
     """Axes of size 1 added, also before the batch axis."""
-    x, given = node.any_tensor(), _axes(node)
-    rank = len(x.shape) + 1 + len(given)
-    added = _normalised(node, given, rank)
+    x, given = node.tensor(), _axes(node)
+    rank = x.rank + len(given)
+    if any(not -rank <= axis < rank for axis in given):
+        node.invalid(f"axes {list(given)} do not fit {rank} axes")
+    added = {axis % rank for axis in given}
     if len(added) < len(given):
         node.invalid(f"axes {list(given)} repeat")
-    sizes = iter(_full(x))
-    return _with_axes(node, x, [1 if axis in added else next(sizes) for axis in range(rank)])
+    sizes = iter(full_shape(x, _BATCH))
+    full = [1 if axis in added else next(sizes) for axis in range(rank)]
+    y = reshaped(node, x, tuple(size for size in full if size != _BATCH))
+    return settled(node, replace(y, batch=None if x.batch is None else full.index(_BATCH)))
 
 
 _BATCH = -1
-
-
-def _full(x: Tensor) -> list[int]:
-    """The ONNX shape, with a mark for the batch axis."""
-    return [*x.shape[: x.batch], _BATCH, *x.shape[x.batch :]]
-
-
-def _with_axes(node: OnnxNode, x: Tensor, full: list[int]) -> Tensor:
-    y = reshaped(node, Tensor(x.name, x.shape), tuple(size for size in full if size != _BATCH))
-    return Tensor(y.name, y.shape, full.index(_BATCH))
-
-
-def _normalised(node: OnnxNode, axes: tuple[int, ...], rank: int) -> set[int]:
-    if any(not -rank <= axis < rank for axis in axes):
-        node.invalid(f"axes {list(axes)} do not fit {rank} axes")
-    return {axis % rank for axis in axes}
+"""Stands for the batch axis among the sizes of the others."""
 
 
 def _axes(node: OnnxNode) -> tuple[int, ...]:
@@ -102,27 +100,26 @@ def _axes(node: OnnxNode) -> tuple[int, ...]:
     return node.integers(1) if node.has(1) else axes
 
 
-@lowers("Shape", integers="kept")
+@lowers("Shape", integers="kept", layouts="read")
 def shape_of(node: OnnxNode) -> Constant:
     """The ONNX shape as a constant; a dynamic batch counts as 1."""
-    x = node.any_tensor()
-    full = [*x.shape[: x.batch], node.scope.batch, *x.shape[x.batch :]]
+    full = full_shape(node.any_tensor(), node.scope.batch)
     return np.array(full[node.attr("start", 0) : node.attr("end", len(full))], np.int64)
 
 
-@lowers("Size", integers="kept")
+@lowers("Size", integers="kept", layouts="read")
 def size_of(node: OnnxNode) -> Constant:
     """The number of elements as a constant."""
-    return np.array(node.scope.batch * math.prod(node.any_tensor().shape), np.int64)
+    return np.array(math.prod(full_shape(node.any_tensor(), node.scope.batch)), np.int64)
 
 
-@lowers("Identity", integers="kept", tail=True)
+@lowers("Identity", integers="kept", layouts="read", tail=True)
 def identity(node: OnnxNode) -> Value:
     """The input."""
     return node.value(0)
 
 
-@lowers("Dropout")
+@lowers("Dropout", layouts="read")
 def dropout(node: OnnxNode) -> Tensor:
     """The input: dropout does nothing at inference."""
     if node.uses_output(1):
@@ -132,22 +129,27 @@ def dropout(node: OnnxNode) -> Tensor:
     return node.tensor()
 
 
-@lowers("Transpose", integers="kept", tail=True)
+@lowers("Transpose", integers="kept", layouts="read", tail=True)
 def transpose(node: OnnxNode) -> Tensor:
     """Axes in another order; the batch axis may move, until it is moved back."""
-    x = node.any_tensor()
-    rank = len(x.shape) + 1
-    perm = node.attr("perm", tuple(range(rank))[::-1])
-    if sorted(perm) != list(range(rank)):
-        node.invalid(f"perm {list(perm)} does not order {rank} axes")
-    rest = [axis - (axis > x.batch) for axis in perm if axis != x.batch]
-    y = x
-    if rest != sorted(rest):
-        y = node.emit("transpose", [x], {"perm": tuple(rest)})
-    return Tensor(y.name, y.shape, perm.index(x.batch))
+    x = node.tensor()
+    perm = node.attr("perm", tuple(range(x.rank))[::-1])
+    if sorted(perm) != list(range(x.rank)):
+        node.invalid(f"perm {list(perm)} does not order {x.rank} axes")
+    moved = [axis for axis in perm if axis != x.batch]
+    rest = tuple(axis - (x.batch is not None and axis > x.batch) for axis in moved)
+    batch = None if x.batch is None else perm.index(x.batch)
+    return settled(node, replace(turned(node, x, rest), batch=batch))
 
 
-@lowers("Cast", "CastLike", integers="read", tail=True)
+def turned(node: OnnxNode, x: Tensor, perm: Sequence[int]) -> Tensor:
+    """`x` with its axes per sample in another order."""
+    if list(perm) == list(range(len(perm))):
+        return x
+    return node.emit("transpose", [x], {"perm": tuple(perm)})
+
+
+@lowers("Cast", "CastLike", integers="read", layouts="kept", tail=True)
 def cast(node: OnnxNode) -> Value:
     """Between real types nothing changes here; integers may become reals."""
     dtype = _target(node)

@@ -2,32 +2,33 @@
 
 from dataclasses import replace
 
+from spikec.compiler.onnx.layout import located
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.values import Tail, Tensor
 
 
-@lowers("Softmax", "LogSoftmax", "Hardmax", tail=True)
+@lowers("Softmax", "LogSoftmax", "Hardmax", layouts="read", tail=True)
 def softmax(node: OnnxNode) -> Tensor:
     """Cut off at the end of a network: it does not change the order of the classes."""
     x = node.tensor()
-    node.axis(node.attr("axis", 1 if node.opset < 13 else -1), len(x.shape) + 1)
+    _check_axis(node, x, node.attr("axis", 1 if node.opset < 13 else -1))
     return cut(node, x)
 
 
-@lowers("ArgMax", "ArgMin", tail=True)
+@lowers("ArgMax", "ArgMin", layouts="read", tail=True)
 def arg_max(node: OnnxNode) -> Tensor:
     """Cut off at the end of a network: the choice of the class."""
     x = node.tensor()
-    node.axis(node.attr("axis", 0), len(x.shape) + 1)
+    _check_axis(node, x, node.attr("axis", 0))
     return cut(node, x)
 
 
-@lowers("TopK", tail=True)
+@lowers("TopK", layouts="read", tail=True)
 def top_k(node: OnnxNode) -> list[Tensor]:
     """Cut off at the end of a network: the best classes."""
     x = node.tensor()
-    node.axis(node.attr("axis", -1), len(x.shape) + 1)
+    _check_axis(node, x, node.attr("axis", -1))
     return [cut(node, x)] * 2
 
 
@@ -35,3 +36,8 @@ def cut(node: OnnxNode, x: Tensor) -> Tensor:
     """`x`, marked as what a cut-off operator reads."""
     value = next(v for v in node.proto.input if node.scope.values.get(v) == x)
     return replace(x, tail=Tail(f"{node.proto.op_type} '{node.name}'", value))
+
+
+def _check_axis(node: OnnxNode, x: Tensor, axis: int) -> None:
+    if located(node, x, [axis])[0].batch is None and x.batch is not None:
+        node.refuse(f"axis {axis} mixes samples of a batch")

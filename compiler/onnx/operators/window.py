@@ -88,6 +88,12 @@ def transposed_attrs(
     if len(extra) != rank or len(wanted) not in (0, rank):
         node.refuse(f"output_padding and output_shape do not fit {rank} spatial axes")
     if auto in ("SAME_UPPER", "SAME_LOWER") and not wanted:
+        if any(d * (k - 1) + 1 < s for d, k, s in zip(dilations, kernel, strides, strict=True)):
+            # The standard asks for more elements than the kernel reaches, onnxruntime yields less.
+            node.refuse(
+                f"auto_pad {auto} with a kernel {list(kernel)} below its strides {list(strides)}",
+                "export with explicit pads or output_shape",
+            )
         wanted = tuple(size * stride for size, stride in zip(spatial, strides, strict=True))
     elif auto == "VALID":
         pads = [0] * (2 * rank)

@@ -13,6 +13,7 @@ from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.driver.artifact import Artifact, is_artifact, load
 from spikec.driver.files import write_file
 from spikec.ir import Graph, UsageError, op_of, parse, same_values
+from spikec.ir.op import Synapse
 from spikec.runtime.chip import draw
 
 
@@ -70,7 +71,8 @@ def resources(graph: Graph) -> dict[str, Any]:
             weights += params["w"].size
             zeros += int((graph.array(node, "w") == 0).sum())
             inputs = [types[name] for name in node.inputs]
-            synapses += op_of(node).synaptic_operations(inputs, node.attrs, params)
+            op = node.operation
+            synapses += op.synaptic_operations(inputs, params) if isinstance(op, Synapse) else 0
     neurons = sum(node.type.size for node in graph.nodes if op_of(node).neuron)
     bits = sum(param.type.size * param.type.dtype.bits for param in graph.params.values())
     return {

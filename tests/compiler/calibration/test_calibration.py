@@ -24,6 +24,7 @@ from spikec.ir import (
     same_values,
     spread,
 )
+from spikec.ir.ops import OPS
 from spikec.runtime import kernels
 
 KINDS = [kernels.UNSIGNED, kernels.SIGNED, kernels.FREE]
@@ -35,7 +36,7 @@ def make_layer(theta, v0, *, kind=kernels.UNSIGNED, steps=8, shape=(2, 3, 3), sa
     rng = np.random.default_rng(seed)
     rows = 1 if constant else steps
     current = rng.normal(0.4, 0.8, (rows, samples, *shape)).astype(np.float32)
-    node = Node("n", "integrate", ("c",), TensorType(SPIKE, shape))
+    node = Node("n", OPS["integrate"](), ("c",), TensorType(SPIKE, shape))
     wide = np.zeros(shape[0], np.float32)
     planted = Neurons(kind, wide + theta, wide + np.multiply(v0, theta), wide + np.float32(bias))
     target = np.zeros((samples, *shape), np.float32)
@@ -266,7 +267,7 @@ def test_snm_replaces_neurons(gate):
         if gate == "on":
             assert signed
         if signed:
-            assert snn[name].attrs["free"] is False
+            assert snn[name].operation.free is False
             assert not snn.array(snn[name], "theta_neg").any()
     if gate == "auto":
         for figures in records[-1].layers.values():

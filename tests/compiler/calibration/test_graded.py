@@ -16,6 +16,7 @@ from spikec.compiler.calibration.search import search
 from spikec.compiler.calibration.sweep import Layer, Neurons
 from spikec.compiler.pipeline import Record
 from spikec.ir import SPIKE, Node, PassError, TensorType, parse, spread
+from spikec.ir.ops import OPS
 from spikec.ir.types import spikes
 from spikec.runtime import kernels
 from spikec.runtime.data import make_dataset
@@ -29,7 +30,7 @@ def make_layer(neurons: Neurons, *, steps=4, seed=0, samples=60, low=0.0) -> Lay
     rng = np.random.default_rng(seed)
     mean = rng.exponential(1.0, (1, samples, 2, 3, 3)) - 0.6
     current = (mean + rng.normal(0, 0.2, (steps, *mean.shape[1:]))).astype(np.float32)
-    node = Node("n", "integrate", ("c",), TensorType(SPIKE, (2, 3, 3)))
+    node = Node("n", OPS["integrate"](), ("c",), TensorType(SPIKE, (2, 3, 3)))
     before = current.mean(axis=0)
     return Layer(
         node=node, neurons=neurons, current=Held(current), before=before,

@@ -77,7 +77,7 @@ def test_depths_count_synapses():
 def test_the_first_core_stands_in_the_graph():
     graph, record = run(net(), replace(LOIHI2, neurons_per_core=20))
     cores = {v["name"]: (v["first_core"], v["cores"]) for v in record.summary["layers"]}
-    assert {name: graph[name].attrs["core"] for name in cores} == {
+    assert {name: graph[name].operation.core for name in cores} == {
         name: first for name, (first, _) in cores.items()
     }
     assert cores == {"n": (0, 2), "m": (2, 2), "k": (4, 2), "o": (1, 1)}

@@ -178,10 +178,8 @@ def test_currents_that_meet_share_a_scale(net):
                 source = floating[floating[name].inputs[0]]
                 real = floating.array(floating[name], "w")
                 amplitude = floating.array(source, "w")
-                attrs = floating[name].attrs
-                real = op_of(floating[name]).scale_inputs(
-                    real, np.broadcast_to(amplitude, source.type.shape[:1]), attrs
-                )
+                side = np.broadcast_to(amplitude, source.type.shape[:1])
+                real = op_of(floating[name]).scale_inputs(real, side)
             flat_w, flat = w.reshape(len(w), -1), real.reshape(len(real), -1)
             scales.append((flat, flat_w))
         for channel in range(len(flat)):

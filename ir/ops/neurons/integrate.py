@@ -1,13 +1,15 @@
 """Integrate-and-fire neuron with soft reset."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from spikec.ir.neuron import Neuron, start
-from spikec.ir.op import Attrs, Params, Value
+from spikec.ir.neuron import Neuron, Sign, start
+from spikec.ir.op import Params, Value
 
 
+@dataclass(frozen=True, slots=True)
 class Integrate(Neuron):
     """`v += I + bias; s = 1 if v >= theta else 0; v -= theta * s`, from v = v0.
 
@@ -15,9 +17,11 @@ class Integrate(Neuron):
     and constant input this is the QCFS activation (Bu et al., ICLR 2022, eq. 8-12).
     """
 
-    def scan(
-        self, inputs: Sequence[Value], attrs: Attrs, params: Params, steps: int
-    ) -> tuple[Value, Value]:
+    @property
+    def sign(self) -> Sign:
+        return Sign.UNSIGNED
+
+    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
         current = inputs[0]
         p, v = start(current, params)
         spikes = np.empty((steps, *v.shape), v.dtype)

@@ -1,8 +1,8 @@
-"""Which elements of an input share the scale of its code.
+"""The channels of an input: those of the first layers that read it, whatever its own layout is.
 
 A synapse takes one scale per input channel into its weights. So elements that reach the same
-channel of some synapse share a scale, whatever layout the input has: of an image with channels
-last the colours, of a flat vector that is reshaped to an image the pixels of each channel.
+channel of some synapse share a scale: of an image with channels last the colours, of a flat vector
+that is reshaped to an image the pixels of each channel.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
+from spikec.ir.op import Synapse
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.synapses.affine import Affine
 
 Array = NDArray[Any]
 
 
-def shared_scale(graph: Graph, node: Node) -> Array:
+def input_channels(graph: Graph, node: Node) -> Array:
     """For each element of an input (*shape) a label; elements with one label share a scale.
 
     Args:
@@ -37,7 +40,8 @@ def shared_scale(graph: Graph, node: Node) -> Array:
             np.minimum.at(labels, elements, least[groups])
         labels = labels[labels]  # what an element's representative was joined with
         if (labels == before).all():
-            return labels.reshape(shape)
+            _, numbered = np.unique(labels, return_inverse=True)
+            return numbered.reshape(shape)
 
 
 def _meetings(graph: Graph, source: Node) -> list[tuple[Array, Array]]:
@@ -50,19 +54,19 @@ def _meetings(graph: Graph, source: Node) -> list[tuple[Array, Array]]:
         op = op_of(node)
         if not any(name in reached for name in node.inputs):
             continue
-        if op.weighted and node.op != "affine":
+        if isinstance(op, Synapse) and not isinstance(op, Affine):
             value = reached[node.inputs[0]]
             channel = np.arange(len(value)).reshape(-1, *(1,) * (value.ndim - 1))
             _note(found, value, np.broadcast_to(channel, value.shape))
-        elif node.op == "affine":
+        elif isinstance(op, Affine):
             reached[node.name] = reached[node.inputs[0]]
         elif op.linear and op.result == "same":
             parts = [
                 reached.get(name, np.zeros(graph[name].type.shape, np.int64))
                 for name in node.inputs
             ]
-            reached[node.name] = op.run([part[None] for part in parts], node.attrs, {})[0]
-        elif op.linear and node.op != "add":
+            reached[node.name] = op.run([part[None] for part in parts], {})[0]
+        elif op.linear and not isinstance(op, Add):
             value = reached[node.inputs[0]]  # a sum over some of it: all of one scale
             _note(found, value, np.zeros(value.shape, np.int64))
             first = np.full(node.type.shape, value.max())
@@ -77,22 +81,25 @@ def _note(found: list[tuple[Array, Array]], value: Array, groups: Array) -> None
         found.append((value[used] - 1, groups[used]))
 
 
-def group_ranges(x: Array, labels: Array) -> tuple[Array, Array]:
-    """The smallest and largest value (*shape) of each element's group in x (samples, *shape)."""
-    place = labels.ravel()
-    low, high = np.full(place.max() + 1, np.inf), np.full(place.max() + 1, -np.inf)
-    flat = x.reshape(len(x), -1)
-    np.minimum.at(low, place, flat.min(axis=0).astype(np.float64))
-    np.maximum.at(high, place, flat.max(axis=0).astype(np.float64))
-    return low[labels], high[labels]
+def channel_ranges(x: Array, channels: Array) -> tuple[Array, Array]:
+    """Smallest and largest value of each element's channel (*shape).
+
+    Args:
+        x: Inputs (samples, *shape).
+        channels: The channel of each element (*shape).
+    """
+    flat = channels.reshape(-1)
+    low, high = np.full(flat.max() + 1, np.inf), np.full(flat.max() + 1, -np.inf)
+    np.minimum.at(low, flat, x.min(axis=0).reshape(-1))
+    np.maximum.at(high, flat, x.max(axis=0).reshape(-1))
+    return low[channels], high[channels]
 
 
-def compact(array: Array) -> Array:
-    """An array as (), as (channels,) or with axes of size 1 where its values allow it."""
-    for axis in range(array.ndim):
-        first = array.take([0], axis=axis)
-        if (array == first).all():
-            array = first
-    if array.size == 1:
-        return array.reshape(())
-    return array.reshape(-1) if array.size == array.shape[0] else array
+def compact(values: Array) -> Array:
+    """Values per element (*shape), with size 1 on the axes along which they do not differ."""
+    for axis in range(values.ndim):
+        first = values.take([0], axis=axis)
+        values = first if (values == first).all() else values
+    if values.size == 1:
+        return values.reshape(())
+    return values.reshape(-1) if values.size == len(values) else values

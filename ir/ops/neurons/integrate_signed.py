@@ -1,13 +1,16 @@
 """Signed neuron with memory."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.neuron import Neuron, start
-from spikec.ir.op import PLACEMENT, Attr, Attrs, Params, ParamSpec, Value
+from spikec.ir.neuron import Neuron, Sign, start
+from spikec.ir.op import Params, ParamSpec, Value
 
 
+@dataclass(frozen=True, slots=True)
 class IntegrateSigned(Neuron):
     """A neuron that takes back spikes which later input disproves (SNM, DNISNM 2024).
 
@@ -17,12 +20,15 @@ class IntegrateSigned(Neuron):
     theta_neg = 0 corrects at once; in integers 1 - theta is the published rule `v <= -theta`.
     """
 
-    attrs = {**PLACEMENT, "free": Attr(bool, "fire negative spikes at any net count", False)}
+    free: Annotated[bool, "fire negative spikes at any net count"] = False
+
     params = {**Neuron.params, "theta_neg": ParamSpec("negative spikes fire below it, at most 0")}
 
-    def scan(
-        self, inputs: Sequence[Value], attrs: Attrs, params: Params, steps: int
-    ) -> tuple[Value, Value]:
+    @property
+    def sign(self) -> Sign:
+        return Sign.FREE if self.free else Sign.TAKES_BACK
+
+    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
         current = inputs[0]
         p, v = start(current, params)
         count = np.zeros(v.shape, np.int32)
@@ -31,7 +37,7 @@ class IntegrateSigned(Neuron):
         for t in range(steps):
             v += current[min(t, len(current) - 1)] + p["bias"]
             negative = v < p["theta_neg"]
-            if not attrs["free"]:
+            if not self.free:
                 negative &= count > 0
             spikes[t] = (v >= p["theta"]).astype(v.dtype) - negative
             v -= p["theta"] * spikes[t]

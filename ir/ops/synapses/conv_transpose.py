@@ -2,62 +2,49 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
-from spikec.ir.op import (
-    EXPONENT,
-    Attr,
-    Attrs,
-    Op,
-    Params,
-    ParamSpec,
-    Value,
-    expect,
-    expect_exponent,
-    finished,
-)
+from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect
 from spikec.ir.types import TensorType
-from spikec.ir.windows import WINDOW, Window, exact_matmul
+from spikec.ir.windows import Sliding, Window, exact_matmul
 
 
-class ConvTranspose(Op):
+@dataclass(frozen=True, slots=True)
+class ConvTranspose(Sliding, Synapse):
     """`y[stride * i + dilation * k - pad] += w[k] x[i]`, plus b (ONNX ConvTranspose).
 
     x: (channels, *spatial); w: (channels, out / groups, *kernel); b: (out,). Pads crop the result.
     """
 
-    attrs = {
-        **WINDOW,
-        "groups": Attr(int, "channel groups", 1),
-        "extra": Attr(tuple, "elements added at the end of the result, per spatial axis"),
-    }
+    extra: Annotated[tuple[int, ...], "elements added at the end of the result, per spatial axis"]
+    groups: Annotated[int, "channel groups"] = 1
+
     params = {
         "w": ParamSpec("weights"),
         "b": ParamSpec("bias", required=False),
         "exponent": EXPONENT,
     }
-    linear = True
-    weighted = True
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
-        x, w, groups = inputs[0].shape, params["w"].shape, cast(int, attrs["groups"])
+        x, w, groups = inputs[0].shape, params["w"].shape, self.groups
         expect(len(w) >= 3 and len(x) == len(w) - 1, f"weights {list(w)} do not fit {list(x)}")
         expect(groups > 0 and x[0] % groups == 0, f"{x[0]} channels in {groups} groups")
         expect(x[0] == w[0], f"{x[0]} channels, but weights {list(w)}")
         out = w[1] * groups
         expect("b" not in params or params["b"].shape == (out,), "bias must be (out channels,)")
-        expect_exponent(params, (out,))
-        extra = cast("tuple[int, ...]", attrs["extra"])
+        self.expect_exponent(params, (out,))
+        extra = self.extra
         expect(len(extra) == len(w) - 2 and min(extra) >= 0, "extra does not fit the window")
-        return (out, *_spread_out(Window.of(w[2:], attrs), x[1:], extra, cropped=True))
+        return (out, *_spread_out(self.window(w[2:]), x[1:], extra, cropped=True))
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
-        x, w, groups = inputs[0], params["w"], cast(int, attrs["groups"])
-        window, extra = Window.of(w.shape[2:], attrs), cast("tuple[int, ...]", attrs["extra"])
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
+        x, w, groups = inputs[0], params["w"], self.groups
+        window, extra = self.window(w.shape[2:]), self.extra
         whole = _spread_out(window, x.shape[2:], extra, cropped=False)
         wide = np.dtype(np.int64) if x.dtype.kind != "f" else x.dtype
         y = np.zeros((len(x), w.shape[1] * groups, *whole), wide)
@@ -76,23 +63,23 @@ class ConvTranspose(Op):
         ends = (size - pad for size, pad in zip(whole, window.pads[rank:], strict=True))
         kept: list[Any] = [slice(b, e) for b, e in zip(window.pads[:rank], ends, strict=True)]
         y = y[(..., *kept)]
-        return finished(y, params)
+        return self.finished(y, params)
 
-    def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+    def scale_inputs(self, w: Value, factor: Value) -> Value:
         return w * factor.reshape(-1, *(1,) * (w.ndim - 1))
 
-    def scale_outputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
-        groups = cast(int, attrs["groups"])
+    def scale_outputs(self, w: Value, factor: Value) -> Value:
+        groups = self.groups
         side = np.repeat(factor.reshape(groups, -1), len(w) // groups, axis=0)
         return w * side.reshape(*w.shape[:2], *(1,) * (w.ndim - 2))
 
-    def output_magnitudes(self, w: Value, attrs: Attrs) -> Value:
-        groups = cast(int, attrs["groups"])
+    def output_magnitudes(self, w: Value) -> Value:
+        groups = self.groups
         by_group = np.abs(w).reshape(groups, len(w) // groups, w.shape[1], -1)
         return by_group.max(axis=(1, 3)).reshape(-1)
 
-    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
-        window, extra = Window.of(w.shape[2:], attrs), cast("tuple[int, ...]", attrs["extra"])
+    def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
+        window, extra = self.window(w.shape[2:]), self.extra
         out = _spread_out(window, shape[1:], extra, cropped=True)
         nonzero = (w != 0).reshape(len(w), w.shape[1], -1).sum(axis=1)
         total = np.zeros(shape, np.int64)
@@ -106,7 +93,7 @@ class ConvTranspose(Op):
         return total
 
     def synaptic_operations(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> int:
         return params["w"].size * math.prod(inputs[0].shape[1:])
 

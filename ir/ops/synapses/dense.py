@@ -1,25 +1,17 @@
 """Fully connected synapses."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from spikec.ir.op import (
-    EXPONENT,
-    Attrs,
-    Op,
-    Params,
-    ParamSpec,
-    Value,
-    expect,
-    expect_exponent,
-    finished,
-)
+from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect
 from spikec.ir.types import TensorType
 from spikec.ir.windows import exact_matmul
 
 
-class Dense(Op):
+@dataclass(frozen=True, slots=True)
+class Dense(Synapse):
     """`y = w x + b`; x: (in,), w: (out, in), b: (out,)."""
 
     params = {
@@ -27,35 +19,33 @@ class Dense(Op):
         "b": ParamSpec("bias", required=False),
         "exponent": EXPONENT,
     }
-    linear = True
-    weighted = True
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
         x, w = inputs[0].shape, params["w"].shape
         expect(len(w) == 2 and x == w[1:], f"weights {list(w)} do not fit {list(x)}")
         expect("b" not in params or params["b"].shape == w[:1], "bias must be (out,)")
-        expect_exponent(params, w[:1])
+        self.expect_exponent(params, w[:1])
         return w[:1]
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
         y = exact_matmul(inputs[0], params["w"].T)
-        return finished(y, params)
+        return self.finished(y, params)
 
-    def scale_inputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+    def scale_inputs(self, w: Value, factor: Value) -> Value:
         return w * factor
 
-    def scale_outputs(self, w: Value, factor: Value, attrs: Attrs) -> Value:
+    def scale_outputs(self, w: Value, factor: Value) -> Value:
         return w * factor[:, None]
 
-    def output_magnitudes(self, w: Value, attrs: Attrs) -> Value:
+    def output_magnitudes(self, w: Value) -> Value:
         return np.abs(w).max(axis=1)
 
-    def fan_out(self, shape: tuple[int, ...], attrs: Attrs, w: Value) -> Value:
+    def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
         return (w != 0).sum(axis=0)
 
     def synaptic_operations(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> int:
         return params["w"].size

@@ -1,31 +1,34 @@
 """Sums along whole axes."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import Attr, Attrs, Op, Params, Value, expect
+from spikec.ir.op import Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
+@dataclass(frozen=True, slots=True)
 class ReduceSum(Op):
     """The sum over all elements of some axes, which stay with size 1."""
 
-    attrs = {"axes": Attr(tuple, "axes that are summed over")}
+    axes: Annotated[tuple[int, ...], "axes that are summed over"]
+
     linear = True
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
-        x, axes = inputs[0].shape, cast("tuple[int, ...]", attrs["axes"])
+        x, axes = inputs[0].shape, self.axes
         fits = len(set(axes)) == len(axes) and all(0 <= axis < len(x) for axis in axes)
         expect(fits, f"axes {list(axes)} do not fit {list(x)}")
         return tuple(1 if axis in axes else size for axis, size in enumerate(x))
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
         x = inputs[0]
         wide = x if x.dtype.kind == "f" else x.astype(np.int64)
-        axes = tuple(axis + 1 for axis in cast("tuple[int, ...]", attrs["axes"]))
+        axes = tuple(axis + 1 for axis in self.axes)
         total: Value = wide.sum(axis=axes, keepdims=True)
         return total

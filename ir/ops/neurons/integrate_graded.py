@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.neuron import Neuron, start
-from spikec.ir.op import PLACEMENT, Attr, Attrs, Params, ParamSpec, Value, expect
+from spikec.ir.neuron import Neuron, Sign, start
+from spikec.ir.op import Params, ParamSpec, Value, expect
 from spikec.ir.types import TensorType
 
 
+@dataclass(frozen=True, slots=True)
 class IntegrateGraded(Neuron):
     """A neuron that sends how much has gathered, as a power of two, and takes back too much.
 
@@ -30,11 +32,9 @@ class IntegrateGraded(Neuron):
     (after the multi-threshold neuron of DCGS, ICML 2025).
     """
 
-    attrs = {
-        **PLACEMENT,
-        "levels": Attr(int, "number of payloads 1, 2, 4, ...: 2 to 8", 4),
-        "free": Attr(bool, "fire negative spikes at any net sum", False),
-    }
+    free: Annotated[bool, "fire negative spikes at any net sum"] = False
+    levels: Annotated[int, "number of payloads 1, 2, 4, ...: 2 to 8"] = 4
+
     params = {
         **Neuron.params,
         "theta": ParamSpec("what a payload of 1 stands for, above 0"),
@@ -42,19 +42,21 @@ class IntegrateGraded(Neuron):
     }
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
-        expect(2 <= cast(int, attrs["levels"]) <= 8, f"{attrs['levels']} levels, not 2 to 8")
-        return super().infer(inputs, attrs, params)
+        expect(2 <= self.levels <= 8, f"{self.levels} levels, not 2 to 8")
+        return Neuron.infer(self, inputs, params)
 
-    def payload_levels(self, inputs: Sequence[TensorType], attrs: Attrs) -> int:
+    def payload_levels(self, inputs: Sequence[TensorType]) -> int:
         """The attribute."""
-        return cast(int, attrs["levels"])
+        return self.levels
 
-    def scan(
-        self, inputs: Sequence[Value], attrs: Attrs, params: Params, steps: int
-    ) -> tuple[Value, Value]:
-        current, levels = inputs[0], cast(int, attrs["levels"])
+    @property
+    def sign(self) -> Sign:
+        return Sign.FREE if self.free else Sign.TAKES_BACK
+
+    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
+        current, levels = inputs[0], self.levels
         p, v = start(current, params)
         net = np.zeros(v.shape, np.int64)
         payloads = np.zeros((steps, *v.shape), v.dtype)
@@ -63,7 +65,7 @@ class IntegrateGraded(Neuron):
             v += current[min(t, len(current) - 1)] + p["bias"]
             for unit in (1 << k for k in range(levels)):
                 taken = v < -p["fire"] * unit
-                if not attrs["free"]:
+                if not self.free:
                     taken &= net >= unit
                 payloads[t][v >= p["fire"] * unit] = unit
                 payloads[t][taken] = -unit

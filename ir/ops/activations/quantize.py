@@ -1,14 +1,16 @@
 """Signed uniform quantiser."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Annotated
 
 from spikec.ir.activation import Activation
-from spikec.ir.op import Attr, Attrs, Params, ParamSpec, Value, expect, expect_spread
-from spikec.ir.ops.qcfs import ROUNDING, expect_rounding, rounded
+from spikec.ir.op import Params, ParamSpec, Value, expect, expect_spread
+from spikec.ir.ops.activations.qcfs import Rounding, rounded
 from spikec.ir.types import TensorType, spread
 
 
+@dataclass(frozen=True, slots=True)
 class Quantize(Activation):
     """`y = scale clip(round(x / scale), lo, hi)` with lo < 0: values of a quantised linear layer.
 
@@ -16,26 +18,24 @@ class Quantize(Activation):
     Rounding 'floor' is floor(x / scale + 1/2).
     """
 
-    attrs = {
-        "lo": Attr(int, "smallest integer, below 0"),
-        "hi": Attr(int, "largest integer, above lo"),
-        "rounding": ROUNDING,
-    }
+    lo: Annotated[int, "smallest integer, below 0"]
+    hi: Annotated[int, "largest integer, above lo"]
+    rounding: Rounding = "floor"
+
     params = {**Activation.params, "scale": ParamSpec("distance of values, above 0")}
     signed = True
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
-        lo, hi = cast(int, attrs["lo"]), cast(int, attrs["hi"])
+        lo, hi = self.lo, self.hi
         expect(lo < 0 and lo < hi, f"bounds {lo}, {hi} are not those of a signed quantiser")
-        expect_rounding(attrs)
         expect_spread({"scale": params["scale"]}, inputs[0].shape)
         return inputs[0].shape
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
         x = inputs[0]
         scale = spread(params["scale"], x.shape[1:])
-        integers = rounded(x / scale, 0.5, attrs)
-        y: Value = integers.clip(cast(int, attrs["lo"]), cast(int, attrs["hi"])) * scale
+        integers = rounded(x / scale, 0.5, self.rounding)
+        y: Value = integers.clip(self.lo, self.hi) * scale
         return y

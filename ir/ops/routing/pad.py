@@ -1,31 +1,34 @@
 """Zeros around a value."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import Attr, Attrs, Op, Params, Value, expect
+from spikec.ir.op import Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
+@dataclass(frozen=True, slots=True)
 class Pad(Op):
     """The value with zeros before and after it on every axis."""
 
-    attrs = {"pads": Attr(tuple, "zeros added: first all begins, then all ends, per axis")}
+    pads: Annotated[tuple[int, ...], "zeros added: first all begins, then all ends, per axis"]
+
     result = "same"
     linear = True
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
-        x, pads = inputs[0].shape, cast("tuple[int, ...]", attrs["pads"])
+        x, pads = inputs[0].shape, self.pads
         expect(len(pads) == 2 * len(x), f"{len(pads)} pads do not fit {len(x)} axes")
         expect(min(pads, default=0) >= 0, "pads must not be negative")
         begins, ends = pads[: len(x)], pads[len(x) :]
         return tuple(b + size + e for b, size, e in zip(begins, x, ends, strict=True))
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
-        pads = cast("tuple[int, ...]", attrs["pads"])
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
+        pads = self.pads
         rank = len(pads) // 2
         return np.pad(inputs[0], [(0, 0), *zip(pads[:rank], pads[rank:], strict=True)])

@@ -1,13 +1,16 @@
 """Neuron of the layerwise schedule: a window of input, then a window of output."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.neuron import Neuron, start
-from spikec.ir.op import PLACEMENT, Attr, Attrs, Params, Value
+from spikec.ir.neuron import Neuron, Sign, start
+from spikec.ir.op import Params, Value
 
 
+@dataclass(frozen=True, slots=True)
 class IntegrateWindow(Neuron):
     """`V = v0 + sum_t (I[t] + bias)` over T steps; then T steps of `s = V >= theta; V -= theta s`.
 
@@ -17,11 +20,13 @@ class IntegrateWindow(Neuron):
     Steps count from the start of the firing window; the potential of a step is the one after it.
     """
 
-    attrs = {**PLACEMENT, "free": Attr(bool, "fire negative spikes too", False)}
+    free: Annotated[bool, "fire negative spikes too"] = False
 
-    def scan(
-        self, inputs: Sequence[Value], attrs: Attrs, params: Params, steps: int
-    ) -> tuple[Value, Value]:
+    @property
+    def sign(self) -> Sign:
+        return Sign.FREE if self.free else Sign.UNSIGNED
+
+    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
         current = inputs[0]
         p, v = start(current, params)
         gain = steps if len(current) == 1 else 1
@@ -30,7 +35,7 @@ class IntegrateWindow(Neuron):
         potentials = np.empty_like(spikes)
         for t in range(steps):
             spikes[t] = v >= p["theta"]
-            if attrs["free"]:
+            if self.free:
                 spikes[t] -= v < 0
             v -= p["theta"] * spikes[t]
             potentials[t] = v

@@ -1,26 +1,29 @@
 """Values side by side."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import Attr, Attrs, Op, Params, Value, expect
+from spikec.ir.op import Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
+@dataclass(frozen=True, slots=True)
 class Concat(Op):
     """The inputs one after the other along one axis."""
 
+    axis: Annotated[int, "axis along which the inputs follow each other"] = 0
+
     arity = None
-    attrs = {"axis": Attr(int, "axis along which the inputs follow each other", 0)}
     result = "same"
     linear = True
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
-        axis, first = cast(int, attrs["axis"]), inputs[0].shape
+        axis, first = self.axis, inputs[0].shape
         expect(0 <= axis < len(first), f"axis {axis} does not fit {list(first)}")
         shapes = [x.shape for x in inputs]
         rests = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
@@ -30,5 +33,5 @@ class Concat(Op):
         expect(len(types) == 1, f"cannot concatenate values of types {', '.join(types)}")
         return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
-        return np.concatenate(inputs, axis=cast(int, attrs["axis"]) + 1)
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
+        return np.concatenate(inputs, axis=self.axis + 1)

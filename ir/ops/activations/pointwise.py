@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import cast
+from typing import Annotated, cast
 
 import numpy as np
 
-from spikec.ir.op import Attr, Attrs, Op, Params, Value, expect
+from spikec.ir.op import Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 Function = Callable[[Value, float], Value]
@@ -83,26 +84,26 @@ def evaluate(fn: str, alpha: float, x: Value) -> Value:
         return FUNCTIONS[fn](x.astype(np.float64), alpha)
 
 
+@dataclass(frozen=True, slots=True)
 class Pointwise(Op):
     """`y = fn(x)` element by element, for functions without a direct spiking form.
 
     A pass replaces it by a fitted sum of rectifiers, or recognises a quantiser around it.
     """
 
+    fn: Annotated[str, "name of the function"]
+    alpha: Annotated[float, "parameter of elu, silu, threshold and power"] = 1.0
+
     stages = ("ann",)
-    attrs = {
-        "fn": Attr(str, "name of the function"),
-        "alpha": Attr(float, "parameter of elu, silu, threshold and power", 1.0),
-    }
 
     def infer(
-        self, inputs: Sequence[TensorType], attrs: Attrs, params: Mapping[str, TensorType]
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
-        fn = cast(str, attrs["fn"])
+        fn = self.fn
         expect(fn in FUNCTIONS, f"unknown function '{fn}'")
         return inputs[0].shape
 
-    def run(self, inputs: Sequence[Value], attrs: Attrs, params: Params) -> Value:
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
         x = inputs[0]
-        y = evaluate(cast(str, attrs["fn"]), float(cast(float, attrs["alpha"])), x)
+        y = evaluate(self.fn, float(self.alpha), x)
         return y.astype(x.dtype)

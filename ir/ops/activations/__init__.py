@@ -1,0 +1,1 @@
+"""Nonlinear ops of the ann stage."""

@@ -1,0 +1,1 @@
+"""Linear ops without weights: they move values, or sum them."""

@@ -1,0 +1,1 @@
+"""Synapses: ops that multiply what arrives with weights."""

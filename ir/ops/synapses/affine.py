@@ -1,0 +1,62 @@
+"""Element-wise multiplication with and addition of constants."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect_spread
+from spikec.ir.types import TensorType, spread
+
+
+@dataclass(frozen=True, slots=True)
+class Affine(Synapse):
+    """`y = w x + b` element by element; BatchNorm, constant arithmetic, spike amplitudes.
+
+    w and b are per tensor (), per channel (channels,) or broadcast to x. At stage int a
+    one-to-one synapse.
+    """
+
+    params = {
+        "w": ParamSpec("factor"),
+        "b": ParamSpec("offset", required=False),
+        "exponent": EXPONENT,
+    }
+
+    def infer(
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
+    ) -> tuple[int, ...]:
+        expect_spread(params, inputs[0].shape)
+        self.expect_exponent(params, inputs[0].shape[:1])
+        return inputs[0].shape
+
+    def run(self, inputs: Sequence[Value], params: Params) -> Value:
+        x = inputs[0]
+        w = spread(params["w"], x.shape[1:])
+        if w.dtype.kind != "f":
+            w = w.astype(np.int64)
+            x = x if x.dtype.kind == "f" else x.astype(np.int64)
+        y: Value = x * w
+        return self.finished(y, params)
+
+    def scale_inputs(self, w: Value, factor: Value) -> Value:
+        return w * _spread(factor, w)
+
+    def scale_outputs(self, w: Value, factor: Value) -> Value:
+        return w * _spread(factor, w)
+
+    def output_magnitudes(self, w: Value) -> Value:
+        return np.abs(w).reshape(len(w), -1).max(axis=1) if w.ndim else np.abs(w)
+
+    def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
+        return np.broadcast_to(spread(w, shape) != 0, shape).astype(np.int64)
+
+    def synaptic_operations(
+        self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
+    ) -> int:
+        return inputs[0].size
+
+
+def _spread(factor: Value, w: Value) -> Value:
+    """A factor (channels,) beside weights that are () or (channels,), or have an axis for each."""
+    return factor.reshape(-1, *(1,) * (w.ndim - 1)) if w.ndim > 1 else factor
