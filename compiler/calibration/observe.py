@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.calibration.inputs import channel_ranges, compact, input_channels
+from spikec.compiler.calibration.inputs import (
+    channel_ranges,
+    compact,
+    input_channels,
+    with_margin,
+)
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, PassError, op_of
 from spikec.ir.types import DType
@@ -109,7 +114,8 @@ def _input_code(
     elif x.min() >= 0 and x.max() <= top and (x == np.rint(x)).all():
         scale, offset, what = np.array(1.0), np.array(0.0), f"integers 0..{top}"
     else:
-        low, high = channel_ranges(x.astype(np.float64), input_channels(graph, node))
+        channels = input_channels(graph, node)
+        low, high = with_margin(*channel_ranges(x.astype(np.float64), channels), channels, len(x))
         varied = high > low
         usual = np.median((high - low)[varied]) if varied.any() else 1.0  # of silent elements
         scale = compact(np.where(varied, high - low, usual) / top)
