@@ -165,7 +165,7 @@ class Scales:
         for name, limit in limits.items():
             bound: list[float] = getattr(self, name)
             keep, worst = (min, np.minimum) if name == "smallest" else (max, np.maximum)
-            full = np.broadcast_to(spread(limit / _aligned(gain, limit, shape), shape), shape)
+            full = np.broadcast_to(spread(limit, shape) / spread(gain, shape), shape)
             index = np.broadcast_to(spread(variable, shape), shape).ravel()
             used, place = np.unique(index, return_inverse=True)
             found = np.full(len(used), np.inf if name == "smallest" else 0.0)
@@ -221,8 +221,3 @@ class Scales:
         for variable in range(count):
             roots[variable], ratios[variable] = self.root(variable)
         return roots, ratios
-
-
-def _aligned(gain: Array, limit: Array, shape: tuple[int, ...]) -> Array:
-    """A gain that divides a limit of the same layer."""
-    return gain if gain.ndim <= 1 and limit.ndim <= 1 else spread(gain, shape)
