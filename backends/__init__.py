@@ -11,7 +11,9 @@ from spikec.ir.errors import SpikecError
 from spikec.ir.options import configure, read_call, suggestion
 from spikec.ir.registry import Registry
 
-BACKENDS: Registry[Backend] = Registry(__name__, __path__, Backend, "backend", aside=("backend",))
+BACKENDS: Registry[Backend] = Registry(
+    __name__, {__name__: __path__}, Backend, "backend", aside=("backend",)
+)
 """All backends by name; each is imported when it is asked for."""
 
 B = TypeVar("B", Target, Engine)

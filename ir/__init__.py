@@ -1,5 +1,6 @@
 """The spiking graph IR: types, ops, graphs, their verifier and their text."""
 
+from spikec.ir.builder import GraphBuilder, remove_dead, unique_name
 from spikec.ir.errors import (
     BackendError,
     InvalidArtifact,
@@ -27,6 +28,7 @@ __all__ = [
     "BackendError",
     "DType",
     "Graph",
+    "GraphBuilder",
     "InvalidArtifact",
     "InvalidData",
     "InvalidGraph",
@@ -42,10 +44,12 @@ __all__ = [
     "UsageError",
     "op_of",
     "parse",
+    "remove_dead",
     "same_values",
     "signed",
     "spread",
     "to_text",
+    "unique_name",
     "unsigned",
     "verify",
 ]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.op import Op, Synapse
+from spikec.ir.printing import array_text, attribute_text
 from spikec.ir.types import Param, TensorType
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Kind = TypeVar("Kind", bound=Op)
 
@@ -50,10 +55,23 @@ class Node:
         """The operation's name in the text."""
         return self.operation.name
 
+    def to_text(self, width: int = 0) -> str:
+        """The node's line in the textual form, its name filled up to `width`."""
+        inputs = ", ".join(f"%{name}" for name in self.inputs)
+        settings = [f"{role}=@{name}" for role, name in self.params.items()]
+        attributes = self.operation.attributes().items()
+        settings += [f"{name}={attribute_text(value)}" for name, value in attributes]
+        text = f"%{self.name:<{width}} : {self.type} = {self.op}({inputs})"
+        text += f" <{', '.join(settings)}>" if settings else ""
+        return text if self.loc is None else f"{text} from {json.dumps(self.loc)}"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Graph:
     """A network at one stage.
+
+    Its indices are made when they are first asked for; as a graph never changes they stay right.
+    They are no fields: neither equality nor a pickle sees them.
 
     Attributes:
         name: A readable name.
@@ -85,28 +103,31 @@ class Graph:
 
     def __getitem__(self, name: str) -> Node:
         """The node called `name`; raises KeyError."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+        return self.by_name[name]
 
-    @property
-    def by_name(self) -> dict[str, Node]:
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
         """Nodes by name."""
-        return {node.name: node for node in self.nodes}
+        return MappingProxyType({node.name: node for node in self.nodes})
 
-    @property
+    @cached_property
+    def position(self) -> Mapping[str, int]:
+        """Index of each node in `nodes`, by name."""
+        return MappingProxyType({node.name: index for index, node in enumerate(self.nodes)})
+
+    @cached_property
     def inputs(self) -> tuple[Node, ...]:
         """The input nodes, in order."""
         return tuple(node for node in self.nodes if node.op == "input")
 
-    def consumers(self) -> dict[str, list[Node]]:
-        """For each node's name, the nodes that read it."""
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[Node, ...]]:
+        """For each node's name, the nodes that read it, in order."""
         readers: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
                 readers[name].append(node)
-        return readers
+        return MappingProxyType({name: tuple(nodes) for name, nodes in readers.items()})
 
     def array(self, node: Node, role: str) -> NDArray[Any]:
         """The array of a node's param; raises InvalidGraph when absent or without values."""
@@ -126,6 +147,8 @@ class Graph:
 
     def networkx(self) -> nx.DiGraph:
         """The data flow as a networkx graph with `Node` objects as node data."""
+        import networkx as nx  # here, as it takes long and few need it
+
         graph = nx.DiGraph()
         for node in self.nodes:
             graph.add_node(node.name, node=node)
@@ -151,9 +174,18 @@ class Graph:
 
     def to_text(self, *, values: bool = False) -> str:
         """The textual form; with `values`, arrays are written out too."""
-        from spikec.ir.text import to_text
-
-        return to_text(self, values=values)
+        header = f"stage={self.stage}, steps={self.steps}"
+        if self.source is not None:
+            header += f", source={json.dumps(self.source)}"
+        lines = [f"graph @{self.name} <{header}> {{"]
+        for name, param in self.params.items():
+            array = param.array if values else None
+            written = "" if array is None else f" = {array_text(array.tolist())}"
+            lines.append(f"  param @{name} : {param.type}{written}")
+        width = max((len(node.name) for node in self.nodes), default=0)
+        lines += [f"  {node.to_text(width)}" for node in self.nodes]
+        returned = ", ".join(f"%{name}" for name in self.outputs)
+        return "\n".join([*lines, f"  return {returned}", "}"]) + "\n"
 
 
 @overload

@@ -11,8 +11,17 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
-from typing import get_type_hints as type_hints
+from typing import (
+    ClassVar,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from spikec.ir.errors import ParseError
 
@@ -71,7 +80,7 @@ def configure(kind: type[T], name: str, given: Mapping[str, object], what: str) 
     Raises:
         ParseError: naming an unknown option or a value that it cannot take, and what it can.
     """
-    hints, values = type_hints(kind), dict[str, Option]()
+    hints, values = get_type_hints(kind), dict[str, Option]()
     known = [field.name for field in dataclasses.fields(kind)]
     for key, value in given.items():
         if key not in known:
@@ -110,8 +119,19 @@ def convert(value: object, hint: object) -> Option:
     if hint is bool:
         return {"true": True, "false": False}[str(value).lower()]
     if hint in (int, float, str) and isinstance(value, str | int | float):
+        if hint is int and isinstance(value, float) and value != int(value):
+            raise ValueError(value)
         return {int: int, float: float, str: str}[hint](value)
     raise TypeError(hint)
+
+
+def check_choices(configured: Configurable) -> None:
+    """Raise ParseError where a field that is a choice holds none of its values."""
+    hints = get_type_hints(type(configured))
+    for field in dataclasses.fields(configured):
+        value, hint = getattr(configured, field.name), hints[field.name]
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise ParseError(f"option '{field.name}' must be {choices(hint)}, not '{value}'")
 
 
 def choices(hint: object) -> str:
@@ -145,7 +165,7 @@ def spell_value(value: Option) -> str:
 
 def describe_options(kind: type[Configurable]) -> str:
     """The options of a kind in a line, with their defaults; those with choices show all."""
-    hints = type_hints(kind)
+    hints = get_type_hints(kind)
     parts = []
     for field in dataclasses.fields(kind):
         hint, default = hints[field.name], field.default

@@ -25,47 +25,7 @@ _DIGITS = 1000
 
 def to_text(graph: Graph, *, values: bool = False) -> str:
     """Print a graph; with `values`, params are followed by their arrays."""
-    header = f"stage={graph.stage}, steps={graph.steps}"
-    if graph.source is not None:
-        header += f", source={json.dumps(graph.source)}"
-    params = [_param(name, param, values) for name, param in graph.params.items()]
-    width = max((len(node.name) for node in graph.nodes), default=0)
-    nodes = [_node(node, width) for node in graph.nodes]
-    returned = ", ".join(f"%{name}" for name in graph.outputs)
-    lines = [f"graph @{graph.name} <{header}> {{", *params, *nodes, f"  return {returned}", "}"]
-    return "\n".join(lines) + "\n"
-
-
-def _param(name: str, param: Param, values: bool) -> str:
-    text = f"  param @{name} : {param.type}"
-    return (
-        f"{text} = {_literal(param.array.tolist())}" if values and param.array is not None else text
-    )
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_literal, value))}]"
-    return repr(value)
-
-
-def _node(node: Node, width: int) -> str:
-    inputs = ", ".join(f"%{name}" for name in node.inputs)
-    settings = [f"{role}=@{name}" for role, name in node.params.items()]
-    settings += [f"{name}={_value(value)}" for name, value in node.operation.attributes().items()]
-    text = f"  %{node.name:<{width}} : {node.type} = {node.op}({inputs})"
-    text += f" <{', '.join(settings)}>" if settings else ""
-    return text if node.loc is None else f"{text} from {json.dumps(node.loc)}"
-
-
-def _value(value: AttrValue) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(repr, value))}]"
-    if isinstance(value, float):
-        return repr(float(value))
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    return graph.to_text(values=values)
 
 
 @cache
@@ -224,7 +184,7 @@ class _Builder(Transformer[Token, Any]):
     def start(self, name: Token, *items: Any) -> Graph:
         *items_, outputs = items
         params = [item for item in items_ if isinstance(item, tuple) and isinstance(item[1], Param)]
-        headers = [item for item in items_ if isinstance(item, tuple) and item not in params]
+        headers = [i for i in items_ if isinstance(i, tuple) and not isinstance(i[1], Param)]
         if len({key for key, _ in params}) != len(params):
             raise ParseError("a param is declared twice")
         header: dict[str, Any] = dict(headers)

@@ -55,12 +55,7 @@ def save(stored: Stored, folder: Path, emit: Callable[[Path], None] | None = Non
         InvalidArtifact: when something else stands at `folder`.
     """
     folder = Path(folder)
-    if folder.exists() and not is_artifact(folder) and not _is_empty(folder):
-        raise InvalidArtifact(
-            "exists and is not an artifact; nothing was written",
-            loc=str(folder),
-            hint="choose another -o, or remove it",
-        )
+    check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -79,6 +74,16 @@ def save(stored: Stored, folder: Path, emit: Callable[[Path], None] | None = Non
         _swap(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def check_free(folder: Path) -> None:
+    """Raise InvalidArtifact when something else than an artifact stands at `folder`."""
+    if folder.exists() and not is_artifact(folder) and not _is_empty(folder):
+        raise InvalidArtifact(
+            "exists and is not an artifact; nothing was written",
+            loc=str(folder),
+            hint="choose another -o, or remove it",
+        )
 
 
 def _write(stored: Stored, folder: Path) -> None:

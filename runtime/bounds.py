@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Node, op_of, spread
+from spikec.ir.analysis import Interval, propagate
 from spikec.ir.neuron import Neuron, Sign
 
 Array = NDArray[Any]
-Interval = tuple[Array, Array]
+_NET_COUNT = ("integrate", "integrate_signed", "integrate_graded", "integrate_window")
+"""Neurons whose net count of spikes is never negative, unless free."""
 
 
 def intervals(nodes: Sequence[Node], weights: Mapping[str, Array]) -> dict[str, Interval]:
@@ -26,43 +29,45 @@ def intervals(nodes: Sequence[Node], weights: Mapping[str, Array]) -> dict[str, 
         weights: Real or integer weights of the synapses among them.
 
     Returns:
-        Node name to (low, high), each (*shape).
+        Node name to (low, high), each (*shape) float64.
     """
-    found: dict[str, Interval] = {}
-    for node in nodes:
-        op = op_of(node)
-        if node.op == "input":
-            lowest, highest = node.type.dtype.bounds
-            found[node.name] = _full(node, lowest), _full(node, highest)
-        elif isinstance(op, Neuron):
-            least, most = node.type.dtype.bounds
-            least = least if op.sign is Sign.FREE else 0
-            found[node.name] = _full(node, least), _full(node, most)
-        elif op.stateful:
-            least, most = node.type.dtype.bounds
-            found[node.name] = _full(node, found[node.inputs[0]][0].min()), _full(node, most)
-        elif op.weighted:
-            low, high = found[node.inputs[0]]
-            found[node.name] = _synapse(node, weights[node.name], low, high)
-        else:
-            lows = [found[name][0][None] for name in node.inputs]
-            highs = [found[name][1][None] for name in node.inputs]
-            found[node.name] = op.run(lows, {})[0], op.run(highs, {})[0]
-    return found
+
+    def params_of(node: Node) -> dict[str, Array]:
+        return {"w": weights[node.name]} if op_of(node).weighted else {}
+
+    return propagate(nodes, partial(sent, mean=True, dtype=np.float64), params_of)
 
 
-def _full(node: Node, value: float) -> Array:
-    return np.full(node.type.shape, float(value))
+def sent(
+    node: Node, bounds: Mapping[str, Interval], *, mean: bool, dtype: type[np.generic]
+) -> Interval:
+    """Bounds of what an input or a layer sends.
+
+    Args:
+        node: The input or layer.
+        bounds: Of what comes before it.
+        mean: Bound the mean over the first t steps, for every t, instead of any single step.
+        dtype: Of the bounds.
+    """
+    low, high = node.type.dtype.bounds
+    if op_of(node).neuron:
+        low = _least(node, mean)
+    elif op_of(node).stateful:
+        below = bounds[node.inputs[0]]
+        low, high = min(0, int(below[0].min())), max(0, int(below[1].max()))
+    shape = node.type.shape
+    return np.full(shape, low, dtype), np.full(shape, high, dtype)
 
 
-def _synapse(node: Node, w: Array, low: Array, high: Array) -> Interval:
-    op = op_of(node)
-    up, down = np.maximum(w, 0.0), np.minimum(w, 0.0)
-
-    def through(part: Array, value: Array) -> Array:
-        return op.run([value[None]], {"w": part})[0]
-
-    return through(up, low) + through(down, high), through(up, high) + through(down, low)
+def _least(node: Node, mean: bool) -> int:
+    """The smallest spike of a neuron, or the smallest mean of its spikes."""
+    if op_of(node, Neuron).sign is Sign.FREE:
+        never_negative = False
+    elif mean:
+        never_negative = node.op in _NET_COUNT
+    else:
+        never_negative = node.op in ("integrate", "integrate_window")
+    return 0 if never_negative else node.type.dtype.bounds[0]
 
 
 def potential_reach(current: Interval, bias: Array, theta: Array, v0: Array, steps: int) -> Array:

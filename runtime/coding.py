@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, InvalidData, spread
+from spikec.ir import Graph, InvalidData, Node, spread
+from spikec.ir.ops.input import Input
 from spikec.runtime.interpreter import Feeds
 
 
@@ -39,16 +40,31 @@ def encode(graph: Graph, feeds: Feeds) -> Encoded:
         if not np.isfinite(x).all():
             raise InvalidData(f"input '{node.loc or node.name}' holds NaN or infinite values")
         if graph.stage != "int":
-            coded[node.name] = x.astype(np.float32)
+            coded[node.name] = as_quantised(graph, node, x)
             continue
-        scale = spread(graph.array(node, "scale"), node.type.shape)
-        offset = spread(graph.array(node, "offset"), node.type.shape)
-        u = np.rint((x.astype(np.float64) - offset) / scale)
+        u, _ = _units(graph, node, x)
         low, high = node.type.dtype.bounds
         clipped += int(((u < low) | (u > high)).sum())
         total += u.size
         coded[node.name] = np.clip(u, low, high).astype(node.type.dtype.storage)
     return Encoded(coded, clipped, total)
+
+
+def as_quantised(graph: Graph, node: Node, x: NDArray[Any]) -> NDArray[np.float32]:
+    """Real inputs as a model sees them that quantises them itself; others as they are."""
+    levels = node.operation.levels if isinstance(node.operation, Input) else None
+    if levels is None:
+        return x.astype(np.float32)
+    u, scale = _units(graph, node, x)
+    offset = spread(graph.array(node, "offset"), node.type.shape)
+    return (u.clip(0, levels) * scale + offset).astype(np.float32)
+
+
+def _units(graph: Graph, node: Node, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Inputs in units of their code, not clipped, and the unit."""
+    scale = spread(graph.array(node, "scale"), node.type.shape)
+    offset = spread(graph.array(node, "offset"), node.type.shape)
+    return np.rint((x.astype(np.float64) - offset) / scale), scale
 
 
 def decode(graph: Graph, output: str, potential: NDArray[Any], step: int) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir.analysis import cone_of
 from spikec.ir.op import Stateful, steps_of
 from spikec.ir.windows import Pooling
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
@@ -105,17 +106,8 @@ class Cone:
 
     def __init__(self, graph: Graph, layer: Node, neuron: tuple[int, ...]) -> None:
         self.graph, self.layer, self.neuron = graph, layer, neuron
-        names, sources = set(), dict[str, None]()
-        todo, values = list(layer.inputs), graph.by_name
-        while todo:
-            node = values[todo.pop()]
-            if node.op == "input" or op_of(node).stateful:
-                sources[node.name] = None
-            elif node.name not in names:
-                names.add(node.name)
-                todo.extend(node.inputs)
-        self.nodes = [node for node in graph.nodes if node.name in names]
-        self.sources = list(sources)
+        cone = cone_of(graph, layer.inputs)
+        self.nodes, self.sources = cone.nodes, [source.name for source in cone.sources]
 
     def run(self, values: Mapping[str, Array], kind: str = "exact") -> Array:
         """The neuron's current (batch,).

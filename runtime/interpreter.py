@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, InvalidData, Node, RangeError, op_of, spread
+from spikec.ir.analysis import last_reads, run_linear
 from spikec.ir.op import Stateful, Value, steps_of
 from spikec.ir.ops.input import Input
 from spikec.ir.types import DType
@@ -42,8 +43,8 @@ class Simulation:
         units: As `events`, but only events with a payload of 1 or -1; of graded spikes alone.
     """
 
-    readout: dict[str, NDArray[Any]]
-    events: dict[str, NDArray[np.int64]]
+    readout: dict[str, NDArray[Any]] = field(default_factory=dict)
+    events: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     traces: dict[str, LayerTrace] = field(default_factory=dict)
     units: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
@@ -101,13 +102,9 @@ def evaluate(graph: Graph, feeds: Feeds) -> Iterator[tuple[Node, Value]]:
             del values[name]
 
 
-def last_use(graph: Graph) -> dict[str, list[str]]:
+def last_use(graph: Graph) -> Mapping[str, list[str]]:
     """For each node, the values that nothing after it reads."""
-    final = {name: node.name for node in graph.nodes for name in (*node.inputs, node.name)}
-    released: dict[str, list[str]] = {}
-    for name, reader in final.items():
-        released.setdefault(reader, []).append(name)
-    return released
+    return last_reads((node.name, node.inputs) for node in graph.nodes)
 
 
 def synapse_inputs(graph: Graph) -> set[str]:
@@ -115,6 +112,28 @@ def synapse_inputs(graph: Graph) -> set[str]:
     weighted = (node for node in graph.nodes if op_of(node).weighted)
     spiking = {node.name for node in graph.nodes if node.type.dtype.kind == "spike"}
     return spiking | {name for node in weighted for name in node.inputs}
+
+
+class Observer:
+    """Keeps what a simulation is asked for, node by node; every engine that has values uses it."""
+
+    def __init__(self, graph: Graph, steps: int, trace: Collection[str] = ()) -> None:
+        self.result = Simulation()
+        self.counted = synapse_inputs(graph)
+        self._outputs, self._steps, self._trace = graph.outputs, steps, trace
+
+    def see(self, node: Node, value: Value, potentials: Value | None = None) -> None:
+        """Look at a node's value (steps or 1, batch, *shape), and a layer's potentials."""
+        name, dtype, result = node.name, node.type.dtype, self.result
+        if name in self.counted:
+            result.events[name] = steps_of(np.count_nonzero(value, axis=1), self._steps)
+            if dtype.is_graded:
+                result.units[name] = unit_events(value)
+        if name in self._outputs:
+            result.readout[name] = value
+        if name in self._trace and potentials is not None:
+            spikes = value.astype(dtype.storage, copy=False) if dtype.kind == "spike" else None
+            result.traces[name] = LayerTrace(spikes, potentials)
 
 
 def simulate(
@@ -135,46 +154,29 @@ def simulate(
     check_feeds(graph, feeds)
     steps = steps or graph.steps
     wide = np.int64 if graph.stage == "int" else np.float32
-    counted, last = synapse_inputs(graph), last_use(graph)
+    observer, last = Observer(graph, steps, trace), last_use(graph)
     values: dict[str, Value] = {}
-    result = Simulation({}, {}, {})
     for node in graph.nodes:
-        op, inputs, dtype = op_of(node), [values[name] for name in node.inputs], node.type.dtype
+        op, inputs = op_of(node), [values[name] for name in node.inputs]
         potentials = None
         if isinstance(op, Input):
             value = feeds[node.name].astype(wide)[None]
         elif isinstance(op, Stateful):
             value, potentials = op.scan(inputs, graph.arrays(node), steps)
         else:
-            value = _stateless(graph, node, inputs, steps)
+            value = run_linear(node, inputs, graph.arrays(node))
         if graph.stage == "int":
             check_width(graph, node, value, potentials)
         values[node.name] = value
-        if node.name in counted:
-            result.events[node.name] = steps_of((value != 0).sum(axis=1), steps)
-            if dtype.is_graded:
-                result.units[node.name] = unit_events(value)
-        if node.name in graph.outputs:
-            result.readout[node.name] = value
-        if node.name in trace and potentials is not None:
-            spikes = value.astype(dtype.storage) if dtype.kind == "spike" else None
-            result.traces[node.name] = LayerTrace(spikes, potentials)
+        observer.see(node, value, potentials)
         for name in last.get(node.name, ()):
             del values[name]
-    return result
+    return observer.result
 
 
 def unit_events(value: Value) -> NDArray[np.int64]:
     """How many samples have a payload of 1 or -1, per step and element (steps, *shape)."""
     return np.asarray((abs(value) == 1).sum(axis=1), np.int64)
-
-
-def _stateless(graph: Graph, node: Node, inputs: list[Value], steps: int) -> Value:
-    length = max(len(value) for value in inputs)
-    aligned = [steps_of(value, length) for value in inputs]
-    flat = [value.reshape(-1, *value.shape[2:]) for value in aligned]
-    value = op_of(node).run(flat, graph.arrays(node))
-    return value.reshape(length, -1, *value.shape[1:])
 
 
 def state_type(graph: Graph, node: Node) -> DType:

@@ -8,21 +8,20 @@ signed neuron's mean is never negative), which is what keeps sums over time smal
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir.analysis import Interval, propagate
 from spikec.ir.neuron import Neuron, Sign
-from spikec.runtime.bounds import potential_reach
+from spikec.runtime.bounds import potential_reach, sent
 from spikec.runtime.interpreter import state_type
 
 Array = NDArray[Any]
-Interval = tuple[Array, Array]
 _FAR = 1 << 62
-_NET_COUNT = ("integrate", "integrate_signed", "integrate_graded", "integrate_window")
-"""Neurons whose net count of spikes is never negative, unless free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,55 +102,11 @@ def element_bounds(graph: Graph, *, mean: bool) -> dict[str, Interval]:
         graph: At stage int.
         mean: Bound the mean over the first t steps, for every t, instead of any single step.
     """
-    found: dict[str, Interval] = {}
-    for node in graph.nodes:
-        op, dtype = op_of(node), node.type.dtype
-        if node.op == "input":
-            found[node.name] = _full(node, *dtype.bounds)
-        elif op.neuron:
-            found[node.name] = _full(node, _least(node, mean), dtype.bounds[1])
-        elif op.stateful:
-            low, high = found[node.inputs[0]]
-            found[node.name] = _full(node, min(0, int(low.min())), max(0, int(high.max())))
-        elif op.weighted:
-            found[node.name] = _synapse(graph, node, *found[node.inputs[0]])
-        else:
-            lows = [found[name][0][None] for name in node.inputs]
-            highs = [found[name][1][None] for name in node.inputs]
-            found[node.name] = op.run(lows, {})[0], op.run(highs, {})[0]
-    return found
 
+    def params_of(node: Node) -> dict[str, Array]:
+        return {role: array.astype(np.int64) for role, array in graph.arrays(node).items()}
 
-def _least(node: Node, mean: bool) -> int:
-    """The smallest spike of a neuron, or the smallest mean of its spikes."""
-    op = op_of(node, Neuron)
-    if op.sign is Sign.FREE:
-        never_negative = False
-    elif mean:
-        never_negative = node.op in _NET_COUNT
-    else:
-        never_negative = node.op in ("integrate", "integrate_window")
-    return 0 if never_negative else node.type.dtype.bounds[0]
-
-
-def _full(node: Node, low: int, high: int) -> Interval:
-    shape = node.type.shape
-    return np.full(shape, low, np.int64), np.full(shape, high, np.int64)
-
-
-def _synapse(graph: Graph, node: Node, low: Array, high: Array) -> Interval:
-    op, w = op_of(node), graph.array(node, "w").astype(np.int64)
-    more = {"b": graph.array(node, "b").astype(np.int64)} if "b" in node.params else {}
-    shift = {"exponent": graph.array(node, "exponent")} if "exponent" in node.params else {}
-    up, down = np.maximum(w, 0), np.minimum(w, 0)
-
-    def through(part: Array, value: Array, constant: dict[str, Array]) -> Array:
-        return op.run([value[None]], {"w": part, **shift, **constant})[0]
-
-    return (
-        through(up, low, more) + through(down, high, {}),
-        through(up, high, more) + through(down, low, {}),
-    )
+    return propagate(graph.nodes, partial(sent, mean=mean, dtype=np.int64), params_of)
 
 
 def _potential(

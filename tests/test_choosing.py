@@ -69,7 +69,7 @@ def test_the_smallest_t_that_loses_little_is_compiled(examples, images, tmp_path
     assert all(row["loss"] > 0.1 for steps, row in tried.items() if steps < chosen)
     assert tried[chosen]["samples"] == 150
     assert spikec.load(out).graph.steps == chosen
-    assert spikec.load(out).report["steps_tried"] == found["steps_tried"]
+    assert spikec.load(out).report.to_json()["steps_tried"] == found["steps_tried"]
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--max-timesteps", "1", "--max-loss", "0", "-o", str(tmp_path / "no")])
     assert ended.value.code == 2
@@ -85,13 +85,13 @@ def test_each_pass_is_judged_on_validation_data(examples, images):
         samples=32,
         timesteps=2,
     )
-    judged = {p["name"]: p["judged"] for p in art.report["passes"] if p["judged"]}
+    judged = {p.name: p.judged for p in art.report.passes if p.judged}
     assert list(judged) == [
         "qcfs", "reconstruct", "bias", "dni", "snm", "quantise", "range", "place"
     ]  # fmt: skip
-    assert judged["snm"]["agreement"] > judged["qcfs"]["agreement"]
-    assert judged["quantise"]["samples"] == 100
-    assert judged["quantise"]["accuracy"] is None
+    assert judged["snm"].agreement > judged["qcfs"].agreement
+    assert judged["quantise"].samples == 100
+    assert judged["quantise"].accuracy is None
 
 
 def test_bad_limits_are_refused(examples, images):
@@ -108,7 +108,7 @@ def test_bad_limits_are_refused(examples, images):
 
 def test_doubtful_calibration_data_are_a_warning(tiny_onnx, tiny_data):
     def warned(x):
-        return spikec.compile(tiny_onnx(), calib=x, timesteps=2).report["warnings"]
+        return spikec.compile(tiny_onnx(), calib=x, timesteps=2).report.warnings
 
     assert warned(tiny_data[:3]) == [
         "only 3 calibration samples: thresholds will fit them by chance"

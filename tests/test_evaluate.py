@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import spikec
-from spikec import driver, plots
+from spikec import driver
 from spikec.cli import main
 from spikec.driver import blocks, measuring
 from spikec.driver.measuring import Cluster
 from spikec.ir import UsageError
+from spikec.report import plots
 from spikec.runtime.data import make_dataset
 
 
@@ -23,7 +24,7 @@ def art(tiny_onnx, tiny_data):
 
 def figures(found):
     kept = ("timesteps", "accuracy", "spikes", "effective_acs", "effective_macs", "dense")
-    return [{key: r[key] for key in kept} for r in found["results"]]
+    return [{key: getattr(r, key) for key in kept} for r in found.results]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_processes_give_what_one_process_gives(art, data):
     alone = driver.evaluate(art, data, timesteps=[1, 2, 4])
     spread = driver.evaluate(art, data, timesteps=[1, 2, 4], cluster=Cluster(workers=2))
     assert figures(spread) == figures(alone)
-    assert spread["layers"] == alone["layers"]
+    assert spread.layers == alone.layers
 
 
 @pytest.mark.parametrize(("engine", "blocks"), [("fast", [48]), ("reference", [32, 16])])
@@ -102,11 +103,11 @@ def test_steps_that_overflow_have_an_error_and_the_others_figures(
 ):
     graph = spikec.compile(tiny_onnx(), calib=tiny_data, timesteps=2, samples=32)
     found = driver.evaluate(graph, data.head(2), timesteps=[1, 2, 1 << 12], cluster=cluster)
-    good, last = found["results"][:2], found["results"][2]
-    assert [r["timesteps"] for r in good] == [1, 2]
-    assert all("error" not in r and r["accuracy"] is not None for r in good)
-    assert last["accuracy"] is None
-    assert "holds" in last["error"]
+    good, last = found.results[:2], found.results[2]
+    assert [r.timesteps for r in good] == [1, 2]
+    assert all(r.error is None and r.accuracy is not None for r in good)
+    assert last.accuracy is None
+    assert "holds" in last.error
 
 
 def test_layerwise_networks_run_for_each_t(tiny_onnx, tiny_data, data):
@@ -131,7 +132,7 @@ def test_accuracy_over_steps_is_drawn(art, data, tmp_path, capsys):
     assert "currentColor" in text
     assert "synaptic operations per sample" in text
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
-    assert "Over time steps" in capsys.readouterr().err
+    assert "Over time steps" in capsys.readouterr().out
 
 
 def test_a_picture_of_another_kind_is_refused(tmp_path):
@@ -164,7 +165,7 @@ def test_what_was_measured_is_kept_in_the_report(art, data, tmp_path, capsys):
     call("eval", out, "--limit", "20")
     call("check", out, "--limit", "2")
     report = spikec.load(out).report
-    of = [(found["of"]["samples"], len(found["results"])) for found in report["evaluations"]]
+    of = [(found.of["samples"], len(found.results)) for found in report.evaluations]
     assert of == [(16, 2), (20, 1)]
-    assert report["checks"][0]["of"]["engines"] == ["reference", "fast"]
-    assert report["checks"][0]["equal"]
+    assert report.checks[0].of["engines"] == ["reference", "fast"]
+    assert report.checks[0].equal

@@ -53,7 +53,7 @@ def test_the_report_states_latency_and_throughput():
             example("fashion_qcfs_vgg.onnx"), images["x_calib"][:8], timesteps=4,
             schedule="layerwise",
         )  # fmt: skip
-    notes = next(p["notes"] for p in art.report["passes"] if p["name"] == "layerwise")
+    notes = next(p.notes for p in art.report.passes if p.name == "layerwise")
     assert notes == [
         "layerwise: latency 6 windows of 4 steps = 24 steps, throughput one sample every 4 steps"
     ]

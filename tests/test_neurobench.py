@@ -3,6 +3,8 @@
 The mirror steps through time with unit spikes, integer weights and thresholds.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -98,7 +100,7 @@ def test_operations_and_sparsity_are_those_of_neurobench(examples, images):
     art = spikec.compile(examples / "fashion_qcfs_vgg.onnx", calib=images["x_calib"], snm="off",
                          timesteps=STEPS, samples=32)  # fmt: skip
     data = make_dataset(images["x"][:SAMPLES], art.graph)
-    ours = driver.evaluate(art, data)["results"][0]
+    ours = dataclasses.asdict(driver.evaluate(art, data).results[0])
     coded = encode(art.graph, data.feeds).feeds[art.graph.inputs[0].name]
     model = TorchModel(Mirror(art.graph))
     model.add_activation_module(Neurons)

@@ -22,10 +22,12 @@ def test_names_of_spikec():
 
 def test_names_of_spikec_ir():
     assert sorted(spikec.ir.__all__) == [
-        "BackendError", "DType", "F32", "F64", "Graph", "InvalidArtifact", "InvalidData",
-        "InvalidGraph", "InvalidModel", "Node", "OPS", "Param", "ParseError", "PassError",
+        "BackendError", "DType", "F32", "F64", "Graph", "GraphBuilder", "InvalidArtifact",
+        "InvalidData", "InvalidGraph", "InvalidModel", "Node", "OPS", "Param", "ParseError",
+        "PassError",
         "RangeError", "SPIKE", "SpikecError", "TensorType", "UnsupportedOperator", "UsageError",
-        "op_of", "parse", "same_values", "signed", "spread", "to_text", "unsigned", "verify",
+        "op_of", "parse", "remove_dead", "same_values", "signed", "spread", "to_text",
+        "unique_name", "unsigned", "verify",
     ]  # fmt: skip
 
 

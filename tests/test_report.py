@@ -11,7 +11,8 @@ import pytest
 
 import spikec
 from spikec.cli import main
-from spikec.report import build
+from spikec.report.page import build
+from spikec.report.schema import Report, from_json
 
 VOID = {"meta", "br", "path", "use", "rect", "image"}
 
@@ -83,6 +84,7 @@ def measured(out, tmp_path_factory, tiny_onnx, tiny_data):
 def test_a_page_of_a_compiled_network_says_what_was_not_measured(out):
     page = Page(build(spikec.load(out).report))
     text = " ".join(page.text)
+    assert "What to do next" in page.text
     assert "run `spikec eval` on this artifact" in text
     assert "run `spikec check` on this artifact" in text
     assert {"Network", "Calibration error", "Spike rates", "Provenance"} <= set(page.text)
@@ -91,6 +93,7 @@ def test_a_page_of_a_compiled_network_says_what_was_not_measured(out):
 def test_the_page_is_whole_and_its_figures_are_those_of_the_report(measured):
     report = json.loads((measured / "report.json").read_text())
     page = Page((measured / "report.html").read_text())
+    assert "What to do next" not in page.text
     assert len(page.ids) == len(set(page.ids))
     assert set(page.uses) <= set(page.ids)
     text = " ".join(page.text)
@@ -110,9 +113,9 @@ def test_the_page_is_whole_and_its_figures_are_those_of_the_report(measured):
 
 
 def test_a_page_about_hostile_names_is_only_text(out):
-    report = json.loads((out / "report.json").read_text())
-    report["model"] = "<script>alert(1)</script>.onnx"
-    report["notes"] = ["<img src=x onerror=alert(2)>"]
+    report = from_json(Report, json.loads((out / "report.json").read_text()))
+    report.model = "<script>alert(1)</script>.onnx"
+    report.notes = ["<img src=x onerror=alert(2)>"]
     page = build(report)
     assert "<script" not in page
     assert "<img" not in page

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends.lava.code import network_source
 from spikec.backends.lava.legalise import rows, table
 from spikec.backends.lava.plan import Plan
 from spikec.backends.lava.planner import plan_network
 from spikec.ir import Graph
+from spikec.runtime.artifact import npz_bytes
 
 PROJECT = Path(__file__).parent / "project"
 """The files that every project holds."""
@@ -27,7 +22,6 @@ _STREAM = {
     "{steps} + {depth} steps.",
 }
 """How samples follow each other, by whether there are stock neurons."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def emit(graph: Graph, folder: Path, neuron: str = "own") -> None:
@@ -60,19 +54,7 @@ def write(graph: Graph, plan: Plan, folder: Path) -> None:
     }
     _copy(PROJECT, folder, names)
     (folder / "network.py").write_text(network_source(graph, plan), encoding="utf-8")
-    save_arrays(folder / "weights.npz", plan.weights)
-
-
-def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an .npz whose bytes depend on the arrays alone (NumPy's own holds the time)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(arrays):
-            data = io.BytesIO()
-            np.lib.format.write_array(data, arrays[name], allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, data.getvalue())
+    (folder / "weights.npz").write_bytes(npz_bytes(plan.weights))
 
 
 def _copy(source: Path, folder: Path, names: Mapping[str, object]) -> None:

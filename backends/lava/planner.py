@@ -278,7 +278,7 @@ class Planner:
         """Note a value that could leave its width where no layer's check would see it."""
         bounds = node.type.dtype.bounds
         worst = intervals.total(*(wire.interval for wire in self.values[node.name]))
-        readers = self.graph.consumers()[node.name]
+        readers = self.graph.readers[node.name]
         checked = readers and all(
             reader.op in CLASSES and reader.op != "max_pool_count"
             and state_type(self.graph, reader).bounds == bounds

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends.lava.child import run_child, scratch_folder, terminable
-from spikec.backends.lava.emit import save_arrays, write
+from spikec.backends.lava.emit import write
 from spikec.backends.lava.plan import Plan
 from spikec.backends.lava.planner import plan_network
-from spikec.ir import BackendError, Graph, RangeError, op_of
-from spikec.ir.op import Value, steps_of
+from spikec.ir import BackendError, Graph, RangeError
+from spikec.ir.analysis import cone_of, run_linear
+from spikec.ir.op import Value
+from spikec.runtime.artifact import npz_bytes
 from spikec.runtime.interpreter import (
     Feeds,
-    LayerTrace,
+    Observer,
     Simulation,
     check_feeds,
     check_width,
-    synapse_inputs,
-    unit_events,
 )
 
 Results = dict[str, NDArray[Any]]
@@ -86,7 +86,7 @@ def _run(
     run, which has no fault of its own, is repeated once.
     """
     write(graph, plan, folder)
-    save_arrays(folder / "inputs.npz", coded)
+    (folder / "inputs.npz").write_bytes(npz_bytes(coded))
     total = samples * steps + plan.depth
     timeout = 120 + total * (1 + plan.synapses / 1e7)
     if plan.stock:  # a run for each sample
@@ -134,47 +134,23 @@ def _collect(
     graph: Graph, plan: Plan, coded: Results, steps: int, traced: list[str], results: Results
 ) -> Simulation:
     """Build the result, with the linear values that it needs computed from the spikes."""
-    counted = synapse_inputs(graph)
-    wanted = _needed(graph, {*counted, *plan.unproven})
-    simulation = Simulation({}, {}, {})
+    observer = Observer(graph, steps, traced)
+    wanted = cone_of(graph, {*observer.counted, *plan.unproven}).names
     values: dict[str, Value] = {}
     for node in graph.nodes:
-        name = node.name
+        name, potentials = node.name, None
         if node.op == "input":
             values[name] = coded[name].astype(np.int64)[None]
         elif name in plan.layers:
-            spiking = node.type.dtype.kind == "spike"
-            values[name] = results[f"{'spikes' if spiking else 'potentials'}/{name}"]
+            spikes, potentials = (results.get(f"{w}/{name}") for w in ("spikes", "potentials"))
+            potentials = None if potentials is None else potentials.astype(np.int64)
+            value = potentials if spikes is None else spikes
+            assert value is not None
+            values[name] = value
         elif name in wanted:
-            values[name] = _linear(graph, name, values)
+            inputs = [values[source].astype(np.int64) for source in node.inputs]
+            values[name] = run_linear(node, inputs, graph.arrays(node))
             check_width(graph, node, values[name], None)
-        if name in counted:
-            simulation.events[name] = steps_of((values[name] != 0).sum(axis=1), steps)
-            if node.type.dtype.is_graded:
-                simulation.units[name] = unit_events(values[name])
-        if name in graph.outputs:
-            simulation.readout[name] = values[name].astype(np.int64)
-        if name in traced:
-            spikes = results.get(f"spikes/{name}")
-            potentials = results[f"potentials/{name}"].astype(np.int64)
-            simulation.traces[name] = LayerTrace(spikes, potentials)
-    return simulation
-
-
-def _needed(graph: Graph, wanted: set[str]) -> set[str]:
-    """The linear nodes to compute: the wanted ones and those before them, up to the layers."""
-    needed = set(wanted)
-    for node in reversed(graph.nodes):
-        if node.name in needed and node.op != "input" and not op_of(node).stateful:
-            needed.update(node.inputs)
-    return needed
-
-
-def _linear(graph: Graph, name: str, values: dict[str, Value]) -> Value:
-    """A linear value of every step, by its op's meaning: (steps or 1, batch, *shape)."""
-    node = graph[name]
-    inputs = [values[source] for source in node.inputs]
-    length = max(map(len, inputs))
-    flat = [steps_of(x, length).reshape(-1, *x.shape[2:]).astype(np.int64) for x in inputs]
-    value = op_of(node).run(flat, graph.arrays(node))
-    return value.reshape(length, -1, *value.shape[1:])
+        if name in values:
+            observer.see(node, values[name], potentials)
+    return observer.result

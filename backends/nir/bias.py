@@ -34,7 +34,7 @@ def carrier_of(graph: Graph, node: Node) -> str | None:
 
 
 def _feeding(graph: Graph, reader: Node) -> str | None:
-    nodes, readers = graph.by_name, graph.consumers()
+    nodes, readers = graph.by_name, graph.readers
     for name in reader.inputs:
         if len(readers[name]) > 1 or name in graph.outputs:
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from spikec.backends.nir.bias import biases, carrier_of
 from spikec.backends.nir.losses import losses_of
 from spikec.backends.nir.nodes import NEURONS, library, margin, node_of
 from spikec.ir import BackendError, Graph, Node
+from spikec.version import version
 
 
 def build(graph: Graph) -> Any:
@@ -31,7 +31,7 @@ def build(graph: Graph) -> Any:
             made = node_of(graph, node, added.get(node.name))
             made.metadata = _metadata(graph, node)
             nodes[names[node.name]] = made
-    about = {"spikec.version": _version(), "spikec.steps": graph.steps}
+    about = {"spikec.version": version(), "spikec.steps": graph.steps}
     if graph.source:
         about["spikec.source"] = graph.source
     edges = _edges(graph, names)
@@ -110,10 +110,3 @@ def _metadata(graph: Graph, node: Node) -> dict[str, Any]:
         if role != "w":
             found[f"spikec.{role}"] = graph.array(node, role).reshape(-1)
     return found
-
-
-def _version() -> str:
-    try:
-        return version("spikec")
-    except PackageNotFoundError:
-        return "unknown"

@@ -8,7 +8,8 @@ import numpy as np
 
 from spikec.backends.onnx.writer import Array
 from spikec.ir import Graph, Node
-from spikec.runtime.ranges import Interval, Ranges, element_bounds, ranges_of
+from spikec.ir.analysis import Interval
+from spikec.runtime.ranges import Ranges, element_bounds, ranges_of
 
 
 @dataclass(frozen=True, slots=True)

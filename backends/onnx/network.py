@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import onnx
@@ -18,6 +17,7 @@ from spikec.backends.onnx.writer import DOUBLE, FLOAT, INT64, Writer
 from spikec.ir import BackendError, Graph, Node, op_of, spread
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
+from spikec.version import version
 
 OPSET, IR_VERSION = 17, 10
 """Of ai.onnx, and of the file format (the first with metadata of nodes)."""
@@ -219,7 +219,7 @@ def _model(
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="spikec",
-        producer_version=_version(),
+        producer_version=version(),
         doc_string=whole.doc_string,
     )
     helper.set_model_props(model, _props(net))
@@ -231,7 +231,7 @@ def _props(net: Net) -> dict[str, str]:
     weights = [n.params["w"] for n in graph.nodes if op_of(n).weighted]
     states = [n.type.dtype.bits for n in graph.nodes if n.type.dtype.kind == "i"]
     return {
-        "spikec.version": _version(),
+        "spikec.version": version(),
         "spikec.timesteps": str(net.steps),
         "spikec.weight_bits": str(
             max((graph.params[w].type.dtype.bits for w in weights), default=0)
@@ -239,10 +239,3 @@ def _props(net: Net) -> dict[str, str]:
         "spikec.state_bits": str(max(states, default=0)),
         "spikec.source": graph.source or "",
     }
-
-
-def _version() -> str:
-    try:
-        return version("spikec")
-    except PackageNotFoundError:
-        return "unknown"

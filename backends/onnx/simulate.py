@@ -12,15 +12,12 @@ from onnx import helper
 from spikec.backends.onnx.net import Value, code_type
 from spikec.backends.onnx.network import traced
 from spikec.ir import BackendError, Graph, op_of
-from spikec.ir.op import steps_of
 from spikec.runtime.interpreter import (
     Feeds,
-    LayerTrace,
+    Observer,
     Simulation,
     check_feeds,
     check_width,
-    synapse_inputs,
-    unit_events,
 )
 from spikec.runtime.interpreter import simulate as reference
 
@@ -42,9 +39,10 @@ def simulate(
     inputs = {node.name for node in graph.inputs}
     for node in graph.inputs:
         check_width(graph, node, np.asarray(feeds[node.name])[None], None)
-    counted = synapse_inputs(graph)
-    wanted = [n.name for n in graph.nodes if n.name in {*counted, *graph.outputs} - inputs]
     layers = [n.name for n in graph.nodes if n.name in trace and op_of(n).stateful]
+    observer = Observer(graph, steps, layers)
+    seen = {*observer.counted, *graph.outputs} - inputs
+    wanted = [n.name for n in graph.nodes if n.name in seen]
     network = traced(graph, steps, wanted, layers)
     parts = list(_run(network.model.SerializeToString(), graph, feeds, steps))
     if any(part[network.overflows].any() for part in parts if network.overflows):
@@ -54,22 +52,14 @@ def simulate(
         form = (steps if value.timed else 1, -1, *value.shape)
         return np.concatenate([part[value.name].reshape(form) for part in parts], 1, dtype=np.int64)
 
-    result = Simulation({}, {}, {}, {})
     values = {node.name: feeds[node.name].astype(np.int64)[None] for node in graph.inputs}
     values |= {name: read(value) for name, value in network.exposed.items()}
     for node in graph.nodes:
-        name, dtype = node.name, node.type.dtype
-        if name in counted:
-            result.events[name] = steps_of((values[name] != 0).sum(axis=1), steps)
-            if dtype.is_graded:
-                result.units[name] = unit_events(values[name])
-        if name in graph.outputs:
-            result.readout[name] = values[name]
-        if name in layers:
-            spiking = dtype.kind == "spike"
-            spikes = read(network.exposed[name]).astype(dtype.storage) if spiking else None
-            result.traces[name] = LayerTrace(spikes, read(network.potentials[name]))
-    return result
+        potentials = read(network.potentials[node.name]) if node.name in layers else None
+        value = values.get(node.name, potentials)
+        if value is not None:
+            observer.see(node, value, potentials)
+    return observer.result
 
 
 def _run(model: bytes, graph: Graph, feeds: Feeds, steps: int) -> Iterator[dict[str, NDArray[Any]]]:

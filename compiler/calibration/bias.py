@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikec.compiler.calibration.sweep import Layer, LayerPass
+from spikec.compiler.calibration.layer import Layer
+from spikec.compiler.calibration.sweep import LayerPass
 from spikec.compiler.pipeline import Record
 from spikec.ir import spread
 

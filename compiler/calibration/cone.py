@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, Node, op_of
-from spikec.ir.op import steps_of
+from spikec.ir import GraphBuilder, Node
+from spikec.ir.analysis import Cone, run_cone
+from spikec.ir.op import Params
 
 Array = NDArray[Any]
 _BLOCK_BYTES = 1 << 27
@@ -52,39 +53,46 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Cone:
-    """The linear nodes between spikes (or inputs) and a value, to be run on demand.
+class StoredCone:
+    """The linear nodes between stored spikes (or inputs) and a value, to be run on demand.
 
     Attributes:
-        graph: The spiking graph.
-        output: Name of the value.
+        output: The node whose value it is.
         nodes: The linear nodes, in topological order.
+        params: The arrays of each of them, by role.
         stored: Spikes and inputs that they start from (steps or 1, samples, *shape).
-        weights: Weights that replace those of the graph, by synapse.
     """
 
-    graph: Graph
-    output: str
+    output: Node
     nodes: tuple[Node, ...]
+    params: Mapping[str, Params]
     stored: Mapping[str, Array]
-    weights: Mapping[str, Array] = field(default_factory=dict)
 
     @staticmethod
-    def of(graph: Graph, output: str, stored: Mapping[str, Array]) -> Cone:
-        """The cone of a value over what is stored."""
-        nodes, sources = cone_nodes(graph, output)
-        return Cone(graph, output, nodes, {name: stored[name] for name in sources})
+    def of(
+        builder: GraphBuilder, output: str, cone: Cone, stored: Mapping[str, Array]
+    ) -> StoredCone:
+        """The cone of a value over what is stored, with the params that it has now."""
+        return StoredCone(
+            builder[output],
+            cone.nodes,
+            {node.name: builder.arrays(builder[node.name]) for node in cone.nodes},
+            {source.name: stored[source.name] for source in cone.sources},
+        )
 
     @property
     def samples(self) -> int:
         """Number of samples."""
         return next(iter(self.stored.values())).shape[1]
 
+    @property
+    def _steps(self) -> int:
+        return max(map(len, self.stored.values()))
+
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         """Currents of as many samples at a time as memory allows."""
-        steps = max(len(x) for x in self.stored.values())
         sizes = [node.type.size for node in self.nodes] or [1]
-        block = max(1, _BLOCK_BYTES // (4 * steps * max(sizes)))
+        block = max(1, _BLOCK_BYTES // (4 * self._steps * max(sizes)))
         for start in range(0, self.samples, block):
             samples = slice(start, min(start + block, self.samples))
             yield samples, self._run({name: x[:, samples] for name, x in self.stored.items()})
@@ -95,47 +103,22 @@ class Cone:
         means = replace(self, stored=rates)
         return np.concatenate([block[0] for _, block in means.blocks()])
 
-    def part(self, samples: slice) -> Cone:
+    def part(self, samples: slice) -> StoredCone:
         """The currents of some samples."""
         return replace(self, stored={name: x[:, samples] for name, x in self.stored.items()})
 
-    def with_weights(self, synapse: str, weights: Array) -> Cone:
+    def with_weights(self, synapse: str, weights: Array) -> StoredCone:
         """The cone with other weights in one synapse."""
-        return replace(self, weights={**self.weights, synapse: weights})
+        changed = {**self.params[synapse], "w": weights}
+        return replace(self, params={**self.params, synapse: changed})
 
     def held(self) -> Currents:
         """The currents in memory if they are small enough, else the cone itself."""
-        steps = max(len(x) for x in self.stored.values())
-        if 4 * steps * self.samples * self.graph.by_name[self.output].type.size > _HELD_BYTES:
+        if 4 * self._steps * self.samples * self.output.type.size > _HELD_BYTES:
             return self
         return Held(np.concatenate([block for _, block in self.blocks()], axis=1))
 
     def _run(self, stored: Mapping[str, Array]) -> Array:
         values = {name: x.astype(np.float32, copy=False) for name, x in stored.items()}
-        for node in self.nodes:
-            inputs = [values[name] for name in node.inputs]
-            length = max(len(x) for x in inputs)
-            flat = [steps_of(x, length).reshape(-1, *x.shape[2:]) for x in inputs]
-            params = self.graph.arrays(node)
-            if node.name in self.weights:
-                params["w"] = self.weights[node.name]
-            value = op_of(node).run(flat, params)
-            values[node.name] = value.reshape(length, -1, *value.shape[1:])
-        return values[self.output]
-
-
-def cone_nodes(graph: Graph, output: str) -> tuple[tuple[Node, ...], tuple[str, ...]]:
-    """The stateless nodes that a value depends on, in order, and the values they start from."""
-    nodes, wanted = graph.by_name, {output}
-    inner: list[Node] = []
-    sources: list[str] = []
-    for name in reversed([node.name for node in graph.nodes]):
-        if name not in wanted:
-            continue
-        node = nodes[name]
-        if node.op == "input" or op_of(node).stateful:
-            sources.append(name)
-        else:
-            inner.append(node)
-            wanted.update(node.inputs)
-    return tuple(reversed(inner)), tuple(reversed(sources))
+        values = run_cone(self.nodes, values, lambda node: self.params[node.name])
+        return values[self.output.name]

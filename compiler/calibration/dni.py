@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from spikec.compiler.calibration.search import search
-from spikec.compiler.calibration.sweep import Layer, LayerPass
-from spikec.compiler.pipeline import Record, choice, within
+from spikec.compiler.calibration.layer import Layer
+from spikec.compiler.calibration.search import Grain, search
+from spikec.compiler.calibration.sweep import LayerPass
+from spikec.compiler.pipeline import Record, within
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,14 @@ class Dni(LayerPass):
     Options: search=joint (theta and v0) or v0; per=channel|layer|neuron; samples drawn per channel.
     """
 
-    search: str = "joint"
-    per: str = "channel"
+    search: Literal["joint", "v0"] = "joint"
+    per: Grain = "channel"
     samples: int = 4096
 
-    def fit(self, layer: Layer, record: Record) -> Layer:
-        choice("search", self.search, ("joint", "v0"))
-        choice("per", self.per, ("channel", "layer", "neuron"))
+    def check(self) -> None:
         within("samples", self.samples, 1)
+
+    def fit(self, layer: Layer, record: Record) -> Layer:
         if not layer.spiking:
             return layer
         return search(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from spikec.compiler.calibration.sweep import Layer
+from spikec.compiler.calibration.layer import Layer
 
 
 def gated(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from spikec.compiler.calibration.gate import gated
-from spikec.compiler.calibration.search import search
-from spikec.compiler.calibration.sweep import Layer, LayerPass
-from spikec.compiler.pipeline import Record, choice, within
+from spikec.compiler.calibration.layer import Layer
+from spikec.compiler.calibration.search import Grain, search
+from spikec.compiler.calibration.sweep import LayerPass
+from spikec.compiler.pipeline import Record, within
 from spikec.runtime import kernels
 
 _FIRE = 0.75
@@ -30,20 +32,19 @@ class Graded(LayerPass):
     """
 
     levels: int = 4
-    gate: str = "auto"
+    gate: Literal["auto", "on"] = "auto"
     fire: float = 0.0
-    search: str = "joint"
-    per: str = "channel"
+    search: Literal["joint", "v0", "none"] = "joint"
+    per: Grain = "channel"
     samples: int = 2048
 
-    def fit(self, layer: Layer, record: Record) -> Layer:
+    def check(self) -> None:
         within("levels", self.levels, 2, 8)
-        choice("gate", self.gate, ("auto", "on"))
-        choice("search", self.search, ("joint", "v0", "none"))
-        choice("per", self.per, ("channel", "layer", "neuron"))
         within("samples", self.samples, 1)
         if self.fire:
             within("fire", self.fire, 0.5, 1)
+
+    def fit(self, layer: Layer, record: Record) -> Layer:
         if layer.neurons.kind not in (kernels.UNSIGNED, kernels.SIGNED, kernels.FREE):
             return layer
         if layer.neurons.levels > 1:

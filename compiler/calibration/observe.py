@@ -10,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.calibration.inputs import (
+    Code,
     channel_ranges,
     compact,
     input_channels,
     with_margin,
+    without_input_quantisers,
 )
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, PassError, op_of
+from spikec.ir.ops.input import Input
 from spikec.ir.types import DType
+from spikec.runtime.coding import as_quantised
 from spikec.runtime.interpreter import Feeds, check_feeds, evaluate
 
 Array = NDArray[Any]
@@ -37,8 +41,10 @@ class Observe(Pass):
         within("bins", self.bins, 1)
         calib = context.data("observe")
         samples = check_feeds(graph, calib)
+        graph, given = without_input_quantisers(graph, context.spec.input_bits)
         codes = {
-            node.name: _input_code(graph, node, calib, context, record) for node in graph.inputs
+            node.name: _input_code(graph, node, calib, context, record, given.get(node.name))
+            for node in graph.inputs
         }
         acts = [node for node in graph.nodes if op_of(node).activation]
         low = {node.name: np.zeros(node.type.shape[0]) for node in acts}
@@ -72,11 +78,19 @@ class Observe(Pass):
             else:
                 nodes.append(node)
                 continue
+            if node.name in given:
+                node = replace(node, operation=Input(levels=given[node.name].levels))
             roles = {**node.params, **{role: f"{node.name}.{role}" for role in found}}
             nodes.append(replace(node, params=roles))
             params.update({f"{node.name}.{role}": param for role, param in found.items()})
         record.note(f"observed {len(acts)} activations on {samples} samples")
-        return graph.with_nodes(nodes, params)
+        graph = graph.with_nodes(nodes, params)
+        if given:  # from here on the network reads what its own quantisers made of the data
+            context.calib = {
+                node.name: as_quantised(graph, node, np.asarray(calib[node.name]))
+                for node in graph.inputs
+            }
+        return graph
 
 
 def _values(
@@ -101,15 +115,18 @@ def _count(hist: Array, value: Array, low: Array, high: Array) -> None:
 
 
 def _input_code(
-    graph: Graph, node: Node, calib: Feeds, context: Context, record: Record
+    graph: Graph, node: Node, calib: Feeds, context: Context, record: Record, given: Code | None
 ) -> dict[str, Param]:
-    """Scale and offset of an input, per channel where the channels differ."""
+    """Scale and offset of an input: given by the model, or per channel where these differ."""
     x = np.asarray(calib[node.name])
     if not np.isfinite(x).all():
         raise InvalidData(f"calibration data of '{node.loc}' hold NaN or infinite values")
     levels = context.spec.input_bits
     top = (1 << levels) - 1
-    if x.min() >= 0 and x.max() <= 1:
+    if given is not None:
+        scale, offset = np.array(given.scale), np.array(given.offset)
+        what = "the range of its quantiser"
+    elif x.min() >= 0 and x.max() <= 1:
         scale, offset, what = np.array(1 / top), np.array(0.0), "the range 0..1"
     elif x.min() >= 0 and x.max() <= top and (x == np.rint(x)).all():
         scale, offset, what = np.array(1.0), np.array(0.0), f"integers 0..{top}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -12,9 +13,9 @@ from spikec.compiler.calibration.thresholds import (
     percentile_thresholds,
     trained,
 )
-from spikec.compiler.pipeline import Context, Pass, Record, choice, within
+from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
-from spikec.ir import F32, SPIKE, Graph, Node, Param, PassError, TensorType, op_of
+from spikec.ir import SPIKE, Graph, GraphBuilder, Node, PassError, TensorType, op_of
 from spikec.ir.activation import Activation
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.activations.clip import Clip
@@ -39,33 +40,33 @@ class Qcfs(Pass):
     takes that percentile of the activations as threshold instead (the common baseline).
     """
 
-    per: str = "channel"
-    v0: str = "half"
+    per: Literal["channel", "layer"] = "channel"
+    v0: Literal["half", "zero"] = "half"
     percentile: float = 0.0
 
-    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
-        choice("per", self.per, ("channel", "layer"))
-        choice("v0", self.v0, ("half", "zero"))
+    def check(self) -> None:
         within("percentile", self.percentile, 0, 100)
-        rewrite = _Rewrite(graph, context.steps, constant_currents(graph))
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        spiking = _Spiking(graph, context.steps)
         for node in graph.nodes:
             op = op_of(node)
             if isinstance(op, Activation):
                 theta = self._theta(graph, node, context.steps)
                 shift = op.shift if isinstance(op, QcfsOp) else 0.5
                 start = shift if self.v0 == "half" else 0.0
-                rewrite.neuron(node, theta, theta * start)
+                spiking.neuron(node, theta, theta * start)
                 record.layer(node.name, theta=float(theta.mean()))
             elif isinstance(op, MaxPool):
-                rewrite.pool(node, op)
+                spiking.pool(node, op)
             elif op.linear or isinstance(op, Input):
-                rewrite.linear(node)
+                spiking.linear(node)
             else:
                 raise PassError(f"op {node.op} has no spiking form", loc=node.loc)
         for name in graph.outputs:
-            rewrite.readout(graph[name])
+            spiking.readout(graph[name])
         record.note(f"{len(record.layers)} activations became neurons, T = {context.steps}")
-        return rewrite.finish()
+        return spiking.finish()
 
     def _theta(self, graph: Graph, node: Node, steps: int) -> Array:
         op = node.operation
@@ -91,38 +92,35 @@ def _channels(graph: Graph, node: Node) -> tuple[int, ...]:
     return node.type.shape if len(shape) > 1 else node.type.shape[:1]
 
 
-@dataclass
-class _Rewrite:
+class _Spiking:
     """Builds the spiking graph; ann values are found again under their old names."""
 
-    source: Graph
-    steps: int
-    constant: dict[str, Array]
-    nodes: list[Node] = field(default_factory=list)
-    params: dict[str, Param] = field(default_factory=dict)
-    outputs: list[str] = field(default_factory=list)
-    spikes: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Ann value to its spiking node and the name of its amplitude param."""
-    amplitudes: dict[str, str] = field(default_factory=dict)
+    def __init__(self, source: Graph, steps: int) -> None:
+        self.source = source
+        self.steps = steps
+        self.constant = constant_currents(source)
+        self.made = GraphBuilder(source, nodes=())
+        self.made.outputs = []
+        self.values: dict[str, str] = {}
+        """Ann value to the node that carries it as a real number."""
+        self.spikes: dict[str, tuple[str, str]] = {}
+        """Ann value to its spiking node and the name of its amplitude param."""
 
     def neuron(self, node: Node, theta: Array, v0: Array) -> None:
         bias = channelwise(self.constant[node.inputs[0]])
-        values = {"theta": theta, "v0": v0, "bias": bias}
+        params = {"theta": theta, "v0": v0, "bias": bias}
         signed = op_of(node, Activation).signed
         if signed:
-            values["theta_neg"] = theta * 0
-        roles = self._declare(node.name, values)
-        self.nodes.append(
-            Node(
-                name=node.name,
-                operation=IntegrateSigned(free=True) if signed else Integrate(),
-                inputs=(self.value(node.inputs[0]),),
-                type=TensorType(SPIKE, node.type.shape),
-                params=roles,
-                loc=node.loc,
-            )
+            params["theta_neg"] = theta * 0
+        made = Node(
+            name=node.name,
+            operation=IntegrateSigned(free=True) if signed else Integrate(),
+            inputs=(self.value(node.inputs[0]),),
+            type=TensorType(SPIKE, node.type.shape),
+            loc=node.loc,
         )
-        self.spikes[node.name] = (node.name, roles["theta"])
+        made = self.made.append(self.made.declare(made, params))
+        self.spikes[node.name] = (made.name, made.params["theta"])
 
     def pool(self, node: Node, op: MaxPool) -> None:
         source, amplitude = self.spikes.get(node.inputs[0], ("", ""))
@@ -134,46 +132,31 @@ class _Rewrite:
             )
         type_ = TensorType(SPIKE, node.type.shape)
         counting = MaxPoolCount(op.kernel, op.strides, op.pads, op.dilations)
-        self.nodes.append(replace(node, operation=counting, inputs=(source,), type=type_))
-        self.spikes[node.name] = (node.name, amplitude)
+        made = replace(node, operation=counting, inputs=(source,), type=type_)
+        made = self.made.append(made)
+        self.spikes[node.name] = (made.name, amplitude)
 
     def linear(self, node: Node) -> None:
         inputs = tuple(self.value(name) for name in node.inputs)
         params = {role: name for role, name in node.params.items() if role != "b"}
-        self.params.update({name: self.source.params[name] for name in params.values()})
-        self.nodes.append(replace(node, inputs=inputs, params=params))
+        self.values[node.name] = self.made.append(replace(node, inputs=inputs, params=params)).name
 
     def readout(self, node: Node) -> None:
         constant = self.constant[node.name]
-        name = f"{node.name}.out"
-        roles = self._declare(name, {"bias": channelwise(constant)}) if constant.any() else {}
-        self.nodes.append(
-            Node(name, Accumulate(), (self.value(node.name),), node.type, roles, node.loc)
-        )
-        self.outputs.append(name)
+        inputs = (self.value(node.name),)
+        made = Node(f"{node.name}.out", Accumulate(), inputs, node.type, loc=node.loc)
+        if constant.any():
+            made = self.made.declare(made, {"bias": channelwise(constant)})
+        self.made.outputs.append(self.made.append(made).name)
 
     def value(self, name: str) -> str:
         """The real value behind an ann value: spikes come with their amplitude."""
-        if name not in self.spikes:
-            return name
-        if name not in self.amplitudes:
+        if name not in self.values:
             spiking, amplitude = self.spikes[name]
             type_ = self.source[name].type
-            self.amplitudes[name] = f"{name}.amp"
-            self.nodes.append(
-                Node(f"{name}.amp", Affine(), (spiking,), type_, params={"w": amplitude})
-            )
-        return self.amplitudes[name]
-
-    def _declare(self, node: str, values: dict[str, Array]) -> dict[str, str]:
-        self.params.update({f"{node}.{r}": Param.of(v, F32) for r, v in values.items()})
-        return {role: f"{node}.{role}" for role in values}
+            made = Node(f"{name}.amp", Affine(), (spiking,), type_, params={"w": amplitude})
+            self.values[name] = self.made.append(made).name
+        return self.values[name]
 
     def finish(self) -> Graph:
-        return self.source.with_nodes(
-            self.nodes,
-            self.params,
-            stage="snn",
-            steps=self.steps,
-            outputs=tuple(self.outputs),
-        )
+        return self.made.finish(stage="snn", steps=self.steps)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.calibration.sweep import Layer, LayerPass, Synapse
-from spikec.compiler.pipeline import Record
+from spikec.compiler.calibration.layer import Layer, Synapse
+from spikec.compiler.calibration.sweep import LayerPass
+from spikec.compiler.pipeline import Record, within
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
 
@@ -35,6 +36,10 @@ class Reconstruct(LayerPass):
 
     rows: int = 16384
     held: float = 0.25
+
+    def check(self) -> None:
+        within("rows", self.rows, 1)
+        within("held", self.held, 0, 1)
 
     def fit(self, layer: Layer, record: Record) -> Layer:
         for index, synapse in enumerate(layer.synapses):

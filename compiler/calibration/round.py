@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.compiler.calibration.layer import Layer, Synapse
 from spikec.compiler.calibration.reconstruct import (
     coupled,
     drawn_places,
@@ -15,10 +16,8 @@ from spikec.compiler.calibration.reconstruct import (
     moments,
     refits,
 )
-from spikec.compiler.calibration.sweep import Layer, LayerPass, Synapse
+from spikec.compiler.calibration.sweep import LayerPass
 from spikec.compiler.pipeline import Record, within
-from spikec.ir.ops.routing.add import Add
-from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 
 Array = NDArray[Any]
@@ -41,12 +40,15 @@ class Round(LayerPass):
     bits: int = 4
     everywhere = True
 
-    def fit(self, layer: Layer, record: Record) -> Layer:
+    def check(self) -> None:
         within("bits", self.bits, 2, 8)
+
+    def fit(self, layer: Layer, record: Record) -> Layer:
         most = (1 << (self.bits - 1)) - 1
         if not layer.synapses or not all(map(refits, layer.synapses)):
             return layer
-        largest = [np.abs(_rows(s)).max(axis=1) for s in layer.synapses] + _skips(layer)
+        largest = [np.abs(_rows(s)).max(axis=1) for s in layer.synapses]
+        largest += [np.abs(skip).astype(np.float64) for skip in layer.skips]
         step = np.maximum(np.maximum.reduce(largest), 1e-30) / most
         if not layer.spiking:
             step = np.full_like(step, step.max())
@@ -60,19 +62,6 @@ class Round(LayerPass):
             layer = layer.with_weights(index, _rounded(synapse, power, step, most))
         record.layer(layer.node.name, rounded=True)
         return layer
-
-
-def _skips(layer: Layer) -> list[Array]:
-    """Amplitudes that reach the layer through one-to-one synapses, per channel."""
-    assert layer.cone is not None
-    graph = layer.cone.graph
-    source = graph[layer.node.inputs[0]]
-    skips = [graph[name] for name in source.inputs] if isinstance(source.operation, Add) else []
-    return [
-        np.abs(np.broadcast_to(graph.array(node, "w"), node.type.shape[:1])).astype(np.float64)
-        for node in skips
-        if isinstance(node.operation, Affine) and graph.array(node, "w").ndim <= 1
-    ]
 
 
 def _rows(synapse: Synapse) -> Array:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.calibration.sweep import Layer
+from spikec.compiler.calibration.layer import Layer
 from spikec.ir import spread
 from spikec.runtime import kernels
 
 Array = NDArray[Any]
+Grain: TypeAlias = Literal["channel", "layer", "neuron"]
+"""What shares a searched parameter."""
 _THETAS = np.geomspace(0.35, 1.6, 16)
 _STARTS = np.linspace(-0.2, 1.0, 13)
 _PRIOR = 200.0
@@ -60,7 +62,7 @@ def draw(layer: Layer, samples: int) -> Drawn:
 
 
 def search(
-    layer: Layer, *, joint: bool, per: str, samples: int, fires: Sequence[float] = ()
+    layer: Layer, *, joint: bool, per: Grain, samples: int, fires: Sequence[float] = ()
 ) -> Layer:
     """Thresholds and initial potentials that minimise the error of the rate.
 

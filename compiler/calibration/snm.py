@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from spikec.compiler.calibration.gate import gated
-from spikec.compiler.calibration.search import search
-from spikec.compiler.calibration.sweep import Layer, LayerPass
-from spikec.compiler.pipeline import Record, choice, within
+from spikec.compiler.calibration.layer import Layer
+from spikec.compiler.calibration.search import Grain, search
+from spikec.compiler.calibration.sweep import LayerPass
+from spikec.compiler.pipeline import Record, within
 from spikec.runtime import kernels
 
 
@@ -22,16 +24,15 @@ class Snm(LayerPass):
     neuron in place; per=channel|layer|neuron; samples drawn per channel.
     """
 
-    gate: str = "auto"
-    search: str = "joint"
-    per: str = "channel"
+    gate: Literal["auto", "on"] = "auto"
+    search: Literal["joint", "v0", "none"] = "joint"
+    per: Grain = "channel"
     samples: int = 4096
 
-    def fit(self, layer: Layer, record: Record) -> Layer:
-        choice("gate", self.gate, ("auto", "on"))
-        choice("search", self.search, ("joint", "v0", "none"))
-        choice("per", self.per, ("channel", "layer", "neuron"))
+    def check(self) -> None:
         within("samples", self.samples, 1)
+
+    def fit(self, layer: Layer, record: Record) -> Layer:
         if layer.neurons.kind != kernels.UNSIGNED or layer.steps == 1:
             return layer
         found, figures = gated(layer, self._rewritten, self.gate == "on")

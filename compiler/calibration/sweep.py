@@ -1,19 +1,25 @@
-"""Calibration layer by layer on the spikes that the converted earlier layers really emit."""
+"""Calibration layer by layer on the spikes that the converted earlier layers really emit.
+
+A sweep visits the layers in topological order. At each one its methods act in turn; then the
+layer's spikes travel on, so every layer also absorbs what remains wrong in those before it.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.calibration.cone import Cone, Currents, cone_nodes
+from spikec.compiler.calibration.cone import StoredCone
+from spikec.compiler.calibration.layer import READOUT, Layer, Neurons, Synapse
 from spikec.compiler.calibration.thresholds import trained
-from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.ir import F32, Graph, Node, Param, PassError, op_of, spread
+from spikec.compiler.passes import Clock, Context, Pass, Record, naming
+from spikec.ir import F32, Graph, GraphBuilder, Node, Param, PassError, op_of, spread
+from spikec.ir.analysis import cone_of, last_reads
 from spikec.ir.neuron import Neuron
 from spikec.ir.op import Stateful
 from spikec.ir.ops.activations.qcfs import Qcfs
@@ -24,207 +30,133 @@ from spikec.runtime import fast, kernels
 from spikec.runtime.interpreter import evaluate
 
 Array = NDArray[Any]
-READOUT = -1
-"""Kind of a readout, which accumulates and never fires."""
 JUDGED = 64
 """Samples on which errors are measured for the report."""
 
 
-@dataclass(frozen=True, slots=True)
-class Neurons:
-    """The parameters of one layer's neurons, per channel, per tensor or per neuron.
-
-    Attributes:
-        kind: UNSIGNED, SIGNED, FREE or READOUT.
-        theta: Firing thresholds.
-        v0: Initial potentials.
-        bias: Current added in every step.
-        levels: Number of payloads; 1 for neurons that send unit events.
-        fire: Of graded neurons, the share of theta from which on they send a payload of 1.
-    """
-
-    kind: int
-    theta: Array
-    v0: Array
-    bias: Array
-    levels: int = 1
-    fire: Array | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Synapse:
-    """A synapse whose current reaches the layer directly or through a join.
-
-    Attributes:
-        node: The synapse node.
-        rates: Its input averaged over the steps (samples, *input shape).
-        weights: Its weights.
-        unit: Its input (*input shape) when everything that it comes from sends one unit.
-    """
-
-    node: Node
-    rates: Array
-    weights: Array
-    unit: Array
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer on the calibration data, and the parameters found for it so far.
-
-    Attributes:
-        node: The neuron or readout node.
-        neurons: Its parameters.
-        current: Its input without bias, from real spikes.
-        before: The ANN's activation input (samples, *shape).
-        target: The ANN's activation (samples, *shape).
-        steps: T.
-        bounded: Whether thresholds must not rise (a clipped activation).
-        rng: For every random choice.
-        synapses: Synapses whose weights may be changed.
-        cone: How the current comes about.
-    """
-
-    node: Node
-    neurons: Neurons
-    current: Currents
-    before: Array
-    target: Array
-    steps: int
-    bounded: bool
-    rng: np.random.Generator
-    synapses: tuple[Synapse, ...] = ()
-    cone: Cone | None = None
-
-    @property
-    def spiking(self) -> bool:
-        """Whether the layer fires; a readout does not."""
-        return self.neurons.kind != READOUT
-
-    def spikes(self) -> Array:
-        """The spikes that the layer emits (steps, samples, *shape)."""
-        found = self.neurons
-        params = {"theta": found.theta, "v0": found.v0, "bias": found.bias}
-        if found.fire is not None:
-            params["fire"] = found.theta * found.fire
-        return np.concatenate(
-            [
-                fast.scan(block, params, found.kind, self.steps, keep=False, levels=found.levels)[0]
-                for _, block in self.current.blocks()
-            ],
-            axis=1,
-        )
-
-    def rate(self) -> Array:
-        """What the layer tells the next one, on average over the steps (samples, *shape)."""
-        if not self.spiking:
-            return self.mean_current()
-        count = self.spikes().sum(axis=0, dtype=np.float32)
-        return count * (spread(self.neurons.theta, self.node.type.shape) / self.steps)
-
-    def mean_current(self) -> Array:
-        """The input current with bias, averaged over the steps (samples, *shape)."""
-        return self.current.mean() + spread(self.neurons.bias, self.node.type.shape)
-
-    def error(self) -> float:
-        """Relative squared error of the rates: `sum((rate - target)^2) / sum(target^2)`."""
-        off = self.rate() - self.target
-        return float((off**2).sum() / max(float((self.target**2).sum()), 1e-30))
-
-    def with_neurons(self, **changes: Any) -> Layer:
-        """The layer with other neuron parameters."""
-        return replace(self, neurons=replace(self.neurons, **changes))
-
-    def with_weights(self, index: int, weights: Array) -> Layer:
-        """The layer with other weights of one synapse, and the current that they give."""
-        assert self.cone is not None
-        synapses = list(self.synapses)
-        synapses[index] = replace(synapses[index], weights=weights)
-        cone = self.cone.with_weights(synapses[index].node.name, weights)
-        return replace(self, cone=cone, current=cone.held(), synapses=tuple(synapses))
-
-    def part(self, samples: slice) -> Layer:
-        """The layer on some of the samples, its weights fixed."""
-        return replace(
-            self,
-            current=self.current.part(samples),
-            before=self.before[samples],
-            target=self.target[samples],
-            synapses=(),
-            cone=None,
-        )
-
-
 @dataclass(frozen=True)
-class LayerPass(Pass):
-    """A pass that works on one layer at a time.
+class LayerPass(Pass, ABC):
+    """A pass that works on one layer at a time: a method of calibration.
 
-    Neighbouring layer passes share one sweep: at each layer they act in order, then the layer's
-    spikes travel on, so each layer also absorbs what remains wrong in those before it.
+    Neighbours among them become one pass, in which they share a walk over the layers: that is what
+    makes them work together, and it lets the report say for each layer what each of them bought.
     """
 
     stages = ("snn",)
     everywhere: ClassVar[bool] = False
     """Whether it acts also on layers that were trained with QCFS and need no calibration."""
 
+    @abstractmethod
     def fit(self, layer: Layer, record: Record) -> Layer:
         """The layer with new parameters."""
-        raise NotImplementedError(self.name)
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        """Apply this method alone to every layer."""
+        with context.clock("sweep"):
+            return _sweep((self,), graph, context, (record,))
+
+    def joined(self, following: Pass) -> Pass | None:
+        """A sweep of this method and the next."""
+        return _Sweep((self, following)) if isinstance(following, LayerPass) else None
 
 
-def sweep(
-    passes: Sequence[LayerPass], graph: Graph, context: Context, records: Sequence[Record]
+@dataclass(frozen=True)
+class _Sweep(Pass):
+    """Several methods of calibration in one walk over the layers."""
+
+    methods: tuple[LayerPass, ...]
+    stages = ("snn",)
+
+    @property
+    def parts(self) -> tuple[Pass, ...]:
+        return self.methods
+
+    def joined(self, following: Pass) -> Pass | None:
+        if not isinstance(following, LayerPass):
+            return None
+        return _Sweep((*self.methods, following))
+
+    def record(self) -> Record:
+        parts = [method.record() for method in self.methods]
+        return Record("+".join(part.name for part in parts), {}, parts=parts)
+
+    def run(self, graph: Graph, context: Context, record: Record) -> Graph:
+        if context.judge is not None:
+            with context.clock("judge"):
+                self._judge_prefixes(graph, context, record)
+        return _sweep(self.methods, graph, context, record.parts)
+
+    def _judge_prefixes(self, graph: Graph, context: Context, record: Record) -> None:
+        """Judge each method but the last: the network after a sweep of it and those before."""
+        assert context.judge is not None
+        for count in range(1, len(self.methods)):
+            part = _Sweep(self.methods[:count])
+            apart = replace(context, judge=None, clock=Clock())
+            swept = part.run(graph, apart, part.record())
+            record.parts[count - 1].judged = context.judge(swept)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.methods))
+
+
+def _sweep(
+    methods: Sequence[LayerPass], graph: Graph, context: Context, records: Sequence[Record]
 ) -> Graph:
-    """Apply layer passes to every layer in topological order.
+    """Apply methods to every layer in topological order.
 
-    Records the relative squared error of each layer before and after each pass.
+    Records the relative squared error of each layer before and after each method.
     """
-    calib = context.data(passes[0].name)
+    calib = context.data(methods[0].name)
     if "ann" not in context.last:
-        raise PassError(f"pass {passes[0].name} needs the ANN that the graph came from")
+        raise PassError(f"pass {methods[0].name} needs the ANN that the graph came from")
     ann = context.last["ann"]
     reference = _reference(ann, graph, calib)
     rng = np.random.default_rng(context.seed)
-    layers = [node.name for node in graph.nodes if _is_layer(node)]
+    # The walk changes params and element types only, so what is a cone before it stays one.
+    cones = {n.name: cone_of(graph, n.inputs) for n in graph.nodes if op_of(n).stateful}
+    released = last_reads((name, [s.name for s in c.sources]) for name, c in cones.items())
+    builder = GraphBuilder(graph)
     stored: dict[str, Array] = {}
-    released = _released(graph)
+    done, total = 0, sum(map(_is_layer, graph.nodes))
     for node in graph.nodes:
         if node.op == "input":
             stored[node.name] = np.asarray(calib[node.name], np.float32)[None]
         elif _is_layer(node):
             before, target = next(reference)
             activation = ann.by_name.get(node.name, node)
-            cone = Cone.of(graph, node.inputs[0], stored)
+            cone = StoredCone.of(builder, node.inputs[0], cones[node.name], stored)
             layer = Layer(
                 node=node,
-                neurons=_read(graph, node),
+                neurons=_read(builder, node),
                 current=cone.held(),
                 before=before,
                 target=target,
                 steps=context.steps,
                 bounded=activation.op in ("clip", "qcfs"),
                 rng=rng,
-                synapses=_synapses(graph, node, stored),
+                synapses=_synapses(graph, builder, node, stored),
+                skips=_skips(graph, builder, node),
                 cone=cone,
             )
             exact = _exact(activation, context.steps)
             wanted = [
-                (each, record)
-                for each, record in zip(passes, records, strict=True)
-                if each.everywhere or not exact
+                (method, record)
+                for method, record in zip(methods, records, strict=True)
+                if method.everywhere or not exact
             ]
-            layer = _fit(wanted, layer)
+            layer = _fit(wanted, layer, context.clock)
             if layer.spiking:
                 stored[node.name] = layer.spikes()
-            graph = _write(graph, layer)
-            context.progress("calibrate", layers.index(node.name) + 1, len(layers))
+            _write(builder, layer)
+            done += 1
+            context.progress("calibrate", done, total)
         elif op_of(node).stateful:
-            graph = _typed(graph, node)
+            _retype(builder, node)
             inputs = [stored[name] for name in node.inputs]
             stored[node.name] = op_of(node, Stateful).scan(inputs, {}, context.steps)[0]
         for name in released.get(node.name, ()):
             stored.pop(name, None)
-    return graph
+    return builder.finish()
 
 
 def _exact(activation: Node, steps: int) -> bool:
@@ -237,47 +169,51 @@ def _is_layer(node: Node) -> bool:
     return op_of(node).neuron or node.op == "accumulate"
 
 
-def _released(graph: Graph) -> dict[str, list[str]]:
-    """For each layer, the stored values that no later layer starts from."""
-    final: dict[str, str] = {}
-    for node in graph.nodes:
-        if op_of(node).stateful:
-            final[node.name] = node.name
-            final.update(dict.fromkeys(cone_nodes(graph, node.inputs[0])[1], node.name))
-    released: dict[str, list[str]] = {}
-    for name, reader in final.items():
-        released.setdefault(reader, []).append(name)
-    return released
+def _joined(nodes: Mapping[str, Node], layer: Node) -> list[Node]:
+    """What a layer's current is the sum of: the inputs of a join, or one value."""
+    source = nodes[layer.inputs[0]]
+    return [nodes[name] for name in source.inputs] if source.op == "add" else [source]
 
 
 def _direct_synapses(graph: Graph, layer: Node) -> list[Node]:
     """Synapses that feed a layer alone, directly or through one join."""
-    nodes, readers = graph.by_name, graph.consumers()
-    source = nodes[layer.inputs[0]]
-    joined = [nodes[name] for name in source.inputs] if source.op == "add" else [source]
-    if source.op == "add" and len(readers[source.name]) > 1:
+    source = graph[layer.inputs[0]]
+    if source.op == "add" and len(graph.readers[source.name]) > 1:
         return []
     return [
         node
-        for node in joined
-        if op_of(node).weighted and node.op != "affine" and len(readers[node.name]) == 1
+        for node in _joined(graph.by_name, layer)
+        if op_of(node).weighted and node.op != "affine" and len(graph.readers[node.name]) == 1
     ]
 
 
-def _synapses(graph: Graph, layer: Node, stored: dict[str, Array]) -> tuple[Synapse, ...]:
-    found = []
+def _synapses(
+    graph: Graph, builder: GraphBuilder, layer: Node, stored: Mapping[str, Array]
+) -> tuple[Synapse, ...]:
+    synapses = []
     for node in _direct_synapses(graph, layer):
-        cone = Cone.of(graph, node.inputs[0], stored)
-        units = {name: _unit(graph[name], graph) for name in cone.stored}
+        below = cone_of(graph, node.inputs)
+        cone = StoredCone.of(builder, node.inputs[0], below, stored)
+        units = {source.name: _unit(builder, source) for source in below.sources}
         unit = replace(cone, stored=units).mean()[0]
-        found.append(Synapse(node, cone.mean(), graph.array(node, "w"), unit))
-    return tuple(found)
+        synapses.append(Synapse(node, cone.mean(), builder.array(node, "w"), unit))
+    return tuple(synapses)
 
 
-def _unit(node: Node, graph: Graph) -> Array:
+def _skips(graph: Graph, builder: GraphBuilder, layer: Node) -> tuple[Array, ...]:
+    """Weights (channels,) of one-to-one synapses that reach a layer through a join."""
+    skips = _joined(graph.by_name, layer)
+    return tuple(
+        np.broadcast_to(w, node.type.shape[:1])
+        for node in skips
+        if len(skips) > 1 and node.op == "affine" and (w := builder.array(node, "w")).ndim <= 1
+    )
+
+
+def _unit(builder: GraphBuilder, node: Node) -> Array:
     """One spike everywhere, or one unit of the input code (1, 1, *shape)."""
     coded = node.op == "input" and "scale" in node.params
-    size = spread(graph.array(node, "scale"), node.type.shape) if coded else np.ones(())
+    size = spread(builder.array(node, "scale"), node.type.shape) if coded else np.ones(())
     return np.broadcast_to(size.astype(np.float32), (1, 1, *node.type.shape))
 
 
@@ -302,44 +238,41 @@ def _reference(ann: Graph, snn: Graph, calib: Any) -> Iterator[tuple[Array, Arra
                 del held[done]
 
 
-def _fit(passes: Sequence[tuple[LayerPass, Record]], layer: Layer) -> Layer:
-    """Let all passes act on a layer; errors are measured on its first samples."""
-    if not passes:
+def _fit(methods: Sequence[tuple[LayerPass, Record]], layer: Layer, clock: Clock) -> Layer:
+    """Let all methods act on a layer; errors are measured on its first samples."""
+    if not methods:
         return layer
     judged = slice(0, JUDGED)
     error = layer.part(judged).error()
-    for each, record in passes:
-        start = time.perf_counter()
-        layer = each.fit(layer, record)
+    for method, record in methods:
+        with naming(method.name), clock(method.name):
+            layer = method.fit(layer, record)
         after = layer.part(judged).error()
         record.layer(layer.node.name, error_before=error, error_after=after)
-        record.seconds += time.perf_counter() - start
         error = after
     return layer
 
 
-def _typed(graph: Graph, node: Node) -> Graph:
-    """The graph with the type of a pooling that now receives other spikes."""
-    dtype = graph[node.inputs[0]].type.dtype
-    if dtype == node.type.dtype:
-        return graph
-    typed = replace(node, type=node.type.with_dtype(dtype))
-    return graph.with_nodes(typed if n.name == node.name else n for n in graph.nodes)
+def _retype(builder: GraphBuilder, node: Node) -> None:
+    """Give a pooling the type of the spikes that it now receives."""
+    dtype = builder[node.inputs[0]].type.dtype
+    if dtype != node.type.dtype:
+        builder.replace(replace(node, type=node.type.with_dtype(dtype)))
 
 
-def _read(graph: Graph, node: Node) -> Neurons:
-    bias = graph.array(node, "bias") if "bias" in node.params else np.zeros((), np.float32)
+def _read(builder: GraphBuilder, node: Node) -> Neurons:
+    bias = builder.array(node, "bias") if "bias" in node.params else np.zeros((), np.float32)
     if node.op == "accumulate":
         return Neurons(READOUT, np.ones(()), np.zeros(()), bias)
-    theta, v0 = graph.array(node, "theta"), graph.array(node, "v0")
+    theta, v0 = builder.array(node, "theta"), builder.array(node, "v0")
     levels = node.type.dtype.levels
-    fire = graph.array(node, "fire") / theta if levels > 1 else None
+    fire = builder.array(node, "fire") / theta if levels > 1 else None
     return Neurons(fast.neuron_kind(node), theta, v0, bias, levels, fire)
 
 
-def _write(graph: Graph, layer: Layer) -> Graph:
-    """The graph with a layer's parameters replaced."""
-    node, neurons = graph[layer.node.name], layer.neurons
+def _write(builder: GraphBuilder, layer: Layer) -> None:
+    """Put a layer's parameters into the graph; what carries its amplitude on reads theta too."""
+    node, neurons = layer.node, layer.neurons
     values = {"bias": neurons.bias}
     if layer.spiking:
         values |= {"theta": neurons.theta, "v0": neurons.v0}
@@ -353,11 +286,10 @@ def _write(graph: Graph, layer: Layer) -> Graph:
             values["theta_neg"] = np.zeros_like(neurons.theta)
         type_ = node.type.with_dtype(spikes(neurons.levels))
         node = replace(node, operation=made, type=type_)
-    params = {f"{node.name}.{role}": Param.of(value, F32) for role, value in values.items()}
-    changed = {node.name: replace(node, params={role: f"{node.name}.{role}" for role in values})}
+    roles = {role: node.params.get(role, f"{node.name}.{role}") for role in values}
+    for role, value in values.items():
+        builder.set_param(roles[role], Param.of(value, F32))
+    builder.replace(replace(node, params=roles))
     for synapse in layer.synapses:
-        own = f"{synapse.node.name}.w"
-        params[own] = Param.of(synapse.weights, F32)
-        roles = {**synapse.node.params, "w": own}
-        changed[synapse.node.name] = replace(synapse.node, params=roles)
-    return graph.with_nodes([changed.get(n.name, n) for n in graph.nodes], params)
+        own = builder.declare(synapse.node, {"w": synapse.weights})
+        builder.replace(replace(own, params={**synapse.node.params, **own.params}))

@@ -10,8 +10,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from spikec.compiler.onnx.values import MOST_ELEMENTS, Constant, Tensor
-from spikec.compiler.rewrite import remove_dead
-from spikec.ir import F32, Graph, InvalidGraph, InvalidModel, Node, Param, TensorType, verify
+from spikec.ir import (
+    F32,
+    Graph,
+    InvalidGraph,
+    InvalidModel,
+    Node,
+    Param,
+    TensorType,
+    remove_dead,
+    unique_name,
+    verify,
+)
 from spikec.ir.op import AttrValue
 from spikec.ir.ops import OPS
 
@@ -80,11 +90,7 @@ class GraphBuilder:
         """A name for the graph's text, unique, as close to `wanted` as its letters allow."""
         base = re.sub(r"[^A-Za-z0-9_.]+", "_", wanted).strip("_.") or "value"
         base = base if re.match(r"[A-Za-z_]", base) else f"_{base}"
-        name, count = base, 1
-        while name in self.nodes:
-            count += 1
-            name = f"{base}_{count}"
-        return name
+        return unique_name(base, self.nodes)
 
     def finish(self, name: str, outputs: Iterable[str], source: str | None) -> Graph:
         """The verified graph, without nodes that no output depends on."""

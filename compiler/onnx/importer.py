@@ -5,7 +5,7 @@ Every ONNX value is either a constant (folded at once) or a `Tensor` of the grap
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto
 
+from spikec.compiler.onnx.attention import named_attention
 from spikec.compiler.onnx.builder import GraphBuilder
 from spikec.compiler.onnx.grid import off_grid
 from spikec.compiler.onnx.layout import dissolved, settled
 from spikec.compiler.onnx.loader import names_read
 from spikec.compiler.onnx.lower import lower
 from spikec.compiler.onnx.node import OnnxNode
+from spikec.compiler.onnx.operators.quantiser import clipped_below
 from spikec.compiler.onnx.scope import Refusal, Scope, node_names
 from spikec.compiler.onnx.values import Grid
 from spikec.ir import (
@@ -107,6 +109,7 @@ def _import(model: ModelProto, source: str | None, outputs: list[str]) -> Import
     for proto in model.graph.node:
         operators[proto.op_type] = operators.get(proto.op_type, 0) + 1
     imported = Imported(None, [], scope.refusals, operators, [], source)
+    imported.refusals = named_attention(model.graph.node, scope.refusals)
     if not scope.refusals:
         _finish(scope, builder, imported, outputs)
     imported.notes = list(dict.fromkeys(scope.notes))
@@ -148,14 +151,18 @@ def _add_inputs(scope: Scope, builder: GraphBuilder) -> None:
 def _add_input(scope: Scope, builder: GraphBuilder, info: onnx.ValueInfoProto) -> None:
     kind, dims = info.type.tensor_type, info.type.tensor_type.shape.dim
     if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
-        raise InvalidModel(f"input '{info.name}' has no shape", hint="export with fixed shapes")
+        raise InvalidModel(
+            f"input '{info.name}' has no shape",
+            hint=f"export with fixed shapes, or give one: `--shape {info.name}=1,3,224,224`",
+        )
     if not dims:
         raise InvalidModel(f"input '{info.name}' has no batch axis")
     for axis, dim in enumerate(dims[1:], 1):
         if dim.dim_value <= 0:
             raise InvalidModel(
                 f"axis {axis} of input '{info.name}' has no fixed size",
-                hint="only the first (batch) axis may be dynamic; export with fixed shapes",
+                hint="only the first (batch) axis may be dynamic; export with fixed shapes, or "
+                f"give them: `--shape {info.name}={_open_shape(dims)}`",
             )
     shape = tuple(dim.dim_value for dim in dims[1:])
     name = builder.unique_name(info.name)
@@ -167,6 +174,12 @@ def _add_input(scope: Scope, builder: GraphBuilder, info: onnx.ValueInfoProto) -
     scope.values[info.name] = replace(x, grid=grid)
 
 
+def _open_shape(dims: Iterable[onnx.TensorShapeProto.Dimension]) -> str:
+    """A shape as `--shape` takes it, names where sizes are missing; one sample."""
+    sizes = [str(dim.dim_value or dim.dim_param or "?") for dim in dims]
+    return ",".join(["1", *sizes[1:]])
+
+
 def _input_grid(name: str, elem_type: int) -> Grid | None:
     try:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(elem_type)
@@ -175,7 +188,10 @@ def _input_grid(name: str, elem_type: int) -> Grid | None:
     if dtype.kind in "iu":
         return Grid()
     if dtype.kind not in "fV":
-        raise UnsupportedOperator(f"input '{name}' holds {dtype.name}, not numbers")
+        raise UnsupportedOperator(
+            f"input '{name}' holds {dtype.name}, not numbers",
+            hint="export with floats; truth values are 0 and 1",
+        )
     return None
 
 
@@ -195,11 +211,12 @@ def _finish(
         node = OnnxNode(scope, builder, next(protos, NodeProto()), name)
         if value.batch:
             value = settled(node, dissolved(node, value))
+        tail, value = value.tail, clipped_below(node, value)
         if value.grid is not None:
             value = off_grid(node, value)
-        logits.setdefault(value.name, value.tail.value if value.tail else name)
-        if value.tail is not None:
-            note = f"{value.tail.operator} at the end is left out: outputs are its input"
+        logits.setdefault(value.name, tail.value if tail else name)
+        if tail is not None:
+            note = f"{tail.operator} at the end is left out: outputs are its input"
             scope.notes.append(note)
     imported.logits = list(logits.values())
     name = scope.model.graph.name or "model"

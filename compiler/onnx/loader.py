@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
 import onnx.inliner
+import onnx.shape_inference
 import onnx.version_converter
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from spikec.ir import InvalidModel, SpikecError
 
@@ -18,11 +19,14 @@ OLDEST_OPSET = 7
 _EXTERNAL = TensorProto.EXTERNAL
 
 
-def load_model(model: str | Path | bytes | ModelProto) -> tuple[ModelProto, str | None]:
+def load_model(
+    model: str | Path | bytes | ModelProto, shapes: Mapping[str, Sequence[int]] | None = None
+) -> tuple[ModelProto, str | None]:
     """Read and check a model: external data loaded, functions inlined.
 
     Args:
         model: A path, the bytes of a file, or a loaded model.
+        shapes: Shapes of inputs whose sizes the model leaves open, by name, the batch first.
 
     Returns:
         The model and its file name (None when it did not come from a file).
@@ -36,10 +40,12 @@ def load_model(model: str | Path | bytes | ModelProto) -> tuple[ModelProto, str 
         if not proto.graph.node:
             raise InvalidModel("the model holds no nodes: it is empty or truncated")
         _check_text(proto.graph)
+        proto = _with_domains(proto)
         onnx.checker.check_model(proto)
         proto = _modern(proto)
         if proto.functions:
             proto = onnx.inliner.inline_local_functions(proto)
+        proto = with_shapes(proto, shapes or {})
     except SpikecError as error:
         error.loc = error.loc or name
         raise
@@ -116,6 +122,63 @@ def _check_text(graph: GraphProto) -> None:
                 _check_text(inner)
     if not all(isinstance(name, str) for name in names):
         raise InvalidModel("a name in the model is not UTF-8 text")
+
+
+def _with_domains(proto: ModelProto) -> ModelProto:
+    """The model with every domain that its nodes name among its imports, as some tools forget."""
+    known = {entry.domain for entry in proto.opset_import}
+    used = {node.domain for node in _nodes(proto.graph)} - {"ai.onnx"}
+    missing = sorted(used - known - {""})
+    if not missing:
+        return proto
+    changed = ModelProto()
+    changed.CopyFrom(proto)
+    changed.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in missing)
+    return changed
+
+
+def with_shapes(proto: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
+    """The model with the shapes of some inputs fixed; raises InvalidModel where they do not fit."""
+    if not shapes:
+        return proto
+    changed = ModelProto()
+    changed.CopyFrom(proto)
+    inputs = {info.name: info for info in changed.graph.input}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            known = ", ".join(f"'{known}'" for known in inputs)
+            raise InvalidModel(f"there is no input '{name}'", hint=f"the inputs are {known}")
+        _fix_shape(inputs[name], shape)
+    del changed.graph.value_info[:]  # what other shapes gave
+    for info in changed.graph.output:
+        info.type.tensor_type.ClearField("shape")
+    return onnx.shape_inference.infer_shapes(changed)
+
+
+def _fix_shape(info: ValueInfoProto, shape: Sequence[int]) -> None:
+    kind = info.type.tensor_type
+    declared = [dim.dim_value for dim in kind.shape.dim] if kind.HasField("shape") else None
+    fits = declared is None or (
+        len(declared) == len(shape)
+        and all(have in (0, want) for have, want in zip(declared, shape, strict=True))
+    )
+    if not fits or min(shape, default=1) < 1:
+        open_sizes = [size or "?" for size in declared or ()]
+        raise InvalidModel(
+            f"shape {list(shape)} does not fit input '{info.name}'",
+            hint=f"the model declares [{', '.join(map(str, open_sizes))}]",
+        )
+    kind.shape.ClearField("dim")
+    for size in shape:
+        kind.shape.dim.add(dim_value=size)
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
 
 
 def _modern(proto: ModelProto) -> ModelProto:

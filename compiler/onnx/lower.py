@@ -41,8 +41,7 @@ def _lower(node: OnnxNode) -> None:
         scope.set_results(node.proto, fold(node))
     elif node.key not in rules():
         domain = f" of domain '{node.proto.domain}'" if node.proto.domain else ""
-        hint = _unknown_operator_hint(node.proto.op_type)
-        node.refuse(f"operator {node.proto.op_type}{domain} is not supported", hint)
+        node.refuse(f"operator {node.proto.op_type}{domain} is not supported", _unknown_hint(node))
     else:
         missing = [name for name in given if name not in scope.values]
         if missing and not scope.refusals:
@@ -104,8 +103,11 @@ def _on_grid(node: OnnxNode, inputs: Sequence[Tensor], results: Sequence[Value])
     return [replace(r, grid=grid) if isinstance(r, Tensor) else r for r in results]
 
 
-def _unknown_operator_hint(op_type: str) -> str:
-    close = get_close_matches(op_type, [name for _, name in (*rules(), *foldings())], n=1)
+def _unknown_hint(node: OnnxNode) -> str:
+    known = (*rules(), *foldings())
+    close = get_close_matches(node.proto.op_type, [name for _, name in known], n=1)
     more = f" (did you mean {close[0]}?)" if close else ""
     broken = [f"; {name}.py does not load: {why}" for name, why in broken_modules().items()]
-    return f"`spikec ops` lists what is supported{more}{''.join(broken)}"
+    domain = node.key[0]
+    foreign = f"; domain '{domain}' is unknown" if domain not in {d for d, _ in known} else ""
+    return f"`spikec ops` lists what is supported{more}{foreign}{''.join(broken)}"

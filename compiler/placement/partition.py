@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
+from spikec.ir.analysis import cone_of, is_source
 from spikec.ir.hardware import HardwareSpec
 from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
 from spikec.ir.windows import Pooling
@@ -158,22 +159,13 @@ def demands(graph: Graph) -> list[Demand]:
 
 def layer_graph(graph: Graph) -> nx.DiGraph:
     """Inputs and layers, with an edge where synapses lead from one to the other."""
-    flow, values = graph.networkx(), graph.by_name
-    ends = [n for n in graph.nodes if op_of(n).stateful or n.op == "input"]
-    names = {node.name for node in ends}
-    found = nx.DiGraph()
-    for node in ends:
-        todo, cone, sources = list(node.inputs), dict[str, Node](), dict[str, None]()
-        while todo:
-            name = todo.pop()
-            if name in names:
-                sources[name] = None
-            elif name not in cone:
-                cone[name] = values[name]
-                todo.extend(flow.predecessors(name))
-        found.add_node(node.name, size=node.type.size, cone=list(cone.values()))
-        found.add_edges_from((name, node.name) for name in sources)
-    return found
+    flow = nx.DiGraph()
+    for node in graph.nodes:
+        if is_source(node):
+            cone = cone_of(graph, node.inputs)
+            flow.add_node(node.name, size=node.type.size, cone=cone.nodes)
+            flow.add_edges_from((source.name, node.name) for source in cone.sources)
+    return flow
 
 
 def depths(flow: nx.DiGraph) -> dict[str, int]:
@@ -189,7 +181,7 @@ def _fan_ins(graph: Graph) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for node in graph.nodes:
         op = op_of(node)
-        inputs = [np.ones((1, *graph[name].type.shape), np.int64) if _sends(graph[name])
+        inputs = [np.ones((1, *graph[name].type.shape), np.int64) if is_source(graph[name])
                   else found[name][None] for name in node.inputs]  # fmt: skip
         if isinstance(op, Pooling):
             found[node.name] = op.sums(inputs[0])[0]
@@ -199,10 +191,6 @@ def _fan_ins(graph: Graph) -> dict[str, Array]:
             given = {"w": (graph.array(node, "w") != 0).astype(np.int64)} if op.weighted else {}
             found[node.name] = op.run(inputs, given)[0]
     return found
-
-
-def _sends(node: Node) -> bool:
-    return node.op == "input" or op_of(node).stateful
 
 
 def _kernels(graph: Graph, layer: Node, cone: Iterable[Node], counts: Array) -> Array | None:

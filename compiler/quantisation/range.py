@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.ir import Graph, Node, RangeError, op_of, spread
-from spikec.ir.op import steps_of
+from spikec.ir import Graph, RangeError, op_of, spread
+from spikec.ir.analysis import cone_of, run_linear
 from spikec.runtime.coding import encode
 from spikec.runtime.fast import simulate
 from spikec.runtime.interpreter import Feeds, LayerTrace
@@ -35,7 +35,8 @@ class Range(Pass):
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         found = ranges_of(graph)
-        parts = {n.name: _parts(graph, n) for n in graph.nodes if op_of(n).stateful}
+        layers = [node for node in graph.nodes if op_of(node).stateful]
+        parts = {n.name: [v.name for v in cone_of(graph, n.inputs).nodes] for n in layers}
         open_values = {name for name, bound in found.values.items() if not bound.fits}
         unproven = [
             name
@@ -68,18 +69,6 @@ def _note(layers: int, unproven: list[str], samples: int) -> str:
         return text
     how = f"checked on {samples} calibration samples only" if samples else "not checked"
     return f"{text}; {', '.join('%' + name for name in unproven)}: {how}"
-
-
-def _parts(graph: Graph, layer: Node) -> list[str]:
-    """The linear values between a layer and the layers and inputs before it."""
-    nodes, todo = graph.by_name, list(layer.inputs)
-    found: dict[str, None] = {}
-    while todo:
-        node = nodes[todo.pop()]
-        if not op_of(node).stateful and node.op != "input" and node.name not in found:
-            found[node.name] = None
-            todo.extend(node.inputs)
-    return list(found)
 
 
 def _entry(
@@ -146,11 +135,8 @@ def observe(
 def _values(
     graph: Graph, feeds: Feeds, traces: Mapping[str, LayerTrace], wanted: set[str]
 ) -> list[tuple[str, Array]]:
-    needed = set(wanted)
-    for node in reversed(graph.nodes):
-        if node.name in needed and not op_of(node).stateful:
-            needed.update(node.inputs)
-    found, values = [], {}
+    needed = cone_of(graph, wanted).names
+    found, values = [], dict[str, Array]()
     for node in graph.nodes:
         if node.name not in needed:
             continue
@@ -168,10 +154,7 @@ def _values(
                 found.append((node.name, before))
         else:
             inputs = [values[name] for name in node.inputs]
-            length = max(map(len, inputs))
-            flat = [steps_of(x, length).reshape(-1, *x.shape[2:]) for x in inputs]
-            value = op_of(node).run(flat, graph.arrays(node))
-            values[node.name] = value.reshape(length, -1, *value.shape[1:])
+            values[node.name] = run_linear(node, inputs, graph.arrays(node))
             if node.name in wanted:
                 found.append((node.name, values[node.name]))
     return found

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.rewrite import fresh, remove_dead
-from spikec.ir import F32, Graph, Node, Param, spread
+from spikec.ir import Graph, GraphBuilder, Node, remove_dead, spread
 from spikec.ir.ops.synapses.affine import Affine
 
 Array = NDArray[Any]
@@ -35,35 +34,25 @@ class _Sum:
 
 def cancel_terms(graph: Graph) -> Graph:
     """The graph with every sum in which a term cancels replaced by what is left of it."""
+    builder = GraphBuilder(graph)
     sums: dict[str, _Sum] = {}
-    renamed: dict[str, str] = {}
-    nodes: list[Node] = []
-    params: dict[str, Param] = {}
-    for original in graph.nodes:
-        inputs = tuple(renamed.get(name, name) for name in original.inputs)
-        node = replace(original, inputs=inputs)
-        found = _sum_of(graph, node, sums)
-        kept = {name: f for name, f in found.factors.items() if f.any()}
-        if node.op == "add" and 0 < len(kept) < len(found.factors):
-            found = _Sum(kept, found.offset)
-            made, values = _spelled(graph, node, found)
-            params.update(values)
-            nodes += made
-            if not made:
-                renamed[node.name] = next(iter(kept))
-        else:
-            nodes.append(node)
-        sums[node.name] = found
-    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
-    return remove_dead(graph.with_nodes(nodes, params, outputs=outputs))
+    for node in builder:
+        total = _sum_of(builder, node, sums)
+        left = {name: factor for name, factor in total.factors.items() if factor.any()}
+        if node.op == "add" and 0 < len(left) < len(total.factors):
+            total = _Sum(left, total.offset)
+            _spell(builder, node, total)
+        sums[node.name] = total
+    return remove_dead(builder.finish())
 
 
-def _sum_of(graph: Graph, node: Node, sums: dict[str, _Sum]) -> _Sum:
+def _sum_of(builder: GraphBuilder, node: Node, sums: dict[str, _Sum]) -> _Sum:
     """What a node is as a sum of values that are no sums."""
-    if node.op == "affine" and "w" in node.params:
+    if isinstance(node.operation, Affine) and "w" in node.params:
         shape = node.type.shape
-        w = spread(graph.array(node, "w").astype(np.float64), shape)
-        b = spread(graph.array(node, "b").astype(np.float64), shape) if "b" in node.params else 0.0
+        w = spread(builder.array(node, "w").astype(np.float64), shape)
+        has_offset = "b" in node.params
+        b = spread(builder.array(node, "b").astype(np.float64), shape) if has_offset else 0.0
         return sums[node.inputs[0]].scaled(w, np.asarray(b))
     if node.op == "add":
         total = sums[node.inputs[0]]
@@ -73,25 +62,28 @@ def _sum_of(graph: Graph, node: Node, sums: dict[str, _Sum]) -> _Sum:
     return _Sum({node.name: np.ones(())}, np.zeros(()))
 
 
-def _spelled(graph: Graph, node: Node, total: _Sum) -> tuple[list[Node], dict[str, Param]]:
-    """Nodes that compute a sum; none where it is one value unchanged."""
+def _spell(builder: GraphBuilder, node: Node, total: _Sum) -> None:
+    """Compute a sum in a node's place; where it is one value unchanged, that is read instead."""
     ((first, factor), *rest) = total.factors.items()
     if not rest and (factor == 1).all() and not total.offset.any():
-        return [], {}
-    taken = set(graph.by_name)
-    nodes, params, terms = list[Node](), dict[str, Param](), list[str]()
+        builder.redirect(node.name, first)
+        return
+    terms = []
     for name, factor in total.factors.items():
-        term = node.name if not rest else fresh(f"{node.name}.{name}", taken)
-        taken.add(term)
         offset = total.offset if name == first else np.zeros(())
-        roles = {}
-        for role, array in (("w", factor), ("b", offset)):
-            roles[role] = f"{term}.{role}"
-            flat = array.size > 1 and array.size == array.shape[0]
-            array = array.reshape(()) if array.size == 1 else array
-            params[roles[role]] = Param.of(array.reshape(-1) if flat else array, F32)
-        terms.append(term)
-        nodes.append(replace(node, name=term, operation=Affine(), inputs=(name,), params=roles))
+        term = replace(node, operation=Affine(), inputs=(name,))
+        if rest:
+            term = replace(term, name=builder.unique(f"{node.name}.{name}"))
+        term = builder.declare(term, {"w": compact(factor), "b": compact(offset)})
+        terms.append(
+            (builder.insert_before(node.name, term) if rest else builder.replace(term)).name
+        )
     if rest:
-        nodes.append(replace(node, inputs=tuple(terms)))
-    return nodes, params
+        builder.replace(replace(node, inputs=tuple(terms)))
+
+
+def compact(array: Array) -> Array:
+    """A broadcast array as a param is shaped: () or (channels,) where that says it all."""
+    if array.size == 1:
+        return array.reshape(())
+    return array.reshape(-1) if array.size == array.shape[0] else array

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.compiler.rewrite import fresh, remove_dead
-from spikec.ir import Graph, Node, Param, TensorType, op_of
+from spikec.ir import Graph, GraphBuilder, Node, Param, remove_dead
 from spikec.ir.activation import Activation
 from spikec.ir.op import Op
 from spikec.ir.ops.activations.pointwise import Pointwise
@@ -55,12 +54,11 @@ def channels_first(graph: Graph) -> Graph:
     """The same function with as few transposes as the layouts allow."""
     if not _transposes(graph):
         return graph
-    rewrite = _Rewrite(graph)
+    layouts = _Layouts(graph)
     for node in graph.nodes:
-        rewrite.visit(node)
-    outputs = tuple(rewrite.plain(name) for name in graph.outputs)
-    changed = replace(graph, params={**graph.params, **rewrite.params})
-    return remove_dead(changed.with_nodes(rewrite.made.values(), outputs=outputs))
+        layouts.visit(node)
+    layouts.made.outputs = [layouts.plain(name) for name in graph.outputs]
+    return remove_dead(layouts.made.finish())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +78,13 @@ class _View:
         return self.order is None and self.perm == tuple(range(len(self.perm)))
 
 
-@dataclass(slots=True)
-class _Rewrite:
-    graph: Graph
-    made: dict[str, Node] = field(default_factory=dict)
-    views: dict[str, _View] = field(default_factory=dict)
-    params: dict[str, Param] = field(default_factory=dict)
+class _Layouts:
+    """Builds the graph anew; old values are found again as views of new ones."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.made = GraphBuilder(graph, nodes=())
+        self.views: dict[str, _View] = {}
 
     def visit(self, node: Node) -> None:
         flat = any(self.views[name].order is not None for name in node.inputs)
@@ -109,17 +108,8 @@ class _Rewrite:
                 self._keep(node)
 
     def add(self, node: Node) -> str:
-        """Append a node whose inputs are new values; its shape is inferred."""
-        types = {role: self._param(name).type for role, name in node.params.items()}
-        inputs = [self.made[name].type for name in node.inputs]
-        shape = op_of(node).infer(inputs, types)
-        name = fresh(node.name, self.made)
-        type_ = TensorType(node.type.dtype, shape)
-        self.made[name] = replace(node, name=name, type=type_)
-        return name
-
-    def _param(self, name: str) -> Param:
-        return self.params.get(name) or self.graph.params[name]
+        """Append a node whose inputs are new values."""
+        return self.made.append(node).name
 
     def plain(self, old: str) -> str:
         """The new value that equals the old one."""
@@ -140,8 +130,7 @@ class _Rewrite:
         self.views[node.name] = _View(name, tuple(range(len(node.type.shape))))
 
     def _input(self, node: Node) -> None:
-        self.made[node.name] = node
-        self.views[node.name] = _View(node.name, tuple(range(len(node.type.shape))))
+        self._keep(node)
         perm = _wanted_layout(self.graph, node)
         if perm is not None:
             turned = f"{node.name}.turned"
@@ -157,7 +146,7 @@ class _Rewrite:
     def _turned_param(self, node: Node, role: str, view: _View) -> str:
         """A param of the old layout in the new one."""
         name = node.params[role]
-        param = self._param(name)
+        param = self.made.param(name)
         if view.plain or param.array is None or param.array.ndim == 0:
             return name
         rank = len(view.perm)
@@ -168,9 +157,7 @@ class _Rewrite:
             array = array.reshape(-1, *(1,) * (rank - 1)) if array.ndim < rank else array
             array = array.transpose(_inverse(view.perm))
             array = array.reshape(-1) if array.size == array.shape[0] else array
-        turned = f"{node.name}.{role}.turned"
-        self.params[turned] = Param.of(array, param.type.dtype)
-        return turned
+        return self.made.add_param(f"{node.name}.{role}.turned", Param.of(array, param.type.dtype))
 
     def _reshape(self, node: Node, shape: Perm) -> None:
         view = self.views[node.inputs[0]]
@@ -204,15 +191,15 @@ class _Rewrite:
     def _dense(self, node: Node) -> None:
         """Weights take the order of the elements."""
         view = self.views[node.inputs[0]]
-        param = self._param(node.params["w"])
+        param = self.made.param(node.params["w"])
         if param.array is None or view.order is None:
             self._keep(node)
             return
         columns = np.argsort(view.order)
-        role = f"{node.name}.w.turned"
-        self.params[role] = Param.of(param.array.take(columns, axis=1), param.type.dtype)
-        turned = replace(node, inputs=(view.name,), params={**node.params, "w": role})
-        self.views[node.name] = _View(self.add(turned), (0,))
+        turned = Param.of(param.array.take(columns, axis=1), param.type.dtype)
+        roles = {**node.params, "w": self.made.add_param(f"{node.name}.w.turned", turned)}
+        name = self.add(replace(node, inputs=(view.name,), params=roles))
+        self.views[node.name] = _View(name, (0,))
 
     def _together(self, node: Node) -> None:
         """A node whose inputs must share a layout: one that is not plain, if any."""
@@ -259,7 +246,7 @@ def _long(shape: Sequence[int]) -> list[int]:
 
 def _wanted_layout(graph: Graph, node: Node) -> Perm | None:
     """The one transpose that everything reads an input through, past element-wise nodes."""
-    readers, found, pending = graph.consumers(), set(), [node.name]
+    readers, found, pending = graph.readers, set(), [node.name]
     while pending:
         name = pending.pop()
         if name in graph.outputs:

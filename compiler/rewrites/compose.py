@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.compiler.rewrite import remove_dead
-from spikec.ir import Graph, Node, Param
+from spikec.ir import Graph, Node, Param, remove_dead
 from spikec.ir.ops.routing.reshape import Reshape
 from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.conv import Conv
@@ -65,7 +64,7 @@ def _composed(graph: Graph, node: Node) -> tuple[list[Node], dict[str, Param], N
         taken = before.type.size
         flat = replace(before.type, shape=(taken,))
         middle = replace(shaped, inputs=(before.name,), operation=Reshape((taken,)), type=flat)
-        others = [r for r in graph.consumers()[shaped.name] if r.name != node.name]
+        others = [r for r in graph.readers[shaped.name] if r.name != node.name]
         nodes, made = [middle, node], wide.reshape(len(w), taken)
         fits = not others and shaped.name not in graph.outputs
     elif isinstance(op, Conv) and not shaped:

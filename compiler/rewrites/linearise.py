@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.compiler.rewrite import fresh
 from spikec.compiler.rewrites.piecewise import Fit, fit_pointwise
-from spikec.ir import F32, Graph, Node, Param, PassError, op_of
+from spikec.ir import F32, Graph, Node, Param, PassError, op_of, unique_name
 from spikec.ir.ops.activations.pointwise import Pointwise
 from spikec.ir.ops.activations.relu import Relu
 from spikec.ir.ops.routing.add import Add
@@ -99,7 +98,7 @@ def spelled_out(node: Node, fit: Fit, params: dict[str, Param], taken: set[str])
     made, terms, offset = list[Node](), list[str](), fit.offset
     for index, (knot, change) in enumerate(zip(fit.knots, fit.changes, strict=True)):
         above, bent, term = (
-            fresh(f"{node.name}.{part}{index}", taken) for part in ("above", "bent", "term")
+            unique_name(f"{node.name}.{part}{index}", taken) for part in ("above", "bent", "term")
         )
         taken.update((above, bent, term))
         made.append(affine(above, node.inputs[0], 1.0, -knot))

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.compiler.rewrite import fresh, remove_dead
-from spikec.compiler.rewrites.cancel import cancel_terms
-from spikec.ir import F32, Graph, Node, Param, op_of, spread
+from spikec.compiler.rewrites.cancel import cancel_terms, compact
+from spikec.ir import F32, Graph, GraphBuilder, Node, Param, op_of, spread
 from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.pointwise import Pointwise
 from spikec.ir.ops.activations.qcfs import Qcfs, Rounding
@@ -23,6 +22,8 @@ from spikec.ir.ops.synapses.affine import Affine
 Array = NDArray[Any]
 _MOST_LEVELS = 1 << 24
 _CHAIN = (Affine, Relu, Clip)
+_LONGEST = 32
+"""Nodes that are looked at on each side of a rounding: a spelled-out quantiser has about six."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,11 @@ def recognise_quantisers(graph: Graph) -> Graph:
     """The graph with every spelled-out uniform quantiser as one node."""
     if not any(_rounds(node) for node in graph.nodes):
         return graph
-    graph = cancel_terms(graph)
-    skipped: set[str] = set()
-    while True:
-        names = (n.name for n in graph.nodes if _rounds(n) and n.name not in skipped)
-        name = next(names, None)
-        if name is None:
-            return graph
-        skipped.add(name)
-        merged = _merge(graph, graph[name])
-        graph = graph if merged is None else remove_dead(merged)
+    builder = GraphBuilder(cancel_terms(graph))
+    for node in builder:
+        if _rounds(node):
+            _merge(builder, node)
+    return builder.finish()
 
 
 def _rounds(node: Node) -> bool:
@@ -84,11 +80,11 @@ class _Ramp:
     def start() -> _Ramp:
         return _Ramp(np.ones(()), np.zeros(()), np.array(-np.inf), np.array(np.inf))
 
-    def then(self, graph: Graph, node: Node) -> _Ramp:
+    def then(self, builder: GraphBuilder, node: Node) -> _Ramp:
         """This ramp followed by an affine, relu or clip node."""
         op = node.operation
         if isinstance(op, Affine):
-            return self._scaled(*_factors(graph, node))
+            return self._scaled(*_factors(builder, node))
         top = op.hi if isinstance(op, Clip) else np.inf
         return replace(self, lo=np.clip(self.lo, 0, top), hi=np.clip(self.hi, 0, top))
 
@@ -98,49 +94,48 @@ class _Ramp:
         return _Ramp(w * self.a, w * self.b + b, np.minimum(*ends), np.maximum(*ends))
 
 
-def _factors(graph: Graph, node: Node) -> tuple[Array, Array]:
-    w = graph.array(node, "w").astype(np.float64)
-    b = graph.array(node, "b").astype(np.float64) if "b" in node.params else np.zeros(())
+def _factors(builder: GraphBuilder, node: Node) -> tuple[Array, Array]:
+    w = builder.array(node, "w").astype(np.float64)
+    b = builder.array(node, "b").astype(np.float64) if "b" in node.params else np.zeros(())
     return spread(w, node.type.shape), spread(b, node.type.shape)
 
 
-def _merge(graph: Graph, rounding: Node) -> Graph | None:
-    """The graph with the quantiser around a rounding node merged, or None if there is none."""
+def _merge(builder: GraphBuilder, rounding: Node) -> None:
+    """Merge the quantiser around a rounding node, if it is part of one."""
     best, where = None, rounding
-    for base, inner in _before(graph, rounding):
-        for end, outer in _after(graph, rounding):
+    for base, inner in _before(builder, rounding):
+        for end, outer in _after(builder, rounding):
             found = _quantiser(rounding, base, inner, outer)
             if found is not None and (best is None or found.rank >= best.rank):
                 best, where = found, end
-    return None if best is None else _replace(graph, rounding, where, best)
+    if best is not None:
+        _put(builder, rounding, where, best)
 
 
-def _before(graph: Graph, rounding: Node) -> Iterator[tuple[str, _Ramp]]:
+def _before(builder: GraphBuilder, rounding: Node) -> Iterator[tuple[str, _Ramp]]:
     """Values above the rounding, nearest first, and the ramp from each to what is rounded."""
-    nodes, chain = graph.by_name, list[Node]()
+    chain = list[Node]()
     name = rounding.inputs[0]
-    while True:
+    while len(chain) < _LONGEST:
         ramp = _Ramp.start()
         for node in reversed(chain):
-            ramp = ramp.then(graph, node)
+            ramp = ramp.then(builder, node)
         yield name, ramp
-        if not isinstance(nodes[name].operation, _CHAIN):
+        if not isinstance(builder[name].operation, _CHAIN):
             return
-        chain.append(nodes[name])
-        name = nodes[name].inputs[0]
+        chain.append(builder[name])
+        name = builder[name].inputs[0]
 
 
-def _after(graph: Graph, rounding: Node) -> Iterator[tuple[Node, _Ramp]]:
+def _after(builder: GraphBuilder, rounding: Node) -> Iterator[tuple[Node, _Ramp]]:
     """Values below the rounding that nothing else reads, and the ramp to each."""
-    readers, node, ramp = graph.consumers(), rounding, _Ramp.start()
-    while True:
+    node, ramp = rounding, _Ramp.start()
+    for _ in range(_LONGEST):
         yield node, ramp
-        if len(readers[node.name]) != 1 or node.name in graph.outputs:
+        reader = builder.only_reader(node.name)
+        if reader is None or not isinstance(reader.operation, _CHAIN):
             return
-        node = readers[node.name][0]
-        if not isinstance(node.operation, _CHAIN):
-            return
-        ramp = ramp.then(graph, node)
+        node, ramp = reader, ramp.then(builder, reader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,28 +199,19 @@ def _whole(array: Array) -> int | None:
     return value if np.allclose(array, value, rtol=1e-5, atol=1e-3) else None
 
 
-def _replace(graph: Graph, rounding: Node, end: Node, found: _Quantiser) -> Graph:
-    """The quantiser in place of the chain's last node."""
-    params: dict[str, Param] = {}
-    last = end.name
-    name = last if found.factor is None else fresh(f"{last}.quantised", graph.by_name)
-    roles = {}
-    for role, array in found.params.items():
-        roles[role] = fresh(f"{name}.{role}", graph.params)
-        params[roles[role]] = Param.of(compact(array), F32)
-    made = [Node(name, found.op, (found.base,), end.type, roles, rounding.loc)]
-    if found.factor is not None:
-        factor = fresh(f"{last}.factor", graph.params)
-        params[factor] = Param.of(compact(found.factor), F32)
-        made.append(Node(last, Affine(), (name,), end.type, {"w": factor}, end.loc))
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        nodes += made if node.name == last else [node]
-    return graph.with_nodes(nodes, params)
-
-
-def compact(array: Array) -> Array:
-    """A broadcast array as a param is shaped: () or (channels,) where that says it all."""
-    if array.size == 1:
-        return array.reshape(())
-    return array.reshape(-1) if array.size == array.shape[0] else array
+def _put(builder: GraphBuilder, rounding: Node, end: Node, found: _Quantiser) -> None:
+    """Put the quantiser in the place of the chain's last node."""
+    name = end.name if found.factor is None else builder.unique(f"{end.name}.quantised")
+    roles = {
+        role: builder.add_param(f"{name}.{role}", Param.of(compact(array), F32))
+        for role, array in found.params.items()
+    }
+    made = Node(name, found.op, (found.base,), end.type, roles, rounding.loc)
+    if found.factor is None:
+        builder.replace(made)
+    else:
+        builder.insert_before(end.name, made)
+        role = builder.add_param(f"{end.name}.factor", Param.of(compact(found.factor), F32))
+        builder.replace(Node(end.name, Affine(), (name,), end.type, {"w": role}, end.loc))
+    for source in end.inputs:
+        builder.erase_unread(source)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.compiler.rewrite import remove_dead
 from spikec.compiler.rewrites.trains import Trains
 from spikec.ir import Graph
+from spikec.ir.builder import remove_dead
 from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.relu import Relu
 from spikec.ir.ops.max_pool import MaxPool
@@ -33,14 +33,14 @@ class Relay(Pass):
 
 def _rectify_before_pooling(graph: Graph, record: Record) -> Graph:
     while True:
-        nodes, readers = graph.by_name, graph.consumers()
+        nodes, readers = graph.by_name, graph.readers
         pair = next(
             (
                 (nodes[node.inputs[0]], node)
                 for node in graph.nodes
                 if isinstance(node.operation, Relu | Clip)
                 and isinstance(nodes[node.inputs[0]].operation, MaxPool)
-                and readers[node.inputs[0]] == [node]
+                and readers[node.inputs[0]] == (node,)
                 and node.inputs[0] not in graph.outputs
             ),
             None,

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.rewrite import fresh
 from spikec.ir import F32, Graph, Node, Param, TensorType, op_of, spread
 from spikec.ir.activation import Activation
+from spikec.ir.builder import unique_name
 from spikec.ir.op import Op, Synapse
 from spikec.ir.ops.activations.relay import Relay
 from spikec.ir.ops.max_pool import MaxPool
@@ -59,7 +59,7 @@ class Trains:
     params: dict[str, Param] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _old: Mapping[str, Node] = field(default_factory=dict)
-    _readers: Mapping[str, list[Node]] = field(default_factory=dict)
+    _readers: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
     _values: dict[str, str] = field(default_factory=dict)
     _parts: dict[str, list[str]] = field(default_factory=dict)
     _relayed: dict[str, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Trains:
 
     def run(self) -> Graph:
         """The rewritten graph."""
-        self._old, self._readers = self.graph.by_name, self.graph.consumers()
+        self._old, self._readers = self.graph.by_name, self.graph.readers
         for node in self.graph.nodes:
             op = op_of(node)
             if node.op == "input" or op.activation:
@@ -94,7 +94,7 @@ class Trains:
         **arrays: Array,
     ) -> str:
         """A new node at the place of `like`; its shape is inferred. Returns its name."""
-        name = fresh(name, self.nodes if like.name == name else {*self.nodes, *self._old})
+        name = unique_name(name, self.nodes if like.name == name else {*self.nodes, *self._old})
         roles = {role: f"{name}.{role}" for role in arrays}
         made = {roles[role]: Param.of(array, F32) for role, array in arrays.items()}
         self.params.update(made)

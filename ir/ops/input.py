@@ -1,6 +1,7 @@
 """A network input."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from spikec.ir.op import Op, ParamSpec
 
@@ -10,7 +11,11 @@ class Input(Op):
     """A value given from outside, constant over time.
 
     At stage int the real input x enters as the unsigned integer `round((x - offset) / scale)`.
+    With `levels` it stands for the nearest of these values before that, too: the model quantises
+    its input itself.
     """
+
+    levels: Annotated["int | None", "largest unsigned integer that the model rounds x to"] = None
 
     arity = 0
     params = {

@@ -79,11 +79,11 @@ class Run:
         self.lanes = lane_masks(self.samples)
         self.values: dict[str, Value] = {}
         self.events: dict[str, Array] = {}
-        self.result = Simulation({}, {}, {})
+        self.result = Simulation()
 
     def execute(self, events: bool) -> Simulation:
         """Run all steps."""
-        for position, step in enumerate(self.plan.program):
+        for step in self.plan.program:
             self._execute(step)
             name = step.node.name
             if events and name in self.plan.counted:
@@ -92,7 +92,7 @@ class Run:
                     self.result.units[name] = self._units(step)
             if name in self.plan.graph.outputs:
                 self.result.readout[name] = self._dense(name)
-            for old in self.plan.last.get(position, ()):
+            for old in self.plan.last.get(name, ()):
                 self._release(old)
         return self.result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -87,7 +88,7 @@ def geometry(shape: tuple[int, ...]) -> tuple[int, tuple[int, int]] | None:
     return shape[0], (space[0], space[1])
 
 
-def source_of(graph: Graph, nodes: dict[str, Node], name: str) -> Source | None:
+def source_of(graph: Graph, nodes: Mapping[str, Node], name: str) -> Source | None:
     """A value as a source of words, or None if it is none."""
     node = nodes[name]
     fits = geometry(node.type.shape)
@@ -108,7 +109,7 @@ def source_of(graph: Graph, nodes: dict[str, Node], name: str) -> Source | None:
     return None
 
 
-def spike_low(nodes: dict[str, Node], node: Node) -> int:
+def spike_low(nodes: Mapping[str, Node], node: Node) -> int:
     """-1 when a spiking layer may emit negative spikes, else 0."""
     if isinstance(node.operation, Neuron):
         return 0 if node.operation.sign is Sign.UNSIGNED else -1
@@ -116,7 +117,7 @@ def spike_low(nodes: dict[str, Node], node: Node) -> int:
 
 
 def _pooled(
-    graph: Graph, nodes: dict[str, Node], node: Node, pool: SumPool, space: tuple[int, int]
+    graph: Graph, nodes: Mapping[str, Node], node: Node, pool: SumPool, space: tuple[int, int]
 ) -> Source | None:
     inner = nodes[node.inputs[0]]
     spiking = inner.type.dtype == SPIKE and op_of(inner).stateful
@@ -129,7 +130,7 @@ def _pooled(
     return Source(node.name, below.channels, space, below.low * size, size) if fits else None
 
 
-def sum_of(graph: Graph, nodes: dict[str, Node], name: str) -> Sum | None:
+def sum_of(graph: Graph, nodes: Mapping[str, Node], name: str) -> Sum | None:
     """The synapses whose sum a current node is; None if it is anything else."""
     node = nodes[name]
     found: Sum | None = None
@@ -196,7 +197,7 @@ def per_neuron(array: Array, shape: tuple[int, ...]) -> Array:
     return full.reshape(shape[0], *space)
 
 
-def _synapse(graph: Graph, nodes: dict[str, Node], node: Node) -> Synapse | None:
+def _synapse(graph: Graph, nodes: Mapping[str, Node], node: Node) -> Synapse | None:
     if geometry(node.type.shape) is None:
         return None
     w = graph.array(node, "w")
@@ -229,7 +230,7 @@ def _two(values: tuple[int, ...], missing: int) -> tuple[int, int]:
 
 
 def _dense(
-    graph: Graph, nodes: dict[str, Node], node: Node, w: Array, source: Source | None
+    graph: Graph, nodes: Mapping[str, Node], node: Node, w: Array, source: Source | None
 ) -> Synapse | None:
     """A dense synapse; behind a flattening reshape, a kernel as large as the image."""
     inner = nodes[node.inputs[0]]

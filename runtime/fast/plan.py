@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
+from spikec.ir.analysis import last_reads
 from spikec.ir.neuron import Neuron, Sign
 from spikec.ir.windows import Pooling
 from spikec.runtime.fast.layer import NeuronSpec, compile_layer
@@ -26,7 +27,7 @@ from spikec.runtime.fast.match import (
     sum_of,
 )
 from spikec.runtime.fast.matrix import has_tiles
-from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, last_use, reads
+from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, reads
 from spikec.runtime.fast.tiles import DOT, LUT, TILES
 from spikec.runtime.fast.vector import FEATURES
 from spikec.runtime.fast.words import Coding, dot_coding, lut_coding
@@ -65,7 +66,7 @@ class _Planner:
             codings = self._codings()
         heavy = any(isinstance(s, Simple) and op_of(s.node).weighted for s in program)
         counted = frozenset(synapse_inputs(self.graph))
-        last = last_use(program, set(self.graph.outputs))
+        last = last_reads((step.node.name, reads(step)) for step in program)
         return Plan(self.graph, self.steps, program, codings, last, counted, heavy)
 
     def _compiled_all(self, codings: dict[str, Coding]) -> tuple[Step, ...] | None:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, PassError, RangeError, op_of, spread
+from spikec.ir.analysis import run_linear
 from spikec.ir.neuron import Neuron, Sign
-from spikec.ir.op import Stateful, steps_of
+from spikec.ir.op import Stateful
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
@@ -26,15 +27,13 @@ from spikec.ir.windows import Pooling
 from spikec.runtime import kernels
 from spikec.runtime.interpreter import (
     Feeds,
-    LayerTrace,
+    Observer,
     Simulation,
     check_feeds,
     check_width,
     last_use,
     overflow,
     state_type,
-    synapse_inputs,
-    unit_events,
 )
 
 Array = NDArray[Any]
@@ -48,26 +47,16 @@ def simulate(
     """Run a spiking graph; arguments, result and errors as the reference's `simulate`."""
     check_feeds(graph, feeds)
     steps = steps or graph.steps
-    counted, last = synapse_inputs(graph), last_use(graph)
+    observer, last = Observer(graph, steps, trace), last_use(graph)
     values: dict[str, Array] = {}
-    result = Simulation({}, {}, {})
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
-        keep = node.name in trace
-        value, potentials = run_node(graph, node, inputs, feeds, steps, keep)
+        value, potentials = run_node(graph, node, inputs, feeds, steps, node.name in trace)
         values[node.name] = value
-        if node.name in counted:
-            result.events[node.name] = steps_of(np.count_nonzero(value, axis=1), steps)
-            if node.type.dtype.is_graded:
-                result.units[node.name] = unit_events(value)
-        if node.name in graph.outputs:
-            result.readout[node.name] = value
-        if keep and potentials is not None:
-            spikes = value if node.type.dtype.kind == "spike" else None
-            result.traces[node.name] = LayerTrace(spikes, potentials)
+        observer.see(node, value, potentials)
         for name in last.get(node.name, ()):
             del values[name]
-    return result
+    return observer.result
 
 
 def run_node(
@@ -237,16 +226,12 @@ def _linear(graph: Graph, node: Node, inputs: list[Array], steps: int) -> Array:
     op, params = op_of(node), graph.arrays(node)
     if params.pop("exponent", None) is not None:
         params["w"] = graph.weights(node)
-    length = max(len(value) for value in inputs)
     exact = op.result == "same" and not op.weighted
     carrier = None if exact else _carrier(graph, node, inputs, params)
-    aligned = [steps_of(x, length) for x in inputs]
-    flat = [x.reshape(-1, *x.shape[2:]) for x in aligned]
     if carrier is not None:
-        flat = [x.astype(carrier, copy=False) for x in flat]
+        inputs = [x.astype(carrier, copy=False) for x in inputs]
         params = {role: array.astype(carrier) for role, array in params.items()}
-    value = op.run(flat, params)
-    value = value.reshape(length, -1, *value.shape[1:])
+    value = run_linear(node, inputs, params)
     if graph.stage == "int" and not exact:
         low, high = node.type.dtype.bounds
         _check_bounds(node, value, low, high, node.type.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,7 @@ class Plan:
         steps: T.
         program: Steps in order.
         codings: Of the values that some step reads as words.
-        last: For each position in the program, values that nothing after it reads.
+        last: For each step's node, values that nothing after it reads.
         counted: Values whose events are reported.
         serial: Whether steps use threads of their own.
     """
@@ -77,7 +78,7 @@ class Plan:
     steps: int
     program: tuple[Step, ...]
     codings: dict[str, Coding]
-    last: dict[int, list[str]]
+    last: Mapping[str, list[str]]
     counted: frozenset[str]
     serial: bool
 
@@ -87,16 +88,3 @@ def reads(step: Step) -> set[str]:
     if isinstance(step, Fire):
         return {s.source.name for s in step.sum.synapses}
     return set() if isinstance(step, View) else set(step.node.inputs)
-
-
-def last_use(program: tuple[Step, ...], kept: set[str]) -> dict[int, list[str]]:
-    """For each position, the values that nothing after it reads, but for `kept` ones."""
-    final: dict[str, int] = {}
-    for position, step in enumerate(program):
-        for name in (*reads(step), step.node.name):
-            final[name] = position
-    released: dict[int, list[str]] = {}
-    for name, position in final.items():
-        if name not in kept:
-            released.setdefault(position, []).append(name)
-    return released

@@ -1,22 +1,34 @@
-"""spikec: from ONNX models to spiking networks on neuromorphic hardware."""
+"""spikec: from ONNX models to spiking networks on neuromorphic hardware.
 
-from spikec import ir
-from spikec.driver import Artifact, Options, compile, load, version
-from spikec.ir import (
-    BackendError,
-    InvalidArtifact,
-    InvalidData,
-    InvalidGraph,
-    InvalidModel,
-    ParseError,
-    PassError,
-    RangeError,
-    SpikecError,
-    UnsupportedOperator,
-    UsageError,
-)
+Names are imported when they are first used, so that `import spikec` and `spikec --help` load
+nothing that takes long.
+"""
 
-__version__ = version()
+from typing import TYPE_CHECKING
+
+from spikec.lazy import importer
+from spikec.version import version
+
+if TYPE_CHECKING:
+    from spikec import ir
+    from spikec.driver.artifact import Artifact, load
+    from spikec.driver.compiling import compile
+    from spikec.ir.errors import (
+        BackendError,
+        InvalidArtifact,
+        InvalidData,
+        InvalidGraph,
+        InvalidModel,
+        ParseError,
+        PassError,
+        RangeError,
+        SpikecError,
+        UnsupportedOperator,
+        UsageError,
+    )
+    from spikec.options import Options
+
+    __version__: str
 
 __all__ = [
     "Artifact",
@@ -37,3 +49,24 @@ __all__ = [
     "ir",
     "load",
 ]
+
+_ERRORS = dict.fromkeys((name for name in __all__ if name[0].isupper()), "spikec.ir.errors")
+_getattr = importer(
+    __name__,
+    {
+        **_ERRORS,
+        "Artifact": "spikec.driver.artifact",
+        "Options": "spikec.options",
+        "compile": "spikec.driver.compiling",
+        "ir": "spikec.ir",
+        "load": "spikec.driver.artifact",
+    },
+)
+
+
+def __getattr__(name: str) -> object:
+    return version() if name == "__version__" else _getattr(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

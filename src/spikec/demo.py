@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import numpy as np
 
 from spikec import driver
 from spikec.backends import BACKENDS
-from spikec.compiler.onnx import import_model, load_model
 from spikec.ir import BackendError
 from spikec.runtime.data import Dataset, make_dataset
 from spikec.ui import Ui, percent, short
@@ -32,13 +32,13 @@ def example(name: str) -> Path:
 def run_demo(ui: Ui, target: str, limit: int) -> dict[str, Any]:
     """Compile, evaluate, emit and check the bundled network; returns what the table shows."""
     start = time.perf_counter()
-    model = example("fashion_resnet8.onnx")
+    path = example("fashion_resnet8.onnx")
     with np.load(example("fashion_mnist_small.npz"), allow_pickle=False) as images:
         calib, x, y = images["x_calib"], images["x"][:limit], images["y"][:limit]
-    ann = import_model(*load_model(model)).require()
-    data = make_dataset(x, ann, labels=y)
-    ui.say(f"{model.name}: a ResNet trained with plain ReLU on Fashion-MNIST; {len(data)} test "
-           f"images, {len(calib)} unlabelled ones to calibrate")  # fmt: skip
+    model = driver.Model.load(path)
+    data = make_dataset(x, model.graph, labels=y)
+    ui.note(f"{path.name}: a ResNet trained with plain ReLU on Fashion-MNIST; {len(data)} test "
+            f"images, {len(calib)} unlabelled ones to calibrate")  # fmt: skip
     rows, arts = [], {}
     with tempfile.TemporaryDirectory(prefix="spikec-demo-") as folder, ui.progress() as progress:
         for steps in STEPS:
@@ -56,7 +56,9 @@ def run_demo(ui: Ui, target: str, limit: int) -> dict[str, Any]:
     return found
 
 
-def _compile(model: Path, calib: Any, steps: int, target: str, progress: Any) -> driver.Artifact:
+def _compile(
+    model: driver.Model, calib: Any, steps: int, target: str, progress: Any
+) -> driver.Artifact:
     def named(what: str, done: int, total: int) -> None:
         progress(f"{what} T={steps}", done, total)
 
@@ -64,18 +66,17 @@ def _compile(model: Path, calib: Any, steps: int, target: str, progress: Any) ->
 
 
 def _row(
-    art: driver.Artifact, data: Dataset, model: Path, steps: int, progress: Any
+    art: driver.Artifact, data: Dataset, model: driver.Model, steps: int, progress: Any
 ) -> dict[str, Any]:
     def named(what: str, done: int, total: int) -> None:
         progress(f"{what} T={steps}", done, total)
 
     integer = driver.evaluate(art, data, model=model, progress=named)
     floating = driver.evaluate(art, data, stage="float", progress=named)
-    result = integer["results"][-1]
     return {
-        **result,
-        "ann_accuracy": integer["ann_accuracy"],
-        "float_accuracy": floating["results"][-1]["accuracy"],
+        **asdict(integer.results[-1]),
+        "ann_accuracy": integer.ann_accuracy,
+        "float_accuracy": floating.results[-1].accuracy,
     }
 
 
@@ -116,5 +117,4 @@ def _show(ui: Ui, found: dict[str, Any]) -> None:
         f"({found['images_checked']} images, T = {STEPS[-1]})"
     )
     if found["lava_unavailable"]:
-        ui.say(f"Lava was not run: {found['lava_unavailable']}")
-    ui.say(f"{found['seconds']:.0f} s in all")
+        ui.note(f"Lava was not run: {found['lava_unavailable']}")

@@ -1,20 +1,20 @@
-"""What people see: progress bars, tables and errors, on the stream where they belong."""
+"""What people see: results on stdout, progress and notes on stderr, piped or not."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
 
-from spikec.compiler.pipeline import Progress as ProgressCallback
-from spikec.ir import SpikecError
+SCHEMA = 1
+"""Version of what `--json` prints, as docs/json.md describes it."""
+WIDE = 100_000
+"""Columns of what is no terminal: nothing is cut or wrapped there."""
 
 
 class Ui:
@@ -22,20 +22,32 @@ class Ui:
 
     Args:
         as_json: Print one JSON object on stdout and nothing else there.
-        quiet: Print results only.
+        quiet: Print the one result and nothing else.
     """
 
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        from rich.console import Console
+
         self.as_json, self.quiet = as_json, quiet
         self.errors = Console(stderr=True)
-        piped = as_json or not sys.stdout.isatty()
-        self.out = self.errors if piped else Console()
+        self.out = Console(width=None if sys.stdout.isatty() else WIDE)
 
     @contextmanager
-    def progress(self) -> Iterator[ProgressCallback]:
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
         """A progress bar for long work; the callback takes (what, done, total)."""
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         if self.quiet:
             yield lambda what, done, total: None
+            return
+        if not sys.stderr.isatty():  # a log: one line when a part is done
+            yield lambda what, done, total: self.note(f"{what}: {done}") if done == total else None
             return
         columns = (
             TextColumn("{task.description:<18}"),
@@ -53,28 +65,50 @@ class Ui:
 
             yield report
 
-    def say(self, text: str) -> None:
-        """A sentence, unless quiet."""
+    def note(self, text: str) -> None:
+        """A sentence beside the result, on stderr, unless quiet."""
         if not self.quiet:
-            self.out.print(escape(text), highlight=False, soft_wrap=True)
+            _print(self.errors, text)
+
+    def say(self, text: str) -> None:
+        """A sentence of the result, on stdout, unless quiet or in JSON."""
+        if not (self.quiet or self.as_json):
+            _print(self.out, text)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """A table, unless quiet; numbers to the right."""
-        if self.quiet:
+        """A table of the result, on stdout, unless quiet or in JSON; numbers to the right."""
+        if self.quiet or self.as_json:
             return
+        from rich.markup import escape
+        from rich.table import Table
+
         table = Table(title=title or None, title_justify="left", header_style="bold")
         for index, column in enumerate(columns):
             cells = [row[index] for row in rows]
             numeric = all(cell is None or isinstance(cell, (int, float)) for cell in cells)
-            table.add_column(column, justify="right" if numeric and rows else "left")
+            right = numeric and bool(rows)
+            table.add_column(column, justify="right" if right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(escape(show(cell)) for cell in row))
         self.out.print(table)
 
-    def result(self, value: Any) -> None:
-        """The JSON object, if asked for."""
+    def result(self, value: dict[str, Any], line: str | None = None) -> None:
+        """The one result: a JSON object if asked for, else a line."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+            print_json(value)
+        elif line is not None:
+            _print(self.out, line)
+
+
+def _print(console: Console, text: str) -> None:
+    from rich.markup import escape
+
+    console.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on stdout, with the version of its schema."""
+    sys.stdout.write(json.dumps({"schema": SCHEMA, **value}, allow_nan=False) + "\n")
 
 
 def show(cell: Any) -> str:
@@ -112,8 +146,11 @@ def bar(share: float, width: int = 22) -> str:
     return text[:width].ljust(width)
 
 
-def print_error(error: SpikecError | str) -> None:
+def print_error(text: str) -> None:
     """One clear error on stderr."""
+    from rich.console import Console
+    from rich.markup import escape
+
     Console(stderr=True).print(
-        f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True
     )

@@ -37,6 +37,6 @@ def test_check_exits_1_on_a_difference(files, cli, as_json, register_engine):
     first = found["first_difference"]
     assert set(first) >= {"layer", "neuron", "step", "values"}
     assert (first["layer"], first["step"]) == (found["layers"][0]["name"], 1)
-    code, _, err = cli(*args)
+    code, out, _ = cli(*args)
     assert code == 1
-    assert "first difference: layer %relu1, neuron [0, 0, 0], step 1, sample 0 (reference: " in err
+    assert "first difference: layer %relu1, neuron [0, 0, 0], step 1, sample 0 (reference: " in out

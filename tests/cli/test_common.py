@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+import spikec
 from spikec.cli import main
 
 
@@ -24,16 +25,43 @@ def test_every_command_has_help_with_examples(command, cli):
         assert "--quiet" in flat
 
 
-def test_quiet_says_nothing(files, cli, tmp_path):
-    for arguments in (
-        ("compile", files.model, "--calib", files.calib, "-o", tmp_path / "o", "--samples", 4),
-        ("run", files.out, "--data", files.test),
-        ("check", files.out, "--limit", 1),
-        ("eval", files.out, "--data", files.test, "--limit", 4),
-        ("inspect", files.model),
-        ("passes",),
+def test_quiet_prints_the_one_result(files, cli, tmp_path):
+    compiling = ("compile", files.model, "--calib", files.calib, "-o", tmp_path / "o")
+    for arguments, result in (
+        ((*compiling, "--samples", 4), rf"wrote {tmp_path}/o \(T = 8, 4 layers, target numpy\)"),
+        (("run", files.out, "--data", files.test), r"48 samples, T = 4, engine fast: accuracy .*%"),
+        (("check", files.out, "--limit", 1), "equal: 0 spikes and 0 potentials differ"),
+        (("eval", files.out, "--data", files.test, "--limit", 4), "4 samples, T = 4: accuracy .*%"),
+        (("inspect", files.model), "supported"),
     ):
-        assert cli(*arguments, "--quiet") == (0, "", "")
+        code, out, err = cli(*arguments, "--quiet")
+        assert (code, err) == (0, "")
+        assert re.fullmatch(result + "\n", out), out
+    code, out, err = cli("passes", "--quiet")
+    assert (code, err) == (0, "")
+    assert "fold" in out.splitlines()
+
+
+def test_tables_go_to_stdout_and_are_never_cut(files, cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    code, out, err = cli("targets")
+    assert (code, err) == (0, "")
+    assert "A Lava project for Loihi 2, and Lava's fixed-point simulation of it." in out
+    assert "neuron=own|stock, precision=fixed|floating" in out
+
+
+def test_json_errors_are_objects(files, cli):
+    code, out, err = cli("run", files.out, "--data", "none.npz", "--json")
+    assert code == 2
+    assert err == "error: none.npz: no such file\n"
+    error = {"kind": "InvalidData", "message": "no such file", "loc": "none.npz", "hint": None}
+    assert json.loads(out) == {"schema": 1, "error": error}
+    code, out, _ = cli("run", files.out, "--json", "--bogus")
+    assert (code, json.loads(out)["error"]["kind"]) == (2, "UsageError")
+
+
+def test_the_version(cli):
+    assert cli("--version") == (0, f"spikec {spikec.__version__}\n", "")
 
 
 def test_quiet_json_is_only_json(files, cli):
@@ -84,7 +112,7 @@ def test_unknown_names(files, fails, compiling):
     assert "unknown pass 'melt'\n  hint: one of " in compiling(
         files.model, "--pass-pipeline", "fold,melt"
     )
-    assert "stage must be one of int, float, not 'ann'" in fails(
+    assert "'ann' is not one of 'int', 'float'" in fails(
         "run", files.out, "--data", files.test, "--stage", "ann"
     )
 

@@ -25,10 +25,11 @@ def test_compile(files, as_json, tmp_path):
 def test_compile_shows_tables_and_times(files, cli, tmp_path):
     code, out, err = cli("compile", files.model, "--calib", files.calib, "-o", tmp_path / "o",
                          "--samples", 4, "--time-passes", "--dump-ir", tmp_path / "ir")  # fmt: skip
-    assert (code, out) == (0, "")
-    assert "Time per pass" in err
-    assert "relu1" in err
-    assert f"wrote {tmp_path / 'o'}" in err
+    assert code == 0
+    assert "Time per pass" in out
+    assert "relu1" in out
+    assert out.endswith(f"wrote {tmp_path / 'o'} (T = 8, 4 layers, target numpy)\n")
+    assert "note: fits on" in err
     names = sorted(p.name for p in (tmp_path / "ir").iterdir())
     assert names[0].startswith("01-")
     assert any(name.endswith("-fold.spk") for name in names)
@@ -92,8 +93,7 @@ def test_missing_calibration(files, fails, tmp_path):
 )  # fmt: skip
 def test_switches_take_only_their_values(files, compiling, option, value):
     error = compiling(files.model, option, value)
-    assert "must be one of" in error
-    assert f"'{value}'" in error
+    assert f"'{value}' is not one of '" in error
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ def test_inspect_of_an_unsupported_model(as_json, cli, tmp_path, model_of):
     onnx.save(
         model_of([helper.make_node("LRN", ["x"], ["y"], "norm", size=3)]), tmp_path / "m.onnx"
     )
-    found = as_json("inspect", tmp_path / "m.onnx")
+    found = as_json("inspect", tmp_path / "m.onnx", code=1)
     assert found["supported"] is False
+    assert cli("inspect", tmp_path / "m.onnx", "-q") == (1, "not supported\n", "")
     (refusal,) = found["unsupported"]
     assert set(refusal) == {"node", "op", "reason", "hint"}
     assert (refusal["node"], refusal["op"]) == ("norm", "LRN")

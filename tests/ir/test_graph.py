@@ -21,7 +21,7 @@ def test_lookups(graph):
     assert [node.name for node in graph] == ["x", "c", "n", "f", "d", "o"]
     assert [node.name for node in graph.inputs] == ["x"]
     assert graph.by_name["d"] is graph["d"]
-    assert {k: [n.name for n in v] for k, v in graph.consumers().items()} == {
+    assert {k: [n.name for n in v] for k, v in graph.readers.items()} == {
         "x": ["c"], "c": ["n"], "n": ["f"], "f": ["d"], "d": ["o"], "o": []
     }  # fmt: skip
     with pytest.raises(KeyError):

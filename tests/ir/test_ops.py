@@ -1,13 +1,15 @@
 """The registry, and the ops that move, sum or bend values."""
 
 import math
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
-from spikec.ir import F32, OPS, InvalidGraph, TensorType
+from spikec.ir import F32, OPS, InvalidGraph, SpikecError, TensorType, parse
 from spikec.ir.op import STAGES, Op
 from spikec.ir.ops.activations.pointwise import FUNCTIONS
+from spikec.runtime.interpreter import forward
 
 X = np.arange(24).reshape(1, 2, 3, 4)
 
@@ -166,20 +168,60 @@ def test_functions_do_not_warn_outside_their_domain():
         infer("pointwise", (2,), fn="warp", alpha=1.0)
 
 
+PLUGIN = """
+from dataclasses import dataclass
+from spikec.ir.op import Op
+
+@dataclass(frozen=True, slots=True)
+class Doubled(Op):
+    "Twice its input."
+    linear = True
+
+    def run(self, inputs, params):
+        return 2 * inputs[0]
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Installs a module as a plugin that adds an op of its name."""
+
+    def install(name, source):
+        (tmp_path / f"{name}.py").write_text(source)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        entries = [EntryPoint(name, name, "spikec.ops")]
+        monkeypatch.setattr("spikec.ir.registry.entry_points", lambda group: entries)
+        monkeypatch.setattr(OPS, "_has_plugins", False)
+        monkeypatch.setattr(OPS, "_modules", dict(OPS._modules))
+        monkeypatch.setattr(OPS, "_loaded", dict(OPS._loaded))
+
+    return install
+
+
+def test_an_installed_plugin_adds_an_op(plugin):
+    plugin("doubled", PLUGIN)
+    graph = parse(
+        """
+graph @net <stage=ann, steps=0> {
+  %x : f32[2] = input()
+  %y : f32[2] = doubled(%x)
+  return %y
+}
+"""
+    )
+    assert forward(graph, {"x": np.array([[1.0, 2.0]])})["y"].tolist() == [[2, 4]]
+
+
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("name", "source", "problem"),
     [
-        ("", r"neurons\.empty must define exactly one op, not 0"),
-        ("import nothing_of_this_name", r"op 'broken' .* does not load: No module named"),
+        ("empty_op", "", "op 'empty_op' cannot be loaded: .* exactly one Op, not 0"),
+        ("broken_op", "import nothing_like_it", "op 'broken_op' cannot be loaded: ModuleNot"),
     ],
 )
-def test_a_broken_module_names_itself(text, problem, tmp_path, monkeypatch):
-    from spikec.ir.ops import neurons
-
-    name = "broken" if text else "empty"
-    (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.setattr(neurons, "__path__", [*neurons.__path__, str(tmp_path)])
+def test_a_broken_plugin_names_itself(name, source, problem, plugin):
+    plugin(name, source)
     assert name in OPS
     assert OPS["relu"]().run([X], {}).shape == X.shape
-    with pytest.raises(ImportError, match=problem):
+    with pytest.raises(SpikecError, match=problem):
         OPS[name]

@@ -86,7 +86,7 @@ class Base:
 
 def registry(monkeypatch, plugins=()):
     monkeypatch.setattr("spikec.ir.registry.entry_points", lambda group: plugins)
-    return Registry("things", [], Base, "thing")
+    return Registry("things", {}, Base, "thing")
 
 
 def plugin(monkeypatch, name, **contents):

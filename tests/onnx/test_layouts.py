@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from onnx import helper
+from spikec.compiler.onnx.session import Ann
 
 from spikec.compiler.onnx import import_model, load_model
-from spikec.compiler.onnx.session import Ann
 from spikec.ir import UnsupportedOperator
 
 N = helper.make_node

@@ -218,6 +218,14 @@ def test_relu6_spelled_as_max_and_min_is_one_clip(build, same):
     assert [(node.op, node.operation.attributes()) for node in graph][1:] == [("clip", {"hi": 6.0})]
 
 
+@pytest.mark.parametrize(("op", "slope"), [("Max", 0.2), ("Min", 0.2), ("Max", -0.5)])
+def test_the_larger_of_a_value_and_its_multiple_is_one_rectifier(op, slope, build, same):
+    nodes = [N("Mul", ["x", "a"], ["t"]), N(op, ["t", "x"], ["y"])]
+    graph = same(build(nodes, VECTOR, {"a": floats(slope)}))
+    relu = next(node for node in graph if node.op == "relu")
+    assert relu.inputs == ("x",)
+
+
 SPELLED = {
     "silu": ([N("Sigmoid", ["x"], ["s"]), N("Mul", ["s", "x"], ["y"])], {}, ("silu", 1.0)),
     "quick_gelu": ([N("Mul", ["x", "a"], ["t"]), N("Sigmoid", ["t"], ["s"]),

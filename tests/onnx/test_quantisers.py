@@ -4,14 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
 from spikec.compiler.onnx import import_model, load_model
 from spikec.compiler.rewrites.quantisers import recognise_quantisers
 from spikec.ir import UnsupportedOperator, verify
+from spikec.runtime.interpreter import forward
 
 DATA = Path(__file__).parent / "data"
+MS, GENERAL, LAST = "com.microsoft", "qonnx.custom_op.general", "qonnx.custom_op.channels_last"
 N = helper.make_node
 VECTOR = {"x": ["N", 12]}
 RNG = np.random.default_rng(3)
@@ -103,10 +106,52 @@ def qdq(x, y, scale="s", zero="z"):
     ],
 )
 def test_quantize_dequantize(zero, op, attrs, build, same):
-    nodes = [N("MatMul", ["x", "w"], ["a"]), *qdq("a", "y")]
-    constants = {"w": weights(12, 5), "s": f(0.01)[0], "z": zero}
+    nodes = [N("MatMul", ["x", "w"], ["a"]), *qdq("a", "b"), N("MatMul", ["b", "v"], ["y"])]
+    constants = {"w": weights(12, 5), "s": f(0.01)[0], "z": zero, "v": weights(5, 2)}
     graph = same(build(nodes, VECTOR, constants))
-    assert (graph.nodes[-1].op, graph.nodes[-1].operation.attributes()) == (op, attrs)
+    assert (graph.nodes[-2].op, graph.nodes[-2].operation.attributes()) == (op, attrs)
+
+
+def test_an_asymmetric_output_is_counted_from_its_lower_bound(build, same):
+    nodes = [N("MatMul", ["x", "w"], ["a"]), *qdq("a", "y")]
+    constants = {"w": 4 * weights(12, 5), "s": f(0.01)[0], "z": np.uint8(50)}
+    graph = same(build(nodes, VECTOR, constants))
+    assert [node.op for node in graph] == ["input", "dense", "affine", "qcfs", "affine"]
+    assert graph.nodes[3].operation.levels == 255
+
+
+RECTIFIED = {
+    "before": [N("Relu", ["a"], ["r"]), *qdq("r", "b")],
+    "before_pooling": [N("Relu", ["a"], ["r"]), N("MaxPool", ["r"], ["m"], kernel_shape=[2]),
+                       *qdq("m", "b")],
+    "behind": [*qdq("a", "q"), N("Relu", ["q"], ["b"])],
+    "on_integers": [N("QuantizeLinear", ["a", "s", "z"], ["i"]), N("Relu", ["i"], ["j"]),
+                    N("DequantizeLinear", ["j", "s", "z"], ["b"])],
+    "twice": [N("Relu", ["a"], ["r"]), *qdq("r", "p"), N("MaxPool", ["p"], ["m"], kernel_shape=[2]),
+              *qdq("m", "b")],
+    "clipped": [N("Clip", ["a", "zero", "six"], ["r"]), *qdq("r", "b")],
+    "clipped_behind": [*qdq("a", "q"), N("Clip", ["q", "zero", "six"], ["b"])],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RECTIFIED)
+def test_a_rectifier_beside_a_quantiser_is_part_of_it(case, build, same):
+    nodes = [N("Conv", ["x", "w"], ["a"]), *RECTIFIED[case], N("Conv", ["b", "v"], ["y"])]
+    used = {name for node in nodes for name in node.input}
+    constants = {"w": weights(4, 3, 3), "v": weights(2, 4, 2), "s": f(0.01)[0], "z": np.int8(0),
+                 "zero": f(0)[0], "six": f(0.6)[0]}  # fmt: skip
+    constants = {name: array for name, array in constants.items() if name in used}
+    graph = same(build(nodes, {"x": ["N", 3, 12]}, constants))
+    pooling = ["max_pool"] if case in ("before_pooling", "twice") else []
+    assert [node.op for node in graph] == ["input", "conv", "qcfs", *pooling, "conv"]
+    assert graph.nodes[2].operation.levels == (60 if "clipped" in case else 127)
+
+
+def test_a_bound_off_the_grid_stays(build, same):
+    nodes = [*qdq("x", "q"), N("Clip", ["q", "zero", "top"], ["y"])]
+    constants = {"s": f(0.1)[0], "z": np.int8(0), "zero": f(0)[0], "top": f(0.55)[0]}
+    graph = same(build(nodes, VECTOR, constants))
+    assert [node.op for node in graph] == ["input", "quantize", "clip"]
 
 
 def test_requantising_on_the_same_grid_is_nothing(build, same):
@@ -158,3 +203,73 @@ def test_zero_points_that_differ_are_refused(build):
     model = build(nodes, VECTOR, {"s": np.full(12, 0.1, "f4"), "z": np.arange(12).astype("u1")})
     with pytest.raises(UnsupportedOperator, match="its zero points differ between channels"):
         import_model(load_model(model)[0]).require()
+
+
+def test_what_quantises_a_softmax_is_cut_off_with_it(build):
+    nodes = [N("Softmax", ["x"], ["t"]), *qdq("t", "y")]
+    imported = import_model(
+        load_model(build(nodes, VECTOR, {"s": f(0.004)[0], "z": np.uint8(0)}))[0]
+    )
+    assert [node.op for node in imported.require()] == ["input"]
+    assert imported.logits == ["x"]
+
+
+def test_a_softmax_of_integers_is_cut_off(build):
+    nodes = [N("QuantizeLinear", ["x", "s", "z"], ["a"]),
+             N("QLinearSoftmax", ["a", "s", "z", "t", "z"], ["b"], domain=MS, opset=13),
+             N("DequantizeLinear", ["b", "t", "z"], ["y"])]  # fmt: skip
+    constants = {"s": f(0.01)[0], "z": np.uint8(0), "t": f(1 / 256)[0]}
+    imported = import_model(load_model(build(nodes, VECTOR, constants, domains=[MS]))[0])
+    assert imported.require() is not None
+    assert imported.logits == ["a"]
+
+
+# --- QONNX ----------------------------------------------------------------------------------------
+
+
+def run(model, x):
+    graph = import_model(load_model(model)[0]).require()
+    (value,) = graph.outputs
+    return forward(graph, {graph.inputs[0].name: x})[value]
+
+
+def test_domains_need_not_be_declared(build):
+    node = N("Quant", ["x", "s", "z", "b"], ["y"], domain=GENERAL, signed=0)
+    model = build([node], VECTOR, {"s": f(0.25), "z": f(0), "b": f(2)}, domains=[GENERAL])
+    del model.opset_import[1:]
+    assert [entry.domain for entry in model.opset_import] == [""]
+    x = RNG.uniform(-1, 1, (3, 12)).astype(np.float32)
+    assert np.array_equal(run(model, x), np.rint(x * 4).clip(0, 3) / 4)
+
+
+def test_bipolar_quantiser(build):
+    node = N("BipolarQuant", ["x", "s"], ["y"], domain=GENERAL)
+    x = np.array([[-7, -0.5, -1e-6, 0, 1e-9, 0.3, 900]], np.float32)
+    want = np.where(x >= 0, 0.5, -0.5)
+    model = build([node], {"x": ["N", 7]}, {"s": f(0.5)}, domains=[GENERAL])
+    assert np.array_equal(run(model, x), want)
+
+
+def test_channels_last_operators(build):
+    nodes = [
+        N("Conv", ["x", "w", "b"], ["c"], domain=LAST, pads=[1, 0, 1, 2], strides=[1, 2]),
+        N("BatchNormalization", ["c", "g", "h", "m", "v"], ["n"], domain=LAST),
+        N("Relu", ["n"], ["r"]),
+        N("MaxPool", ["r"], ["y"], domain=LAST, kernel_shape=[2, 2]),
+    ]
+    constants = {"w": weights(5, 3, 3, 2), "b": weights(5), "g": weights(5), "h": weights(5),
+                 "m": weights(5), "v": weights(5) + 2}  # fmt: skip
+    plain = [
+        N("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        N("Conv", ["t", "w", "b"], ["c"], pads=[1, 0, 1, 2], strides=[1, 2]),
+        N("BatchNormalization", ["c", "g", "h", "m", "v"], ["n"]),
+        N("Relu", ["n"], ["r"]),
+        N("MaxPool", ["r"], ["p"], kernel_shape=[2, 2]),
+        N("Transpose", ["p"], ["y"], perm=[0, 2, 3, 1]),
+    ]
+    x = RNG.uniform(-1, 1, (2, 6, 8, 2)).astype(np.float32)
+    inputs = {"x": ["N", 6, 8, 2]}
+    model = build(plain, inputs, {**constants, "w": constants["w"].transpose(0, 3, 1, 2)})
+    (want,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    last = build(nodes, inputs, constants, domains=[LAST])
+    np.testing.assert_allclose(run(last, x), want, atol=1e-5)

@@ -2,11 +2,13 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
 from spikec.compiler.onnx import expose, import_model, load_model, operators
 from spikec.ir import InvalidModel, UnsupportedOperator
+from spikec.runtime.interpreter import forward
 
 N = helper.make_node
 VECTOR = {"x": ["N", 12]}
@@ -74,7 +76,128 @@ def test_transposed_convolution_that_would_leave_gaps(build):
 
 def test_unknown_operator_has_a_suggestion(build):
     model = build([N("Gelo", ["x"], ["y"], domain="my")], VECTOR, domains=["my"])
-    assert refusal(model).hint == "`spikec ops` lists what is supported (did you mean Gelu?)"
+    assert refusal(model).hint == (
+        "`spikec ops` lists what is supported (did you mean Gelu?); domain 'my' is unknown"
+    )
+
+
+MESSAGES = {
+    "LayerNormalization": (
+        [N("LayerNormalization", ["x", "w"], ["y"], name="n")],
+        "n (LayerNormalization): it divides by statistics of the data, which no sum of spikes "
+        "gives",
+        "train with BatchNormalization, whose statistics are constants"),
+    "spelled_normalisation": (
+        [N("ReduceMean", ["x"], ["m"], axes=[1]), N("Sub", ["x", "m"], ["d"]),
+         N("Pow", ["d", "two"], ["p"]), N("ReduceMean", ["p"], ["v"], axes=[1]),
+         N("Add", ["v", "e"], ["f"]), N("Sqrt", ["f"], ["s"]),
+         N("Div", ["d", "s"], ["y"], name="n")],
+        "n (Div): it divides by statistics of the data (a normalisation that is spelled out)",
+        "train with BatchNormalization, whose statistics are constants"),
+    "embedding": (
+        [N("Cast", ["x"], ["i"], to=7), N("Gather", ["w", "x"], ["y"], name="n")],
+        "n (Gather): an embedding: it looks up constants by values that depend on the data",
+        "feed the embedded vectors as input, or one-hot vectors into a MatMul"),
+    "one_hot": (
+        [N("OneHot", ["x", "depth", "values"], ["y"], name="n")],
+        "n (OneHot): it turns indices of the data into vectors",
+        "feed the one-hot vectors as input"),
+    "truth": (
+        [N("Greater", ["x", "w"], ["g"], name="g"), N("Not", ["g"], ["y"], name="n")],
+        "g (Greater): it compares or rounds values that depend on the data",
+        "use Relu, Clip, Max or Min"),
+    "microsoft_attention": (
+        [N("Attention", ["x", "w", "w"], ["y"], name="n", domain="com.microsoft")],
+        "n (Attention): attention multiplies values that both depend on the data, which has no "
+        "spiking form",
+        "mix positions by convolutions or by MatMul with constant weights instead"),
+}  # fmt: skip
+MESSAGE_CONSTANTS = {"w": np.ones(12, np.float32), "two": f(2)[0], "e": f(1e-5)[0],
+                     "depth": np.int64(4), "values": f(0, 1)}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MESSAGES)
+def test_messages_name_the_operator_and_the_way_out(case):
+    nodes, reason, hint = MESSAGES[case]
+    used = {name for node in nodes for name in node.input}
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", 1, ["N", 12])],
+        [helper.make_tensor_value_info("y", 1, ["a", "b"])],
+        [
+            numpy_helper.from_array(np.asarray(a), n)
+            for n, a in MESSAGE_CONSTANTS.items()
+            if n in used
+        ],
+    )
+    error = refusal(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    assert error.message == f"1 node cannot be converted:\n  {reason}"
+    assert error.hint == hint
+
+
+def test_attention_is_named_first(build):
+    nodes = [
+        N("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        *(N("MatMul", ["t", w], [w[1]], name=f"project_{w[1]}") for w in ("wq", "wk", "wv")),
+        *(N("Reshape", [a, "s"], [f"{a}h"], name=f"heads_{a}") for a in "qkv"),
+        N("Transpose", ["kh"], ["kt"], perm=[0, 2, 1]),
+        N("MatMul", ["qh", "kt"], ["scores"], name="scores"),
+        N("Softmax", ["scores"], ["p"], axis=-1),
+        N("MatMul", ["p", "vh"], ["y"], name="attend"),
+    ]
+    shape = np.array([5, -1, 4], np.int64)
+    constants = {w: np.eye(8, dtype=np.float32) for w in ("wq", "wk", "wv")}
+    error = refusal(build(nodes, {"x": ["N", 5, 8]}, {**constants, "s": shape}))
+    assert error.message.splitlines()[1] == (
+        "  attend (MatMul): attention multiplies values that both depend on the data, "
+        "which has no spiking form"
+    )
+
+
+OPEN = {"x": ["batch", 3, "height", "width"]}
+
+
+def test_open_sizes_are_asked_for(build):
+    model = build([N("Relu", ["x"], ["y"])], OPEN)
+    with pytest.raises(InvalidModel) as caught:
+        import_model(load_model(model)[0])
+    assert caught.value.message == "axis 2 of input 'x' has no fixed size"
+    assert caught.value.hint == (
+        "only the first (batch) axis may be dynamic; export with fixed shapes, or give them: "
+        "`--shape x=1,3,height,width`"
+    )
+
+
+def test_open_sizes_can_be_given(build):
+    nodes = [N("Shape", ["x"], ["s"]), N("GlobalAveragePool", ["x"], ["a"]),
+             N("Reshape", ["a", "r"], ["y"])]  # fmt: skip
+    model = build(nodes, OPEN, {"r": np.array([0, -1], np.int64)})
+    fixed, _ = load_model(model, {"x": (1, 3, 6, 5)})
+    graph = import_model(fixed).require()
+    assert graph["x"].type.shape == (3, 6, 5)
+    x = np.random.default_rng(0).normal(size=(1, 3, 6, 5)).astype(np.float32)
+    (want,) = onnxruntime.InferenceSession(fixed.SerializeToString()).run(None, {"x": x})
+    (value,) = graph.outputs
+    np.testing.assert_allclose(forward(graph, {"x": x})[value], want, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message", "hint"),
+    [
+        ({"z": (1, 3, 4, 4)}, "there is no input 'z'", "the inputs are 'x'"),
+        ({"x": (1, 4, 4, 4)}, "shape [1, 4, 4, 4] does not fit input 'x'",
+         "the model declares [?, 3, ?, ?]"),
+        ({"x": (1, 3, 4)}, "shape [1, 3, 4] does not fit input 'x'",
+         "the model declares [?, 3, ?, ?]"),
+        ({"x": (1, 3, 0, 4)}, "shape [1, 3, 0, 4] does not fit input 'x'",
+         "the model declares [?, 3, ?, ?]"),
+    ],
+)  # fmt: skip
+def test_given_sizes_must_fit(shapes, message, hint, build):
+    with pytest.raises(InvalidModel) as caught:
+        load_model(build([N("Relu", ["x"], ["y"])], OPEN), shapes)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
 
 
 def test_a_module_that_does_not_load_is_named_and_ends_nothing(build, monkeypatch, tmp_path):

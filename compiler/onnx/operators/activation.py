@@ -1,13 +1,14 @@
 """Activation functions that are exact sums of rectifiers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, align, scaled, widened
-from spikec.compiler.onnx.operators.quantize import narrowed
+from spikec.compiler.onnx.operators.quantiser import narrowed, rectified
 from spikec.compiler.onnx.values import Tensor
 
 
@@ -17,7 +18,7 @@ def relu(node: OnnxNode) -> Tensor:
     x = node.tensor()
     if x.grid is not None and any(x.grid.zero):
         node.refuse("it rectifies integers that have a zero point")
-    return bounded(node, x, 0.0, math.inf)
+    return replace(bounded(node, x, 0.0, math.inf), grid=x.grid)
 
 
 @lowers("Clip", integers="read", layouts="kept")
@@ -45,6 +46,8 @@ def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     """`min(max(x, lo), hi)`, merged with bounds that x already has; infinite bounds are none."""
     if not lo < hi:
         node.refuse(f"bounds [{lo}, {hi}] leave nothing")
+    if lo == 0 and (y := rectified(node, x, hi)) is not None:
+        return y
     base, low, high = node.builder.bounds.get(x.name, (x, -math.inf, math.inf))
     if max(lo, low) >= min(hi, high):
         base, low, high = x, -math.inf, math.inf
@@ -93,6 +96,29 @@ def extremum(node: OnnxNode) -> Tensor:
     return best
 
 
+def _bent(node: OnnxNode, a: Tensor, b: Tensor, largest: bool) -> Tensor | None:
+    """The larger or smaller of x and `slope x` as a rectifier with a slope, None for others."""
+    for x, other in ((a, b), (b, a)):
+        slope = _slope(node, x, other)
+        if slope is not None and (slope < 1).all():
+            return leaky(node, x, slope) if largest else _leaky_above(node, x, slope)
+    return None
+
+
+def _slope(node: OnnxNode, x: Tensor, y: Tensor) -> np.ndarray | None:
+    """What `y` is `x` times, where it is nothing else."""
+    made = node.builder.nodes[y.name]
+    if made.op != "affine" or made.inputs != (x.name,):
+        return None
+    w, b = (node.builder.params[made.params[role]].array for role in ("w", "b"))
+    return None if w is None or b is None or b.any() else np.asarray(w)
+
+
+def _leaky_above(node: OnnxNode, x: Tensor, slope: np.ndarray) -> Tensor:
+    """`slope x` above 0, `x` below."""
+    return add_all(node, [x, scaled(node, node.emit("relu", [x]), slope - 1.0, 0.0)])
+
+
 def _limited(node: OnnxNode, x: Tensor, index: int, largest: bool) -> Tensor:
     constant = node.constant(index)
     if constant.size == 1 and constant.dtype.kind == "f" and np.isinf(constant).all():
@@ -110,11 +136,17 @@ def _limited(node: OnnxNode, x: Tensor, index: int, largest: bool) -> Tensor:
 
 
 def _larger(node: OnnxNode, a: Tensor, b: Tensor) -> Tensor:
+    bent = _bent(node, a, b, largest=True)
+    if bent is not None:
+        return bent
     excess = node.emit("relu", [add_all(node, [a, scaled(node, b, -1.0, 0.0)])])
     return add_all(node, [b, excess])
 
 
 def _smaller(node: OnnxNode, a: Tensor, b: Tensor) -> Tensor:
+    bent = _bent(node, a, b, largest=False)
+    if bent is not None:
+        return bent
     excess = node.emit("relu", [add_all(node, [b, scaled(node, a, -1.0, 0.0)])])
     return add_all(node, [b, scaled(node, excess, -1.0, 0.0)])
 

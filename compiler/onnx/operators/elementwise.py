@@ -174,7 +174,9 @@ def div(node: OnnxNode) -> Tensor:
 def where(node: OnnxNode) -> Tensor:
     """A choice by a constant mask."""
     if not node.is_constant(0):
-        node.refuse("it chooses by a condition that depends on the data")
+        node.refuse(
+            "it chooses by a condition that depends on the data", "use Relu, Clip, Max or Min"
+        )
     tensors = widened(node, node.tensors())
     shape, parts = tensors[0].shape, []
     mask = align(node, node.weights(0), shape)

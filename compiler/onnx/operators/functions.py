@@ -162,9 +162,26 @@ def quotient(node: OnnxNode) -> Tensor:
         found = found or _times(node, pointwise(node, y, "reciprocal"), top)
     else:
         found = None
+    if found is None and _is_spread(node, y):
+        node.refuse(
+            "it divides by statistics of the data (a normalisation that is spelled out)",
+            "train with BatchNormalization, whose statistics are constants",
+        )
     if found is None:
         node.refuse("division by a value that depends on the data has no spiking form")
     return found
+
+
+def _is_spread(node: OnnxNode, x: Tensor) -> bool:
+    """Whether a value is a square root behind a sum over axes, as a standard deviation is."""
+    made = node.builder.nodes
+    chain = [made[name] for name in _ancestors(made, x.name)]
+    roots = (n for n in chain if isinstance(n.operation, Pointwise) and n.operation.fn == "sqrt")
+    return any(
+        made[name].op in ("sum_pool", "reduce_sum")
+        for root in roots
+        for name in _ancestors(made, root.name)
+    )
 
 
 def _times(node: OnnxNode, x: Tensor, factor: float) -> Tensor:

@@ -12,13 +12,18 @@ from spikec.compiler.onnx.values import Tensor
 @lowers("BatchNormalization", layouts="kept")
 def batch_norm(node: OnnxNode) -> Tensor:
     """`scale * (x - mean) / sqrt(var + epsilon) + B` per channel."""
+    x = node.tensor()
+    _, (axis,) = located(node, x, [1])
+    return normalised(node, x, axis)
+
+
+def normalised(node: OnnxNode, x: Tensor, axis: int) -> Tensor:
+    """`x` normalised along an axis per sample, by the attributes of a node."""
     if node.attr("training_mode", 0):
         node.refuse("training_mode=1", "export the model in evaluation mode")
     if not node.attr("spatial", 1):
         node.refuse("spatial=0 (statistics per neuron) is not supported")
-    x = node.tensor()
     gamma, beta, mean, var = (node.weights(i).astype(np.float64) for i in range(1, 5))
-    _, (axis,) = located(node, x, [1])
     if {a.shape for a in (gamma, beta, mean, var)} != {x.shape[axis : axis + 1]}:
         node.refuse(f"statistics do not fit a value of shape {list(x.shape)}")
     spread = var + float(node.attr("epsilon", 1e-5))

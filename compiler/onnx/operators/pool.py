@@ -96,6 +96,11 @@ def max_pool(node: OnnxNode) -> Tensor:
     x = batch_first(node, x)
     if node.uses_output(1):
         node.refuse("the indices of the maxima are used", "they have no spiking form")
+    return maximum_pool(node, x)
+
+
+def maximum_pool(node: OnnxNode, x: Tensor) -> Tensor:
+    """Maxima over windows, by the attributes of a node."""
     kernel = _kernel(node, x)
     return node.emit("max_pool", [x], {"kernel": kernel, **window_attrs(node, x.shape[1:], kernel)})
 

@@ -1,4 +1,4 @@
-"""The quantisers of QONNX, as brevitas exports them."""
+"""QONNX: its quantisers, as brevitas exports them, and its channels-last operators."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ import numpy as np
 
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import folds, lowers
-from spikec.compiler.onnx.operators.quantize import grid_of, quantised
+from spikec.compiler.onnx.operators.conv import convolution
+from spikec.compiler.onnx.operators.elementwise import align, scaled
+from spikec.compiler.onnx.operators.norm import normalised
+from spikec.compiler.onnx.operators.pool import average_pool, maximum_pool
+from spikec.compiler.onnx.operators.quantiser import quantised
+from spikec.compiler.onnx.operators.quantize import grid_of
+from spikec.compiler.onnx.operators.shape import turned
 from spikec.compiler.onnx.values import Constant, Tensor
+from spikec.ir.op import Attrs
 
 _DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+_LAST = "qonnx.custom_op.channels_last"
 _ROUND = {
     "ROUND": np.rint,
     "ROUND_HALF_EVEN": np.rint,
@@ -44,6 +52,19 @@ def quant(node: OnnxNode) -> Tensor:
     return replace(quantised(node, x, grid_of(node, x, 1), _bounds(node)), grid=None)
 
 
+def bipolar_quant(node: OnnxNode) -> Tensor:
+    """`scale * sign(x)` of data, where the sign of 0 is 1: a step of one level."""
+    x = node.tensor()
+    scale = align(node, node.weights(1), x.shape)
+    attrs: Attrs = {"levels": 1, "shift": 1.0, "rounding": "floor"}
+    step = node.emit("qcfs", [x], attrs, {"lambda": np.asarray(_STEP)})
+    return scaled(node, step, 2 * scale / _STEP, -scale)
+
+
+_STEP = 2.0**-6
+"""Height of the step; a neuron of this threshold fires in every step as soon as x exceeds it."""
+
+
 def fold_quant(node: OnnxNode) -> Constant:
     """The same of constants: weights as they are used."""
     mode = node.attr("rounding_mode", "ROUND").upper()
@@ -62,6 +83,37 @@ def fold_bipolar(node: OnnxNode) -> Constant:
 
 
 for _domain in _DOMAINS:
-    lowers("Quant", "IntQuant", domain=_domain)(quant)
+    lowers("Quant", "IntQuant", domain=_domain, layouts="kept")(quant)
     folds("Quant", "IntQuant", domain=_domain)(fold_quant)
+    lowers("BipolarQuant", domain=_domain, layouts="kept")(bipolar_quant)
     folds("BipolarQuant", domain=_domain)(fold_bipolar)
+
+
+def _channels_first(node: OnnxNode) -> tuple[Tensor, tuple[int, ...]]:
+    """The data with its channels first, and the order that puts them last again."""
+    x = node.tensor()
+    rank = len(x.shape)
+    return turned(node, x, (rank - 1, *range(rank - 1))), (*range(1, rank), 0)
+
+
+@lowers("Conv", domain=_LAST)
+def conv_last(node: OnnxNode) -> Tensor:
+    """Convolution of a channels-last value; of its weights the input channels come last."""
+    x, back = _channels_first(node)
+    bias = node.weights(2) if node.has(2) else None
+    return turned(node, convolution(node, x, np.moveaxis(node.weights(1), -1, 1), bias), back)
+
+
+@lowers("MaxPool", "AveragePool", domain=_LAST)
+def pool_last(node: OnnxNode) -> Tensor:
+    """Pooling of a channels-last value."""
+    x, back = _channels_first(node)
+    pool = maximum_pool if node.proto.op_type == "MaxPool" else average_pool
+    return turned(node, pool(node, x), back)
+
+
+@lowers("BatchNormalization", domain=_LAST)
+def batch_norm_last(node: OnnxNode) -> Tensor:
+    """Normalisation of a channels-last value."""
+    x = node.tensor()
+    return normalised(node, x, len(x.shape) - 1)

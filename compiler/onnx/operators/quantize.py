@@ -17,60 +17,8 @@ from spikec.compiler.onnx.layout import located
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import folds, lowers
 from spikec.compiler.onnx.operators.elementwise import scaled
+from spikec.compiler.onnx.operators.quantiser import quantised
 from spikec.compiler.onnx.values import Constant, Grid, Tensor, Value
-from spikec.ir.op import AttrValue
-from spikec.ir.ops.activations.qcfs import Qcfs
-from spikec.ir.ops.activations.quantize import Quantize
-
-_ROUTES = ("max_pool", "reshape", "transpose", "slice", "gather", "upsample")
-
-
-def quantised(
-    node: OnnxNode, x: Tensor, grid: Grid, bounds: tuple[int, int], rounding: str = "even"
-) -> Tensor:
-    """`x` rounded to a grid and clipped to integers within bounds; nothing if it is already so.
-
-    A quantiser whose smallest value is 0 is `qcfs`, any other `quantize`.
-    """
-    zeros = set(grid.zero)
-    if len(zeros) > 1:
-        node.refuse("its zero points differ between channels")
-    zero = zeros.pop()
-    lo, hi = bounds[0] - zero, bounds[1] - zero
-    scale, _ = spread_grid(grid, len(x.shape))
-    if lo > 0 or hi <= 0:
-        node.refuse(f"integers {bounds[0]} to {bounds[1]} leave out the zero point {zero}")
-    op, attrs, params = _quantiser(lo, hi, scale, rounding)
-    real = Tensor(x.name, x.shape)
-    done = _is_quantised(node, real, op, attrs, params)
-    return replace(real if done else node.emit(op, [real], attrs, params), grid=grid)
-
-
-def _quantiser(
-    lo: int, hi: int, scale: Constant, rounding: str
-) -> tuple[str, dict[str, AttrValue], dict[str, Constant]]:
-    """Op, attributes and params of a quantiser."""
-    if lo == 0:
-        attrs: dict[str, AttrValue] = {"levels": hi, "shift": 0.5, "rounding": rounding}
-        return "qcfs", attrs, {"lambda": scale * hi}
-    return "quantize", {"lo": lo, "hi": hi, "rounding": rounding}, {"scale": scale}
-
-
-def _is_quantised(
-    node: OnnxNode, x: Tensor, op: str, attrs: dict[str, AttrValue], params: dict[str, Constant]
-) -> bool:
-    """Whether the same quantiser stands before x, with only routing or maxima in between."""
-    made = node.builder.nodes
-    source = made[x.name]
-    while source.op in _ROUTES:
-        source = made[source.inputs[0]]
-    if source.op != op or source.operation.attributes() != attrs:
-        return False
-    for role, array in params.items():
-        have = node.builder.params[source.params[role]].array
-        if have is None or array.ndim or not np.array_equal(have, np.float32(array)):
-            return False
-    return True
 
 
 def grid_of(node: OnnxNode, x: Tensor, index: int) -> Grid:
@@ -111,8 +59,8 @@ def requantised(node: OnnxNode, x: Tensor, index: int) -> Tensor:
     return quantised(node, x, grid_of(node, x, index), bounds_of(node, zero.dtype))
 
 
-@lowers("QuantizeLinear", layouts="kept")
-@lowers("QuantizeLinear", domain="com.microsoft", layouts="kept")
+@lowers("QuantizeLinear", layouts="kept", tail=True)
+@lowers("QuantizeLinear", domain="com.microsoft", layouts="kept", tail=True)
 def quantize_linear(node: OnnxNode) -> Tensor:
     """To the nearest integer of a grid, half to even."""
     x = node.tensor()
@@ -123,8 +71,8 @@ def quantize_linear(node: OnnxNode) -> Tensor:
     return quantised(node, x, grid_of(node, x, 1), bounds_of(node, dtype))
 
 
-@lowers("DequantizeLinear", integers="read", layouts="kept")
-@lowers("DequantizeLinear", domain="com.microsoft", integers="read", layouts="kept")
+@lowers("DequantizeLinear", integers="read", layouts="kept", tail=True)
+@lowers("DequantizeLinear", domain="com.microsoft", integers="read", layouts="kept", tail=True)
 def dequantize_linear(node: OnnxNode) -> Tensor:
     """The reals that integers stand for."""
     return real(node, 0)
@@ -184,20 +132,6 @@ def _over(x: Constant, factors: Constant, axis: int, block: int) -> Constant:
     if block and factors.ndim == x.ndim:
         return factors.repeat(block, axis=axis)
     return _along(factors, axis, x.ndim)
-
-
-def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
-    """A Clip of integers: the quantiser before it with tighter bounds."""
-    grid, source = x.grid, node.builder.nodes[x.name]
-    assert grid is not None
-    op = source.operation
-    if not isinstance(op, Qcfs | Quantize) or len(set(grid.zero)) > 1:
-        node.refuse("it clips integers that no quantiser before it made")
-    zero = grid.zero[0]
-    low, high = (0, op.levels) if isinstance(op, Qcfs) else (op.lo, op.hi)
-    bounds = max(low + zero, lo), min(high + zero, hi)
-    base = Tensor(source.inputs[0], x.shape)
-    return quantised(node, base, grid, (int(bounds[0]), int(bounds[1])), op.rounding)
 
 
 @lowers("DynamicQuantizeLinear", layouts="kept")

@@ -11,11 +11,23 @@ _STATISTICS = (
     "train with BatchNormalization, whose statistics are constants",
 )
 _RECURRENT = ("it carries state from step to step", "only feed-forward networks are converted")
-_CONTROL = ("control flow that depends on the data", "export with fixed shapes and tracing")
+_CONTROL = (
+    "control flow that depends on the data",
+    "export with fixed shapes, or give them: `--shape INPUT=1,3,224,224`",
+)
+_ATTENTION = (
+    "attention multiplies values that both depend on the data, which has no spiking form",
+    "mix positions by convolutions or by MatMul with constant weights instead",
+)
 _PRODUCTS = (
     "a product of two values that both depend on the data has no spiking form",
     "attention and other data-by-data products cannot be converted",
 )
+_TRUTH = (
+    "it computes with truth values that depend on the data, which spikes do not carry",
+    "use Relu, Clip, Max or Min, or leave the decision to whoever reads the outputs",
+)
+_ONE_HOT = ("it turns indices of the data into vectors", "feed the one-hot vectors as input")
 _COMPARED = ("it compares or rounds values that depend on the data", "use Relu, Clip, Max or Min")
 _RANDOM = ("it is random", "export the model in evaluation mode")
 
@@ -26,18 +38,29 @@ _REASONS: dict[tuple[str, ...], tuple[str, str]] = {
     ("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "ReduceProd"): _STATISTICS,
     ("LSTM", "GRU", "RNN"): _RECURRENT,
     ("If", "Loop", "Scan"): _CONTROL,
-    ("Attention", "Einsum", "RotaryEmbedding"): _PRODUCTS,
+    ("Einsum", "RotaryEmbedding"): _PRODUCTS,
+    ("Attention", "MultiHeadAttention", "GroupQueryAttention"): _ATTENTION,
     ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"): _COMPARED,
-    ("And", "Or", "Not", "Xor", "NonZero", "Mod"): _COMPARED,
+    ("NonZero", "Mod"): _COMPARED,
+    ("And", "Or", "Not", "Xor", "IsNaN", "IsInf"): _TRUTH,
+    ("OneHot",): _ONE_HOT,
     ("RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"): _RANDOM,
 }
 
 
-def _refuses(op_types: tuple[str, ...], reason: str, hint: str) -> None:
-    @lowers(*op_types, integers="read")
+_MICROSOFT: dict[tuple[str, ...], tuple[str, str]] = {
+    ("Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention"): _ATTENTION,
+    ("SkipLayerNormalization", "SimplifiedLayerNormalization", "GroupNorm"): _STATISTICS,
+    ("EmbedLayerNormalization",): _STATISTICS,
+}
+
+
+def _refuses(domain: str, op_types: tuple[str, ...], reason: str, hint: str) -> None:
+    @lowers(*op_types, domain=domain, integers="read", layouts="read")
     def refuse(node: OnnxNode) -> Tensor:
         node.refuse(reason, hint)
 
 
-for _op_types, (_reason, _hint) in _REASONS.items():
-    _refuses(_op_types, _reason, _hint)
+for _domain, _reasons in (("", _REASONS), ("com.microsoft", _MICROSOFT)):
+    for _op_types, (_reason, _hint) in _reasons.items():
+        _refuses(_domain, _op_types, _reason, _hint)

@@ -157,7 +157,10 @@ def _is_whole(start: int, end: int, step: int, batch: int) -> bool:
 def gather(node: OnnxNode) -> Tensor:
     """Elements at constant indices along an axis."""
     if node.is_constant(0):
-        node.refuse("it looks up constants by values that depend on the data")
+        node.refuse(
+            "an embedding: it looks up constants by values that depend on the data",
+            "feed the embedded vectors as input, or one-hot vectors into a MatMul",
+        )
     x, indices, wanted = node.tensor(), node.constant(1), node.attr("axis", 0)
     before = x.batch is not None and 0 <= wanted % x.rank < x.batch
     x, (axis,) = located(node, x, [wanted])

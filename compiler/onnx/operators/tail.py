@@ -32,6 +32,12 @@ def top_k(node: OnnxNode) -> list[Tensor]:
     return [cut(node, x)] * 2
 
 
+@lowers("QLinearSoftmax", domain="com.microsoft", integers="read", layouts="read", tail=True)
+def qlinear_softmax(node: OnnxNode) -> Tensor:
+    """Cut off at the end of a network: it does not change the order of the classes."""
+    return cut(node, node.tensor())
+
+
 def cut(node: OnnxNode, x: Tensor) -> Tensor:
     """`x`, marked as what a cut-off operator reads."""
     value = next(v for v in node.proto.input if node.scope.values.get(v) == x)

@@ -1,16 +1,16 @@
-"""The application and what its commands share."""
+"""The application and what its commands share. Commands load what they need when they run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikec import driver
-from spikec.ir import UsageError
-from spikec.runtime.data import Dataset, read_dataset
-from spikec.ui import Ui
+if TYPE_CHECKING:
+    from spikec.driver import Artifact
+    from spikec.runtime.data import Dataset
+    from spikec.ui import Ui
 
 app = typer.Typer(
     name="spikec",
@@ -21,31 +21,85 @@ app = typer.Typer(
     help="Compile ONNX models to spiking networks on neuromorphic hardware.",
 )
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from spikec.version import version
+
+        typer.echo(f"spikec {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Compile ONNX models to spiking networks on neuromorphic hardware."""
+
+
+def target_names() -> list[str]:
+    """Names of all targets, for completion."""
+    from spikec.backends import Target, names_of
+
+    return names_of(Target)
+
+
+def engine_names() -> list[str]:
+    """Names of all engines, for completion."""
+    from spikec.backends import Engine, names_of
+
+    return names_of(Engine)
+
+
+OUTPUT = "Output"
+"""Heading of the options that say how a command answers."""
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object on stdout.", rich_help_panel=OUTPUT)
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="The one result alone.", rich_help_panel=OUTPUT)
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
+]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Artifact directory.")]
 Data = Annotated[Path, typer.Option("--data", help=".npz with x (and y), or .npy.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use the first N samples.")]
 Steps = Annotated[int, typer.Option(min=1, help="Time steps T.")]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME{OPTION=VALUE}",
+        help="fast, reference, onnx, lava, ...; see `spikec targets`.",
+        autocompletion=engine_names,
+    ),
+]
 
 
 def read_steps(text: str | None) -> list[int]:
     """The time steps in a text such as 1,2,4,8."""
+    from spikec.ir import UsageError
+
     try:
         return [int(part) for part in text.split(",")] if text else []
     except ValueError:
         raise UsageError(f"--timesteps takes integers such as 1,2,4,8, not '{text}'") from None
 
 
-def read_data(path: Path, art: driver.Artifact, limit: int | None, labels: bool = True) -> Dataset:
+def read_data(path: Path, art: Artifact, limit: int | None, labels: bool = True) -> Dataset:
     """Samples for an artifact's inputs, the first `limit` of them."""
+    from spikec.runtime.data import read_dataset
+
     return read_dataset(path, art.graph, labels=labels).head(limit)
 
 
-def warn_clipped(ui: Ui, art: driver.Artifact, data: Dataset) -> None:
+def warn_clipped(ui: Ui, art: Artifact, data: Dataset) -> None:
     """Say how many inputs lie outside the coded range."""
     clipped, total = art.clipped(data)
     if clipped:
-        ui.say(f"warning: {clipped} of {total} input values lie outside the calibrated input range "
-               "and were clipped")  # fmt: skip
+        ui.note(f"warning: {clipped} of {total} input values lie outside the calibrated input "
+                "range and were clipped")  # fmt: skip

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikec import driver
 from spikec.cli.app import (
     Data,
     Debug,
+    EngineName,
     Json,
     Limit,
     Out,
     Quiet,
     app,
+    engine_names,
     read_data,
 )
 from spikec.cli.text import EPILOGS
-from spikec.driver import bisect
-from spikec.ir import UsageError
-from spikec.ir.options import split_list
-from spikec.ui import Ui, percent
+
+if TYPE_CHECKING:
+    from spikec.ui import Ui
+
+EngineNames = Annotated[
+    str, typer.Option(metavar="NAME,NAME", help="Names with commas.", autocompletion=engine_names)
+]
 
 
 @app.command(epilog=EPILOGS["check"])
 def check(
     out: Out,
     data: Annotated[Path | None, typer.Option(help="Inputs; random ones if none.")] = None,
-    engines: Annotated[str, typer.Option(help="Names with commas.")] = "reference,fast",
+    engines: EngineNames = "reference,fast",
     model: Annotated[Path | None, typer.Option(help="Also compare with this ANN.")] = None,
     against: Annotated[
         Path | None, typer.Option(help="Compare with this artifact, on the first engine.")
@@ -40,6 +44,12 @@ def check(
     debug: Debug = False,
 ) -> None:
     """Check that engines agree bit for bit, on every layer, neuron and step."""
+    from spikec import driver
+    from spikec.driver import bisect
+    from spikec.ir.options import split_list
+    from spikec.report.schema import Check, from_json
+    from spikec.ui import Ui, percent
+
     ui, art = Ui(json, quiet), driver.load(out)
     names = split_list(engines)
     if data is None:
@@ -67,17 +77,17 @@ def check(
     if model is not None:
         ui.say(f"agreement with the ANN: {percent(found['model']['agreement'])}")
     if found["equal"]:
-        ui.say("equal: 0 spikes and 0 potentials differ")
+        line = "equal: 0 spikes and 0 potentials differ"
     elif found["first_difference"] is None:
-        ui.say(f"these layers could not be compared: {', '.join(found['layers_not_compared'])}")
+        line = f"these layers could not be compared: {', '.join(found['layers_not_compared'])}"
     else:
-        ui.say(driver.describe_difference(found["first_difference"]))
+        line = driver.describe_difference(found["first_difference"])
         _explain(ui, found["first_difference"])
     if against is None:
         of = {"data": None if data is None else data.name, "samples": len(dataset),
               "engines": names}  # fmt: skip
-        art.record("checks", {"of": of, **found})
-    ui.result(found)
+        art.record(from_json(Check, {"of": of, **found}))
+    ui.result(found, line)
     raise typer.Exit(0 if found["equal"] else 1)
 
 
@@ -102,26 +112,31 @@ def reduce(
     out: Out,
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the case.")],
-    engines: Annotated[str, typer.Option(help="Two names with a comma.")] = "reference,fast",
+    engines: EngineNames = "reference,fast",
     limit: Limit = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Shrink a case in which two engines differ to a small graph and input, and write it."""
+    from spikec import driver
+    from spikec.driver import bisect
+    from spikec.ir.options import split_list
+    from spikec.ui import Ui
+
     ui, art = Ui(json, quiet), driver.load(out)
     names = split_list(engines)
     with ui.progress() as progress:
         found = bisect.reduce_case(art, read_data(data, art, limit), names, output, progress)
     if found["equal"]:
-        ui.say(f"equal: {' and '.join(names)} do not differ, there is nothing to reduce")
+        line = f"equal: {' and '.join(names)} do not differ, there is nothing to reduce"
     else:
         for cut in found["cuts"]:
             ui.say(f"cut: {cut}")
         ui.say(driver.describe_difference(found["first_difference"]))
         _explain(ui, found["first_difference"])
-        ui.say(f"wrote {output}; run it with `spikec trace --verify {output} --engine {names[1]}`")
-    ui.result(found)
+        line = f"wrote {output}; run it with `spikec trace --verify {output} --engine {names[1]}`"
+    ui.result(found, line)
     raise typer.Exit(0 if found["equal"] else 1)
 
 
@@ -133,7 +148,7 @@ def trace(
     verify: Annotated[
         Path | None, typer.Option(help="Recompute the traces in this folder and compare.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="reference, fast or lava.")] = "reference",
+    engine: EngineName = "reference",
     arrays: Annotated[bool, typer.Option("--arrays", help="Write the full arrays too.")] = False,
     limit: Limit = None,
     json: Json = False,
@@ -141,6 +156,11 @@ def trace(
     debug: Debug = False,
 ) -> None:
     """Write golden traces for other implementations, or verify an engine against them."""
+    from spikec import driver
+    from spikec.driver import bisect
+    from spikec.ir import UsageError
+    from spikec.ui import Ui
+
     ui, art = Ui(json, quiet), None if out is None else driver.load(out)
     if verify is not None:
         cases = bisect.verify_traces(verify, engine, art)
@@ -152,11 +172,14 @@ def trace(
             if case["first_difference"] is not None:
                 ui.say(f"{case['folder']}: first difference: {case['first_difference']}")
         equal = all(case["equal"] for case in cases)
-        ui.result({"engine": engine, "equal": equal, "cases": cases})
+        line = f"{engine}: {len(cases)} golden traces, {'all equal' if equal else 'not all equal'}"
+        ui.result({"engine": engine, "equal": equal, "cases": cases}, line)
         raise typer.Exit(0 if equal else 1)
     if art is None or data is None or output is None:
         raise UsageError("trace needs OUT, --data and -o, or --verify FOLDER")
     found = bisect.write_traces(art, read_data(data, art, limit), engine, output, arrays)
-    ui.say(f"wrote {output}: {found['samples']} samples, T = {found['steps']}, "
-           f"{len(found['layers'])} layers")  # fmt: skip
-    ui.result({"out": str(output), **{k: found[k] for k in ("samples", "steps", "network")}})
+    ui.result(
+        {"out": str(output), **{k: found[k] for k in ("samples", "steps", "network")}},
+        f"wrote {output}: {found['samples']} samples, T = {found['steps']}, "
+        f"{len(found['layers'])} layers",
+    )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikec import driver
-from spikec.backends import BACKENDS, Engine, Target
 from spikec.cli.app import (
     Debug,
     Json,
@@ -19,9 +17,9 @@ from spikec.cli.app import (
     app,
 )
 from spikec.cli.text import EPILOGS
-from spikec.ir import OPS, SpikecError, UsageError
-from spikec.ir.options import describe_options
-from spikec.ui import Ui
+
+if TYPE_CHECKING:
+    from spikec.ui import Ui
 
 
 @app.command(epilog=EPILOGS["inspect"])
@@ -34,7 +32,14 @@ def inspect(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show what a model or an artifact holds, and what could not be converted."""
+    """Show what a model or an artifact holds, and what could not be converted.
+
+    Exits 1 where something could not.
+    """
+    from spikec import driver
+    from spikec.ir import UsageError
+    from spikec.ui import Ui
+
     ui, found = Ui(json, quiet), driver.inspect(path)
     rows = [(name, count) for name, count in sorted(found["operators"].items())]
     ui.table("Operators", ["operator", "nodes"], rows)
@@ -49,11 +54,11 @@ def inspect(
         if found["placement"] is None:
             raise UsageError("--chip needs an artifact: compile the model first")
         driver.draw_chip(driver.load(path), chip)
-        ui.say(f"wrote {chip}")
+        ui.note(f"wrote {chip}")
     for note in found["notes"]:
-        ui.say(f"note: {note}")
-    ui.say("supported" if found["supported"] else "not supported")
-    ui.result(found)
+        ui.note(f"note: {note}")
+    ui.result(found, "supported" if found["supported"] else "not supported")
+    raise typer.Exit(0 if found["supported"] else 1)
 
 
 def _show_placement(ui: Ui, found: dict[str, Any]) -> None:
@@ -89,6 +94,8 @@ def opt(
     debug: Debug = False,
 ) -> None:
     """Read a graph as text, run passes, print the result as text."""
+    from spikec import driver
+
     sys.stdout.write(driver.opt(file, pass_pipeline, timesteps, verify_roundtrip, values))
 
 
@@ -103,27 +110,35 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Write one page that shows what a compiled network is worth."""
-    from spikec.report import build
+    from spikec import driver
+    from spikec.report.page import build
+    from spikec.ui import Ui
 
     ui, path = Ui(json, quiet), output or out / "report.html"
     art = driver.load(out)
+    driver.check_file_place(path)
     page = build(art.report)
     driver.write_file(path, page.encode())
-    for kind, command in (("evaluations", "eval"), ("checks", "check")):
-        if not art.report.get(kind):
-            ui.say(f"note: `spikec {command} {out} ...` would add what it measures to the page")
-    ui.say(f"wrote {path}")
-    ui.result({"out": str(path), "bytes": len(page)})
+    for kind, command in ((art.report.evaluations, "eval"), (art.report.checks, "check")):
+        if not kind:
+            ui.note(f"note: `spikec {command} {out} ...` would add what it measures to the page")
+    ui.result({"out": str(path), "bytes": len(page)}, f"wrote {path}")
 
 
 def _listing(kind: str, rows: list[tuple[Any, ...]], columns: list[str], ui: Ui) -> None:
     ui.table("", columns, rows)
-    ui.result({kind: [dict(zip(columns, row, strict=True)) for row in rows]})
+    names = "\n".join(row[0] for row in rows)
+    ui.result(
+        {kind: [dict(zip(columns, row, strict=True)) for row in rows]}, names if ui.quiet else None
+    )
 
 
 @app.command(epilog=EPILOGS["passes"])
 def passes(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """List the passes, with their options."""
+    from spikec import driver
+    from spikec.ui import Ui
+
     rows = [(name, options, doc) for name, options, doc in driver.list_passes()]
     _listing("passes", rows, ["name", "options", "doc"], Ui(json, quiet))
 
@@ -131,6 +146,12 @@ def passes(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> No
 @app.command(epilog=EPILOGS["targets"])
 def targets(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """List targets and engines, and whether they can be used here."""
+    from spikec import driver
+    from spikec.backends import BACKENDS, Engine, Target
+    from spikec.ir import SpikecError
+    from spikec.ir.options import describe_options
+    from spikec.ui import Ui
+
     rows = []
     for name in BACKENDS:
         try:
@@ -148,6 +169,10 @@ def targets(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> N
 @app.command(epilog=EPILOGS["ops"])
 def ops(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """List the ops of the graph and the ONNX operators that are imported."""
+    from spikec import driver
+    from spikec.ir import OPS
+    from spikec.ui import Ui
+
     ui = Ui(json, quiet)
     rows = [(n, ", ".join(op.stages), driver.first_line(op.__doc__)) for n, op in OPS.items()]
     ui.table("Ops of the graph", ["name", "stages", "doc"], rows)
@@ -156,4 +181,5 @@ def ops(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
              [(domain, ", ".join(names)) for domain, names in onnx_ops.items()])  # fmt: skip
     columns = ["name", "stages", "doc"]
     listed = [dict(zip(columns, row, strict=True)) for row in rows]
-    ui.result({"ops": listed, "onnx": onnx_ops})
+    names = "\n".join(row[0] for row in rows)
+    ui.result({"ops": listed, "onnx": onnx_ops}, names if quiet else None)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import typer
 
 from spikec.cli.app import app
-from spikec.ir import SpikecError
-from spikec.ui import print_error
+from spikec.ui import print_error, print_json
 
 _BadUsage: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """Base of usage errors; newer versions of typer bring their own copy of click."""
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Exits 0, 1 (a check found a difference) or 2 (one clear error, or interrupted).
     """
     given = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in given
+    told = _Told("--debug" in given, "--json" in given)
     signal.signal(signal.SIGTERM, _stop)
     try:
         code = app(args=given, standalone_mode=False, prog_name="spikec")
@@ -40,32 +40,55 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except SystemExit as error:
         closed_pipe = isinstance(error.__context__, BrokenPipeError)  # typer makes it exit 1
         sys.exit(0 if closed_pipe else error.code)
-    except SpikecError as error:
-        _fail(error, str(error), debug)
     except (KeyboardInterrupt, typer.Abort):
-        print_error("interrupted; nothing half-written is left")
-        sys.exit(2)
+        _fail(None, "Interrupted", "interrupted; nothing half-written is left", told)
     except _BadUsage as error:
         context, message = getattr(error, "ctx", None), error.format_message()
         if not message:  # no arguments: the help was shown
             sys.exit(2)
         command = "spikec" if context is None else context.command_path
-        _fail(None, f"{message}\n  hint: see `{command} --help`", debug)
+        _fail(None, "UsageError", message, told, hint=f"see `{command} --help`")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except MemoryError as error:
-        _fail(error, "out of memory: use --limit or fewer --samples", debug)
+        _fail(error, "OutOfMemory", "out of memory", told, hint="use --limit or fewer --samples")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(error, f"{where}{error.strerror or error}", debug)
-    except Exception as error:  # a bug: still one line, and the way to report it
+        _fail(error, "OSError", f"{where}{error.strerror or error}", told)
+    except Exception as error:
+        from spikec.ir.errors import SpikecError
+
         name = type(error).__name__
-        _fail(error, f"internal error ({name}: {error}); please report it with --debug", debug)
+        if isinstance(error, SpikecError):
+            _fail(error, name, error.message, told, loc=error.loc, hint=error.hint)
+        # a bug: still one line, and the way to report it
+        text = f"internal error ({name}: {error}); please report it with --debug"
+        _fail(error, "InternalError", text, told)
 
 
-def _fail(error: BaseException | None, text: str, debug: bool) -> NoReturn:
-    if debug and error is not None:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the command line says of errors."""
+
+    debug: bool
+    as_json: bool
+
+
+def _fail(
+    error: BaseException | None,
+    kind: str,
+    message: str,
+    told: _Told,
+    *,
+    loc: str | None = None,
+    hint: str | None = None,
+) -> NoReturn:
+    """One clear error on stderr, and on stdout as an object where JSON was asked for."""
+    if told.debug and error is not None:
         raise error
-    print_error(text)
+    text = f"{loc}: {message}" if loc else message
+    print_error(f"{text}\n  hint: {hint}" if hint else text)
+    if told.as_json:
+        print_json({"error": {"kind": kind, "message": message, "loc": loc, "hint": hint}})
     sys.exit(2)

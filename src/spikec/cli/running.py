@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from spikec import driver, plots
 from spikec.cli.app import (
     Data,
     Debug,
+    EngineName,
     Json,
     Limit,
     Out,
@@ -21,17 +22,22 @@ from spikec.cli.app import (
     warn_clipped,
 )
 from spikec.cli.text import EPILOGS
-from spikec.driver.measuring import Cluster
-from spikec.ir import UsageError
-from spikec.ui import Ui, bar, percent, short
+
+if TYPE_CHECKING:
+    from spikec.driver.measuring import Cluster
+    from spikec.report.schema import Evaluation, StepResult
+
+Stage = Annotated[
+    Literal["int", "float"], typer.Option(help="int, or float: the network before quantisation.")
+]
 
 
 @app.command(epilog=EPILOGS["run"])
 def run(
     out: Out,
     data: Data,
-    engine: Annotated[str, typer.Option(help="reference, fast or lava.")] = "fast",
-    stage: Annotated[str, typer.Option(help="int, or float before quantisation.")] = "int",
+    engine: EngineName = "fast",
+    stage: Stage = "int",
     limit: Limit = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="An .npz.")] = None,
     trace: Annotated[bool, typer.Option(help="Also write spikes and potentials.")] = False,
@@ -40,16 +46,19 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run a compiled network on data."""
+    from spikec import driver
+    from spikec.ui import Ui, percent
+
+    if output is not None:
+        driver.check_file_place(output)
     ui, art = Ui(json, quiet), driver.load(out)
     dataset = read_data(data, art, limit)
     with ui.progress() as progress:
         found, traces = driver.predict(art, dataset, engine, stage, trace, progress)
     if output is not None:
         driver.write_npz(output, {"logits": found, **traces})
-        ui.say(f"wrote {output}")
+        ui.note(f"wrote {output}")
     accuracy = driver.accuracy(found, dataset.labels)
-    ui.table("", ["samples", "engine", "T", "accuracy"],
-             [(len(dataset), engine, art.graph.steps, percent(accuracy))])  # fmt: skip
     warn_clipped(ui, art, dataset)
     ui.result(
         {
@@ -59,7 +68,9 @@ def run(
             "accuracy": accuracy,
             "output": None if output is None else str(output),
             "predictions": found.argmax(axis=1).tolist(),
-        }
+        },
+        f"{len(dataset)} samples, T = {art.graph.steps}, engine {engine}"
+        + (f": accuracy {percent(accuracy)}" if accuracy is not None else ""),
     )
 
 
@@ -68,8 +79,8 @@ def eval(
     out: Out,
     data: Data,
     model: Annotated[Path | None, typer.Option(help="The ANN to compare with.")] = None,
-    engine: Annotated[str, typer.Option(help="reference, fast or lava.")] = "fast",
-    stage: Annotated[str, typer.Option(help="int, or float before quantisation.")] = "int",
+    engine: EngineName = "fast",
+    stage: Stage = "int",
     timesteps: Annotated[str | None, typer.Option(help="Such as 1,2,4,8.")] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw accuracy and operations over T: .svg, .png or .pdf.")
@@ -86,47 +97,65 @@ def eval(
     debug: Debug = False,
 ) -> None:
     """Measure accuracy, spike rates and synaptic operations."""
+    from spikec import driver
+    from spikec.report import plots
+    from spikec.ui import Ui, percent
+
     ui, art = Ui(json, quiet), driver.load(out)
     dataset, steps = read_data(data, art, limit), read_steps(timesteps)
     if plot is not None:
         plots.check(plot)
     with ui.progress() as progress:
-        found = driver.evaluate(
+        evaluation = driver.evaluate(
             art, dataset, timesteps=steps, model=model, engine_name=engine, stage=stage,
             cluster=_cluster(cluster, workers), progress=progress,
         )  # fmt: skip
     rows = [
-        (r["timesteps"], percent(r["accuracy"]), percent(r["agreement"]),
-         r["spikes_per_neuron_step"], r["effective_acs"], r["effective_macs"], r["dense"],
-         r["seconds_per_sample"])
-        for r in found["results"]
+        (r.timesteps, percent(r.accuracy), percent(r.agreement), r.spikes_per_neuron_step,
+         r.effective_acs, r.effective_macs, r.dense, r.seconds_per_sample)
+        for r in evaluation.results
     ]  # fmt: skip
     title = f"{len(dataset)} samples, compiled for T = {art.graph.steps}"
-    if found["ann_accuracy"] is not None:
-        title += f", ANN accuracy {percent(found['ann_accuracy'])}"
+    if evaluation.ann_accuracy is not None:
+        title += f", ANN accuracy {percent(evaluation.ann_accuracy)}"
     ui.table(title, ["T", "accuracy", "agrees", "rate", "ACs", "MACs", "dense", "s/sample"], rows)
-    ui.say("agrees: same class as the ANN; rate: spikes per neuron and step")
-    ui.say("ACs, MACs: effective synaptic operations per sample (spike or graded input and weight "
-           "not zero); dense: all")  # fmt: skip
-    for r in found["results"]:
-        if "error" in r:
-            ui.say(f"T = {r['timesteps']}: {r['error']}; compiled for T = {art.graph.steps}")
-    drawn = [r for r in found["results"] if "error" not in r]
-    if len(drawn) > 1:
+    ui.note("agrees: same class as the ANN; rate: spikes per neuron and step")
+    ui.note("ACs, MACs: effective synaptic operations per sample (spike or graded input and weight "
+            "not zero); dense: all")  # fmt: skip
+    for r in evaluation.results:
+        if r.error is not None:
+            ui.note(f"T = {r.timesteps}: {r.error}; compiled for T = {art.graph.steps}")
+    if len(evaluation.measured) > 1:
         ui.table("Over time steps", ["T", "accuracy or agreement", "synaptic operations"],
-                 _bars(drawn))  # fmt: skip
+                 _bars(evaluation.measured))  # fmt: skip
     if plot is not None:
-        plots.write_figure(plots.draw_steps(drawn, found["ann_accuracy"]), plot)
-        ui.say(f"wrote {plot}")
-    for note in found["notes"]:
-        ui.say(f"note: {note}")
+        drawn = plots.draw_steps(evaluation.measured, evaluation.ann_accuracy)
+        plots.write_figure(drawn, plot)
+        ui.note(f"wrote {plot}")
+    for note in evaluation.notes:
+        ui.note(f"note: {note}")
     warn_clipped(ui, art, dataset)
     of = {"data": data.name, "samples": len(dataset), "engine": engine, "stage": stage}
-    art.record("evaluations", {"of": of, **found})
-    ui.result(found)
+    evaluation = replace(evaluation, of=of)
+    art.record(evaluation)
+    ui.result(asdict(evaluation), _line(evaluation))
+
+
+def _line(evaluation: Evaluation) -> str:
+    """The one result: what the network is worth at the longest T that could be measured."""
+    from spikec.ui import percent
+
+    best = evaluation.measured[-1]
+    shares = {"accuracy": best.accuracy, "agreement": best.agreement}
+    parts = [f"{name} {percent(share)}" for name, share in shares.items() if share is not None]
+    text = ", ".join(parts) or f"{best.operations:.4g} synaptic operations"
+    return f"{evaluation.samples} samples, T = {best.timesteps}: {text}"
 
 
 def _cluster(address: str | None, workers: int | None) -> Cluster | None:
+    from spikec.driver.measuring import Cluster
+    from spikec.ir import UsageError
+
     if address is not None and workers is not None:
         raise UsageError("give --cluster or --workers, not both")
     if address is None and workers is None:
@@ -134,21 +163,25 @@ def _cluster(address: str | None, workers: int | None) -> Cluster | None:
     return Cluster(address, workers or 1)
 
 
-def _bars(results: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
+def _bars(results: list[StepResult]) -> list[tuple[int, str, str]]:
     """Bars of accuracy (of 100 %) and of operations (of the most), for each T."""
-    most = max(r["effective_acs"] + r["effective_macs"] for r in results)
+    from spikec.ui import bar, percent, short
+
+    most = max(r.operations for r in results)
     rows = []
     for r in results:
-        share = r["agreement"] if r["accuracy"] is None else r["accuracy"]
-        operations = r["effective_acs"] + r["effective_macs"]
+        share = r.agreement if r.accuracy is None else r.accuracy
         text = "-" if share is None else f"{bar(share)} {percent(share)}"
-        rows.append((r["timesteps"], text, f"{bar(operations / max(most, 1))} {short(operations)}"))
+        operations = f"{bar(r.operations / max(most, 1))} {short(r.operations)}"
+        rows.append((r.timesteps, text, operations))
     return rows
 
 
 @app.command(epilog=EPILOGS["demo"])
 def demo(
-    target: Annotated[str, typer.Option(help="lava, or numpy to leave Lava out.")] = "lava",
+    target: Annotated[
+        Literal["lava", "numpy"], typer.Option(help="numpy leaves Lava out.")
+    ] = "lava",
     limit: Annotated[int, typer.Option(min=1, help="Test images.")] = 1000,
     json: Json = False,
     quiet: Quiet = False,
@@ -156,8 +189,9 @@ def demo(
 ) -> None:
     """Run the main job on a bundled trained model and real images."""
     from spikec.demo import run_demo
+    from spikec.ui import Ui
 
     ui = Ui(json, quiet)
     found = run_demo(ui, target, limit)
-    ui.result(found)
+    ui.result(found, f"{found['seconds']:.0f} s in all")
     raise typer.Exit(0 if found["equal"] is not False else 1)

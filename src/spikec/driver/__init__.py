@@ -1,29 +1,41 @@
-"""Glues a frontend, passes and a backend: what the command line and the Python API share."""
+"""Glues a frontend, passes and a backend: what the command line and the Python API share.
 
-from spikec.driver.artifact import Artifact, is_artifact, load
-from spikec.driver.blocks import BLOCK, encoded_blocks, logits
-from spikec.driver.checking import check, describe_difference, engines, random_inputs
-from spikec.driver.compiling import compile, read_calibration, version
-from spikec.driver.evaluating import accuracy, check_model, evaluate, predict
-from spikec.driver.files import write_file, write_npz
-from spikec.driver.looking import (
-    draw_chip,
-    first_line,
-    inspect,
-    list_onnx_operators,
-    list_passes,
-    opt,
-    placement,
-    resources,
-)
-from spikec.driver.options import Options
+Names are imported when they are first used: loading an artifact needs no ONNX.
+"""
+
+from typing import TYPE_CHECKING
+
+from spikec.lazy import importer
+
+if TYPE_CHECKING:
+    from spikec.driver.artifact import Artifact, is_artifact, load
+    from spikec.driver.blocks import BLOCK, encoded_blocks, logits
+    from spikec.driver.checking import check, describe_difference, engines, random_inputs
+    from spikec.driver.compiling import compile
+    from spikec.driver.evaluating import accuracy, check_model, evaluate, predict
+    from spikec.driver.looking import (
+        draw_chip,
+        first_line,
+        inspect,
+        list_onnx_operators,
+        list_passes,
+        opt,
+        placement,
+        resources,
+    )
+    from spikec.driver.model import Model
+    from spikec.options import Options
+    from spikec.runtime.files import check_artifact_place, check_file_place, write_file, write_npz
 
 __all__ = [
     "BLOCK",
     "Artifact",
+    "Model",
     "Options",
     "accuracy",
     "check",
+    "check_artifact_place",
+    "check_file_place",
     "check_model",
     "compile",
     "describe_difference",
@@ -42,9 +54,42 @@ __all__ = [
     "placement",
     "predict",
     "random_inputs",
-    "read_calibration",
     "resources",
-    "version",
     "write_file",
     "write_npz",
 ]
+
+__getattr__ = importer(
+    __name__,
+    {
+        "Artifact": "spikec.driver.artifact",
+        "BLOCK": "spikec.driver.blocks",
+        "Model": "spikec.driver.model",
+        "Options": "spikec.options",
+        "accuracy": "spikec.driver.evaluating",
+        "check": "spikec.driver.checking",
+        "check_artifact_place": "spikec.runtime.files",
+        "check_file_place": "spikec.runtime.files",
+        "check_model": "spikec.driver.evaluating",
+        "compile": "spikec.driver.compiling",
+        "describe_difference": "spikec.driver.checking",
+        "draw_chip": "spikec.driver.looking",
+        "encoded_blocks": "spikec.driver.blocks",
+        "engines": "spikec.driver.checking",
+        "evaluate": "spikec.driver.evaluating",
+        "first_line": "spikec.driver.looking",
+        "inspect": "spikec.driver.looking",
+        "is_artifact": "spikec.driver.artifact",
+        "list_onnx_operators": "spikec.driver.looking",
+        "list_passes": "spikec.driver.looking",
+        "load": "spikec.driver.artifact",
+        "logits": "spikec.driver.blocks",
+        "opt": "spikec.driver.looking",
+        "placement": "spikec.driver.looking",
+        "predict": "spikec.driver.evaluating",
+        "random_inputs": "spikec.driver.checking",
+        "resources": "spikec.driver.looking",
+        "write_file": "spikec.runtime.files",
+        "write_npz": "spikec.runtime.files",
+    },
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,8 @@ from spikec.backends import BACKENDS, Engine, Origin, Target, available_engine, 
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
-from spikec.driver.options import one_of
 from spikec.ir import BackendError, Graph, UsageError
+from spikec.report.schema import Check, Evaluation, Report, from_json
 from spikec.runtime import artifact as store
 from spikec.runtime.artifact import Stored
 from spikec.runtime.check import traced_block
@@ -33,43 +34,44 @@ class Artifact:
         stored: Graphs, manifest and report.
         seconds: Time per pass, when it was just compiled.
         folder: Where it was saved or loaded from.
+        report: What the compiler did and what was measured since.
     """
 
     stored: Stored
     seconds: dict[str, float] = field(default_factory=dict)
     folder: Path | None = None
+    report: Report = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = from_json(Report, self.stored.report)
 
     @property
     def graph(self) -> Graph:
         """The integer spiking graph."""
         return self.stored.graph
 
-    @property
-    def report(self) -> dict[str, Any]:
-        """What the compiler did and measured."""
-        return self.stored.report
-
     def save(self, folder: str | Path) -> None:
         """Write the artifact directory in one step, with what its target emits."""
         manifest, emitter = self.stored.manifest, self.target
         origin = Origin(manifest["model"]["file"], tuple(manifest.get("outputs") or ()))
-        store.save(self.stored, Path(folder), lambda into: emitter.emit(self.graph, into, origin))
+        stored = dataclasses.replace(self.stored, report=self.report.to_json())
+        store.save(stored, Path(folder), lambda into: emitter.emit(self.graph, into, origin))
         self.folder = Path(folder)
 
-    def record(self, kind: str, found: dict[str, Any]) -> None:
+    def record(self, measured: Evaluation | Check) -> None:
         """Add what was measured to the report, and to report.json where there is a folder.
 
         A measurement with the same `of` as an earlier one of its kind takes its place.
         """
-        others = [entry for entry in self.report.get(kind, []) if entry["of"] != found["of"]]
-        self.report[kind] = [*others, found]
+        self.report.add(measured)
         if self.folder is not None:
             with contextlib.suppress(PermissionError):  # somebody else's artifact, only to be read
-                store.record(self.folder, self.report)
+                store.record(self.folder, self.report.to_json())
 
     def stage(self, stage: str) -> Graph:
         """The graph of stage `int` or `float`."""
-        one_of("stage", stage, ("int", "float"))
+        if stage not in ("int", "float"):
+            raise UsageError(f"stage must be one of int, float, not '{stage}'")
         return self.graph if stage == "int" else self.stored.float_graph
 
     def run(

@@ -14,7 +14,6 @@ from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import encoded_blocks, quiet
 from spikec.driver.checking import traced
-from spikec.driver.compiling import version
 from spikec.ir import Graph, UsageError
 from spikec.runtime import golden
 from spikec.runtime.check import Comparison, traced_block, traced_layers
@@ -22,6 +21,7 @@ from spikec.runtime.coding import encode
 from spikec.runtime.data import Dataset
 from spikec.runtime.explain import explain, explain_difference
 from spikec.runtime.reduce import shrink
+from spikec.version import version
 
 
 def check_against(

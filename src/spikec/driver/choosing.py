@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from spikec.compiler.onnx import import_model, load_model
 from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
 from spikec.driver.judging import Judge, hold_out
-from spikec.driver.options import Options
+from spikec.driver.model import Model
 from spikec.ir import PassError, UsageError
+from spikec.options import Options
+from spikec.report.schema import Judged
 from spikec.runtime.data import Dataset, Source, make_dataset
 
 Build = Callable[[Dataset, Options], Artifact]
@@ -19,7 +19,7 @@ Build = Callable[[Dataset, Options], Artifact]
 
 
 def choose_steps(
-    model: Any,
+    model: Model,
     calib: Source | Dataset | None,
     validation: Source | Dataset | None,
     options: Options,
@@ -35,40 +35,39 @@ def choose_steps(
         UsageError: when no T up to `options.max_timesteps` is good enough; it names the best.
     """
     assert options.max_loss is not None
-    if not 0 <= options.max_loss < 1:
-        raise UsageError(f"max_loss must be from 0 up to 1 (a share), not {options.max_loss:g}")
-    graph = import_model(*load_model(model)).require()
     if calib is None:
         raise PassError("max_loss needs calibration data", hint="give --calib CALIB.npz")
-    data = calib if isinstance(calib, Dataset) else make_dataset(calib, graph)
+    data = calib if isinstance(calib, Dataset) else make_dataset(calib, model.graph)
     if validation is None:
         if len(data) < 2:
             raise UsageError("max_loss needs samples to judge on: give --validate or more samples")
         data, held = hold_out(data, options.samples, options.seed)
     else:
-        held = validation if isinstance(validation, Dataset) else make_dataset(validation, graph)
+        held = (
+            validation if isinstance(validation, Dataset) else make_dataset(validation, model.graph)
+        )
     judge = Judge.of(model, held, options.seed, progress)
-    tried: dict[int, tuple[Artifact, dict[str, Any]]] = {}
+    tried: dict[int, tuple[Artifact, Judged]] = {}
 
     def holds(steps: int) -> bool:
         progress(f"try T = {steps}", 0, 1)
         art = build(data, replace(options, timesteps=steps, max_loss=None))
-        tried[steps] = art, judge(art.graph)
+        tried[steps] = art, Judged(**judge(art.graph))
         progress(f"try T = {steps}", 1, 1)
-        return bool(tried[steps][1]["loss"] <= options.max_loss)
+        return options.max_loss is not None and tried[steps][1].loss <= options.max_loss
 
     chosen = _smallest(holds, options.max_timesteps)
-    rows = [{"timesteps": t, **tried[t][1]} for t in sorted(tried)]
+    rows = [replace(tried[t][1], timesteps=t) for t in sorted(tried)]
     if chosen is None:
-        best = min(rows, key=lambda row: float(row["loss"]))
+        best = min(rows, key=lambda row: row.loss)
         raise UsageError(
             f"no T up to {options.max_timesteps} loses at most {options.max_loss:.2%}; "
-            f"T = {best['timesteps']} loses least, {best['loss']:.2%} "
-            f"± {best['standard_error']:.2%} on {best['samples']} samples",
+            f"T = {best.timesteps} loses least, {best.loss:.2%} "
+            f"± {best.standard_error:.2%} on {best.samples} samples",
             hint="raise --max-loss or --max-timesteps, or try --spikes graded",
         )
     art = tried[chosen][0]
-    art.report["steps_tried"] = rows
+    art.report.steps_tried = rows
     return art
 
 

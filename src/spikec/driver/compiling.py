@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from spikec.backends import target
-from spikec.compiler.onnx import import_model, load_model, model_hash
 from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import quiet
 from spikec.driver.choosing import choose_steps
 from spikec.driver.judging import Judge
-from spikec.driver.options import Options
+from spikec.driver.model import Model, ModelSource
 from spikec.driver.profile import profile
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
+from spikec.options import Options, Settings
+from spikec.report.schema import Judged, LayerEntry, MappedPart, PassEntry, Range, Report
 from spikec.runtime.artifact import Stored
-from spikec.runtime.data import Dataset, Source, make_dataset, read_dataset
+from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.version import version
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 FEW = 16
 """Calibration samples below which the report warns."""
 
 
 def compile(
-    model: Any,
+    model: ModelSource,
     calib: Source | Dataset | None = None,
     *,
     validation: Source | Dataset | None = None,
     options: Options | None = None,
     progress: Progress = quiet,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Artifact:
     """Compile an ONNX model into an integer spiking network.
 
@@ -48,13 +55,9 @@ def compile(
     Raises:
         SpikecError: with what is wrong, where, and what would help.
     """
-    if options is None:
-        try:
-            options = Options(**settings)
-        except TypeError as error:
-            raise UsageError(str(error).replace("Options.__init__()", "compile()")) from None
-    if options.timesteps < 1:
-        raise UsageError(f"timesteps must be at least 1, not {options.timesteps}")
+    options = Options.of(settings) if options is None else options
+    options.passes()  # refuses what is wrong with them before any work
+    model = Model.load(model)
     if options.max_loss is not None:
         return choose_steps(
             model,
@@ -67,14 +70,13 @@ def compile(
     judge = None
     if validation is not None:
         if not isinstance(validation, Dataset):
-            ann = import_model(*load_model(model)).require()
-            validation = make_dataset(validation, ann)
+            validation = make_dataset(validation, model.graph)
         judge = Judge.of(model, validation, options.seed, progress)
     return _compile(model, calib, judge, options, progress)
 
 
 def _compile(
-    model: Any,
+    model: Model,
     calib: Source | Dataset | None,
     judge: Judge | None,
     options: Options,
@@ -83,9 +85,7 @@ def _compile(
     """Compile for the time steps of the options."""
     passes, hardware = options.passes(), options.hardware
     emitter = target(options.target)
-    proto, source = load_model(model)
-    imported = import_model(proto, source)
-    ann = imported.require()
+    ann, imported = model.graph, model.imported
     if calib is not None and not isinstance(calib, Dataset):
         calib = make_dataset(calib, ann)
     drawn = None if calib is None else calib.draw(options.samples, options.seed)
@@ -102,80 +102,64 @@ def _compile(
         graph, records = pipeline.run(ann, context)
     if graph.stage != "int" or "snn" not in context.last:
         raise UsageError("the pass pipeline does not end at stage int: end it with quantise")
-    report = {
-        "model": source,
-        "timesteps": options.timesteps,
-        "notes": imported.notes,
-        "operators": imported.operators,
-        "passes": [
-            {
-                "name": r.name,
-                "options": r.options,
-                "notes": r.notes,
-                "layers": r.layers,
-                "judged": r.judged,
-            }
-            for r in records
-        ],
-        "layers": describe_layers(graph, records),
-        "warnings": [*doubts(drawn), *warnings_of(records)],
-        "placement": next((r.summary for r in records if r.name == "place"), None),
-        "mapping": emitter.describe(graph),
-        "samples": 0 if drawn is None else len(drawn),
-        "profile": None
-        if drawn is None
-        else profile(graph, context.last["snn"], context.last["ann"], drawn.feeds),
-    }
     manifest = {
         "spikec": version(),
-        "model": {"file": source, "sha256": model_hash(proto)},
+        "model": {"file": model.source, "sha256": model.digest},
         "outputs": imported.logits,
         "target": {"name": emitter.name, "options": emitter.options},
         "steps": options.timesteps,
-        "passes": [str(p) for p in passes],
+        "passes": [str(part) for p in passes for part in p.parts],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
     }
-    report["provenance"] = manifest
-    seconds = {r.name: r.seconds for r in records}
-    return Artifact(Stored(graph, context.last["snn"], manifest, report), seconds)
+    snn = context.last["snn"]
+    report = Report(
+        model=model.source,
+        timesteps=options.timesteps,
+        operators=imported.operators,
+        passes=[pass_entry(record) for record in records],
+        layers=layer_entries(graph, records),
+        placement=next((r.summary for r in records if r.name == "place"), None),
+        mapping=[MappedPart(**row) for row in emitter.describe(graph)],
+        samples=0 if drawn is None else len(drawn),
+        profile=None if drawn is None else profile(graph, snn, context.last["ann"], drawn.feeds),
+        notes=imported.notes,
+        warnings=[*doubts(drawn), *warnings_of(records)],
+        provenance=manifest,
+    )
+    return Artifact(Stored(graph, snn, manifest, report.to_json()), context.clock.seconds)
 
 
-def describe_layers(graph: Graph, records: Sequence[Record]) -> list[dict[str, Any]]:
+def pass_entry(record: Record) -> PassEntry:
+    """What a pass did, for the report."""
+    judged = Judged(**record.judged) if record.judged else None
+    return PassEntry(record.name, record.options, record.notes, record.layers, judged)
+
+
+def layer_entries(graph: Graph, records: Sequence[Record]) -> list[LayerEntry]:
     """One entry per layer with neurons: what it is and how its calibration error moved."""
-    layers = []
+    entries = []
     for node in graph.nodes:
         if not op_of(node).stateful:
             continue
-        errors = {
-            r.name: r.layers[node.name]["error_after"]
-            for r in records
-            if "error_after" in r.layers.get(node.name, {})
-        }
-        firsts = [
-            r.layers[node.name]["error_before"]
-            for r in records
-            if "error_before" in r.layers.get(node.name, {})
-        ]
-        layers.append(
-            {
-                "name": node.name,
-                "op": node.op,
-                "onnx_node": node.loc,
-                "shape": list(node.type.shape),
-                "neurons": node.type.size,
-                "error_before": firsts[0] if firsts else None,
-                "error_after": errors,
-                "range": _found(records, node.name, "range"),
-            }
+        figures = {r.name: r.layers[node.name] for r in records if node.name in r.layers}
+        befores = [f["error_before"] for f in figures.values() if "error_before" in f]
+        bounds = next((f["range"] for f in figures.values() if "range" in f), None)
+        entries.append(
+            LayerEntry(
+                name=node.name,
+                op=node.op,
+                onnx_node=node.loc,
+                shape=list(node.type.shape),
+                neurons=node.type.size,
+                error_before=befores[0] if befores else None,
+                error_after={
+                    name: f["error_after"] for name, f in figures.items() if "error_after" in f
+                },
+                range=None if bounds is None else Range(**bounds),
+            )
         )
-    return layers
-
-
-def _found(records: Iterable[Record], layer: str, figure: str) -> Any:
-    """A figure that some pass reported of a layer, or None."""
-    reported = (r.layers[layer] for r in records if layer in r.layers)
-    return next((figures[figure] for figures in reported if figure in figures), None)
+    return entries
 
 
 def doubts(calib: Dataset | None) -> list[str]:
@@ -201,18 +185,17 @@ def warnings_of(records: Iterable[Record]) -> list[str]:
     return found
 
 
-def version() -> str:
-    """Spikec's version."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
+def _shown_signature() -> inspect.Signature:
+    """The signature of `compile` with every option and its default, for help and notebooks."""
+    own = inspect.signature(compile).parameters.values()
+    stated = [
+        inspect.Parameter(
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type
+        )
+        for f in fields(Options)
+    ]  # fmt: skip
+    kept = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    return inspect.Signature([*kept, *stated], return_annotation=Artifact)
 
-    try:
-        return installed("spikec")
-    except PackageNotFoundError:
-        return "unknown"
 
-
-def read_calibration(path: Path, model: Any, labels: bool = False) -> Dataset:
-    """Calibration or validation data for a model, by its ONNX inputs."""
-    proto, source = load_model(model)
-    return read_dataset(path, import_model(proto, source).require(), labels=labels)
+setattr(compile, "__signature__", _shown_signature())  # noqa: B010

@@ -10,19 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.onnx.session import Ann
 from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import logits, quiet
 from spikec.driver.measuring import Cluster, measure_all
+from spikec.driver.model import Model, ModelSource
 from spikec.ir import Graph, RangeError, UsageError
+from spikec.report.schema import Evaluation, StepResult
 from spikec.runtime.check import traced_layers
 from spikec.runtime.data import Dataset
 from spikec.runtime.metrics import add_events, fan_outs, spike_counts, synaptic_operations
 
 Array = NDArray[Any]
-
-OPERATIONS = ("effective_acs", "effective_macs", "dense")
 
 
 def accuracy(outputs: Array, labels: Array | None) -> float | None:
@@ -45,12 +44,12 @@ def evaluate(
     data: Dataset,
     *,
     timesteps: Sequence[int] = (),
-    model: Any = None,
+    model: ModelSource | None = None,
     engine_name: str = "fast",
     stage: str = "int",
     cluster: Cluster | None = None,
     progress: Progress = quiet,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Accuracy, agreement with the ANN, spikes and synaptic operations; see `spikec eval --json`.
 
     The figures at fewer steps than the longest are those of the same run, read earlier (under the
@@ -64,31 +63,31 @@ def evaluate(
         raise UsageError("timesteps must be at least 1")
     ann, notes = None, list[str]()
     if model is not None:
-        network = Ann.load(model)
+        network = Model.load(model)
         same_model(art, network)
         ann = network.logits(data.feeds, progress)
         notes += [f"the ANN ran in spikec, as onnxruntime cannot run it: {why}"
                   for why in network.refused]  # fmt: skip
     fans = fan_outs(graph)
-    results: list[dict[str, Any]] = []
+    results: list[StepResult] = []
     for group in _runs(graph, wanted):
         totals, refused = _simulate(graph, data, engine_name, group, cluster, progress)
         results += [_figures(graph, totals, t, data, ann, fans) for t in totals.outputs]
-        results += [_refused(t, results[-1], text) for t, text in sorted(refused.items())]
+        results += [StepResult(t, error=text) for t, text in sorted(refused.items())]
     last = max(totals.outputs)
     clipped, total = art.clipped(data)
-    return {
-        "samples": len(data),
-        "ann_accuracy": None if ann is None else accuracy(ann, data.labels),
-        "results": results,
-        "layers": [
+    return Evaluation(
+        samples=len(data),
+        ann_accuracy=None if ann is None else accuracy(ann, data.labels),
+        results=results,
+        layers=[
             {"name": name, **figures}
             for name, figures in spike_counts(graph, totals.events, last, len(data)).items()
         ],
-        "clipped_inputs": clipped / max(total, 1),
-        "compiled_for": graph.steps,
-        "notes": notes,
-    }
+        clipped_inputs=clipped / max(total, 1),
+        compiled_for=graph.steps,
+        notes=notes,
+    )
 
 
 def _runs(graph: Graph, wanted: list[int]) -> list[list[int]]:
@@ -141,28 +140,25 @@ def _figures(
     data: Dataset,
     ann: Array | None,
     fans: Mapping[str, Array],
-) -> dict[str, Any]:
+) -> StepResult:
     """The figures of the network after `t` steps, per sample."""
     found, samples = np.concatenate(totals.outputs[t]), len(data)
     counts = spike_counts(graph, totals.events, t, samples).values()
     ops = synaptic_operations(graph, totals.events, fans, t, samples, totals.units).values()
     spikes, neurons = (sum(c[key] for c in counts) for key in ("spikes", "neurons"))
-    return {
-        "timesteps": t,
-        "accuracy": accuracy(found, data.labels),
-        "agreement": None if ann is None else accuracy(found, ann.argmax(axis=1)),
-        "spikes": spikes,
-        "spikes_per_neuron_step": spikes / max(neurons * t, 1),
-        "activation_sparsity": 1 - spikes / max(neurons * t, 1),
-        "payload_bits": sum(c["payload_bits"] for c in counts),
-        **{key: sum(op[key] for op in ops) for key in OPERATIONS},
-        "seconds_per_sample": totals.seconds / samples * t / max(totals.outputs),
-    }
-
-
-def _refused(t: int, like: Mapping[str, Any], error: str) -> dict[str, Any]:
-    """No figures for `t` steps, and why."""
-    return {**dict.fromkeys(like), "timesteps": t, "error": error}
+    return StepResult(
+        timesteps=t,
+        accuracy=accuracy(found, data.labels),
+        agreement=None if ann is None else accuracy(found, ann.argmax(axis=1)),
+        spikes=spikes,
+        spikes_per_neuron_step=spikes / max(neurons * t, 1),
+        activation_sparsity=1 - spikes / max(neurons * t, 1),
+        payload_bits=sum(c["payload_bits"] for c in counts),
+        effective_acs=sum(op["effective_acs"] for op in ops),
+        effective_macs=sum(op["effective_macs"] for op in ops),
+        dense=sum(op["dense"] for op in ops),
+        seconds_per_sample=totals.seconds / samples * t / max(totals.outputs),
+    )
 
 
 def predict(
@@ -183,9 +179,9 @@ def predict(
     return np.concatenate(parts), joined
 
 
-def check_model(art: Artifact, data: Dataset, model: Any) -> dict[str, Any]:
+def check_model(art: Artifact, data: Dataset, model: ModelSource) -> dict[str, Any]:
     """Agreement of the integer network with the ANN it came from."""
-    ann = Ann.load(model)
+    ann = Model.load(model)
     same_model(art, ann)
     reference = ann.logits(data.feeds)
     spiking = art.run({node.loc or node.name: data.feeds[node.name] for node in art.graph.inputs})
@@ -197,7 +193,7 @@ def check_model(art: Artifact, data: Dataset, model: Any) -> dict[str, Any]:
     }
 
 
-def same_model(art: Artifact, ann: Ann) -> None:
+def same_model(art: Artifact, ann: Model) -> None:
     """Raise UsageError when an artifact was compiled from another model."""
     if art.stored.manifest["model"]["sha256"] != ann.digest:
         raise UsageError(

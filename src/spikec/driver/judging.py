@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends import engine
-from spikec.compiler.onnx.session import Ann
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, encoded_blocks, logits, quiet
+from spikec.driver.model import Model
 from spikec.ir import Graph
 from spikec.runtime.data import Dataset
 
@@ -34,10 +34,10 @@ class Judge:
     ann: Array
 
     @staticmethod
-    def of(model: Any, data: Dataset, seed: int, progress: Progress = quiet) -> Judge:
+    def of(model: Model, data: Dataset, seed: int, progress: Progress = quiet) -> Judge:
         """A judge on at most `JUDGED` samples of `data`, drawn by the seed."""
         drawn = data.draw(JUDGED, seed)
-        return Judge(drawn, Ann.load(model).logits(drawn.feeds, progress))
+        return Judge(drawn, model.logits(drawn.feeds, progress))
 
     def __call__(self, graph: Graph) -> dict[str, Any]:
         """The figures of a spiking graph of stage snn or int; see `judge`."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spikec.compiler.onnx import import_model, load_model
 from spikec.compiler.onnx.operators import rules
 from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.driver.artifact import Artifact, is_artifact, load
-from spikec.driver.files import write_file
-from spikec.ir import Graph, UsageError, op_of, parse, same_values
+from spikec.driver.model import Model
+from spikec.ir import Graph, SpikecError, UsageError, op_of, parse, same_values
 from spikec.ir.op import Synapse
-from spikec.runtime.chip import draw
+from spikec.ir.options import describe_options
+from spikec.report.chip import draw
+from spikec.runtime.files import write_file
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -24,14 +25,13 @@ def inspect(path: Path) -> dict[str, Any]:
         return {
             "supported": True,
             "unsupported": [],
-            "operators": art.report["operators"],
+            "operators": art.report.operators,
             "layers": _layers(art.graph),
             "resources": {**resources(art.graph), **_hardware(art)},
             "placement": placement(art),
-            "notes": art.report["notes"],
+            "notes": art.report.notes,
         }
-    proto, source = load_model(path)
-    imported = import_model(proto, source)
+    imported = Model.load(path).imported
     return {
         "supported": imported.graph is not None,
         "unsupported": [asdict(refusal) for refusal in imported.refusals],
@@ -86,7 +86,7 @@ def resources(graph: Graph) -> dict[str, Any]:
 
 def placement(art: Artifact) -> dict[str, Any]:
     """Where an artifact's layers are on the chip; computed where it was compiled without."""
-    found = art.report.get("placement")
+    found = art.report.placement
     if found is None:
         record = Record("place", {})
         PASSES["place"]().run(art.graph, Context(steps=art.graph.steps), record)
@@ -131,9 +131,12 @@ def opt(file: Path, pipeline: str, steps: int, roundtrip: bool, values: bool) ->
 def list_passes() -> list[tuple[str, str, str]]:
     """Name, options and first line of each pass."""
     rows = []
-    for name, kind in PASSES.items():
-        options = ", ".join(f"{f.name}={f.default}" for f in fields(kind))
-        rows.append((name, options, first_line(kind.__doc__)))
+    for name in PASSES:
+        try:
+            kind = PASSES[name]
+            rows.append((name, describe_options(kind), first_line(kind.__doc__)))
+        except SpikecError as error:
+            rows.append((name, "", str(error)))
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from spikec.backends import engine
 from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir.analysis import layer_sources
+from spikec.report.schema import Profile, ProfiledLayer
 from spikec.runtime.coding import encode
 from spikec.runtime.interpreter import Simulation, evaluate
 from spikec.runtime.metrics import fan_outs, synaptic_operations
@@ -28,9 +31,7 @@ _BYTES = 1 << 28
 """Traces that are held at once."""
 
 
-def profile(
-    graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]
-) -> dict[str, Any] | None:
+def profile(graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]) -> Profile | None:
     """Rates, activations, thresholds, one raster and operations; None for very large networks.
 
     Args:
@@ -50,17 +51,17 @@ def profile(
     activations = _activations(ann, feeds, {node.name for node in layers})
     rng = np.random.default_rng(0)
     run = engine("fast")(graph, coded, None, [node.name for node in layers])
-    return {
-        "samples": samples,
-        "layers": [
+    return Profile(
+        samples=samples,
+        layers=[
             _layer(node, real[node.name], snn, run, activations.get(node.name), rng)
             for node in layers
         ],
-        "edges": edges(graph),
-        "operations": synaptic_operations(
+        edges=edges(graph),
+        operations=synaptic_operations(
             graph, run.events, fan_outs(graph), graph.steps, samples, run.units
         ),
-    }
+    )
 
 
 def _activations(ann: Graph, feeds: Mapping[str, Array], wanted: set[str]) -> dict[str, Array]:
@@ -75,7 +76,7 @@ def _layer(
     run: Simulation,
     activation: Array | None,
     rng: np.random.Generator,
-) -> dict[str, Any]:
+) -> ProfiledLayer:
     spikes = run.traces[node.name].spikes
     assert spikes is not None
     count = spikes.sum(axis=0, dtype=np.int64)
@@ -86,20 +87,23 @@ def _layer(
     theta = spread(snn.array(real, "theta"), node.type.shape)
     start = spread(snn.array(real, "v0"), node.type.shape) / np.maximum(theta, 1e-30)
     picked = np.sort(rng.permutation(node.type.size)[:RASTER])
-    found = {
-        "name": node.name,
-        "rate_histogram": histogram.tolist(),
-        "rate_range": [low, high],
-        "theta": _some(np.unique(theta), rng),
-        "v0_over_theta": _some(np.unique(start), rng),
-        "raster": spikes[:, 0].reshape(len(spikes), -1)[:, picked].tolist(),
-    }
-    if activation is not None:
-        rate = count * (theta / len(spikes))
-        chosen = rng.permutation(count.size)[:POINTS]
-        found["activation"] = _short(activation.reshape(-1)[chosen])
-        found["rate"] = _short(rate.reshape(-1)[chosen])
-    return found
+    layer = ProfiledLayer(
+        name=node.name,
+        rate_histogram=histogram.tolist(),
+        rate_range=[low, high],
+        theta=_some(np.unique(theta), rng),
+        v0_over_theta=_some(np.unique(start), rng),
+        raster=spikes[:, 0].reshape(len(spikes), -1)[:, picked].tolist(),
+    )
+    if activation is None:
+        return layer
+    rate = count * (theta / len(spikes))
+    chosen = rng.permutation(count.size)[:POINTS]
+    return replace(
+        layer,
+        activation=_short(activation.reshape(-1)[chosen]),
+        rate=_short(rate.reshape(-1)[chosen]),
+    )
 
 
 def _some(values: Array, rng: np.random.Generator) -> list[float]:
@@ -112,14 +116,7 @@ def _short(values: Array) -> list[float]:
     return [float(f"{value:.4g}") for value in values.tolist()]
 
 
-def edges(graph: Graph) -> list[tuple[str, str]]:
+def edges(graph: Graph) -> list[list[str]]:
     """Which layer (input, neurons, pooling or readout) feeds which, past all linear nodes."""
-    sources: dict[str, list[str]] = {}
-    found = []
-    for node in graph.nodes:
-        before = list(dict.fromkeys(s for name in node.inputs for s in sources[name]))
-        if node.op == "input" or op_of(node).stateful:
-            found += [(source, node.name) for source in before]
-            before = [node.name]
-        sources[node.name] = before
-    return found
+    feeds = layer_sources(graph)
+    return [[source, name] for name, sources in feeds.items() for source in sources]

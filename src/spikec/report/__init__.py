@@ -1,5 +1,1 @@
-"""The report page: one HTML file that says what a compiled network is worth, from its report."""
-
-from spikec.report.page import build
-
-__all__ = ["build"]
+"""What is known of a compiled network, and the page and pictures that show it."""

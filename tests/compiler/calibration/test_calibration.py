@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from spikec.compiler.calibration.bias import Bias
 from spikec.compiler.calibration.cone import Held
+from spikec.compiler.calibration.layer import Layer, Neurons
 from spikec.compiler.calibration.search import draw, search
-from spikec.compiler.calibration.sweep import Layer, Neurons
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.ir import (
     F32,

@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 
-from spikec.compiler.calibration.inputs import channel_ranges, compact, input_channels
+from spikec.compiler.calibration.inputs import (
+    Code,
+    channel_ranges,
+    compact,
+    input_channels,
+    without_input_quantisers,
+)
 from spikec.compiler.calibration.observe import Observe
 from spikec.compiler.pipeline import Context, Record
 from spikec.ir import parse
+from spikec.ir.ops.input import Input
 
 CONV = "<w=@c.w, strides=[1,1], pads=[0,0,0,0], dilations=[1,1], groups=1>"
 FLAT = """
@@ -83,3 +90,43 @@ def test_a_flat_image_has_one_code_per_channel():
     spans = [np.ptp(x[:, 4 * c : 4 * c + 4]) for c in range(3)]
     wider = 1 + 2 * 0.25  # the margin of few samples
     np.testing.assert_allclose(scale[:, 0], wider * np.array(spans) / 255)
+
+
+QUANTISED = """
+graph @quantised <stage=ann, steps=0> {
+  param @q.scale : f32[] = 0.125
+  param @d.w : f32[1,4] = [[1.0, 2.0, 3.0, 4.0]]
+  %x : f32[2,2] = input() from "x"
+  %r : f32[4] = reshape(%x) <shape=[4]>
+  %q : f32[4] = quantize(%r) <scale=@q.scale, lo=-20, hi=235, rounding="even">
+  %d : f32[1] = dense(%q) <w=@d.w>
+  return %d
+}
+"""
+
+
+def test_a_quantiser_of_the_input_is_its_code():
+    graph, codes = without_input_quantisers(parse(QUANTISED), 8)
+    assert codes == {"x": Code(0.125, -2.5, 255)}
+    assert [node.op for node in graph.nodes] == ["input", "reshape", "dense"]
+    calib = {"x": np.array([[[-9.0, 1.0], [2.0, 50.0]]])}
+    context = Context(calib=calib)
+    seen = Observe().run(parse(QUANTISED), context, Record("observe", {}))
+    assert seen["x"].operation == Input(levels=255)
+    assert context.calib["x"].tolist() == [[[-2.5, 1.0], [2.0, 29.375]]]
+    assert (seen.array(seen["x"], "scale"), seen.array(seen["x"], "offset")) == (0.125, -2.5)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        QUANTISED.replace("hi=235", "hi=107"),
+        QUANTISED.replace("return %d", "return %d, %q"),
+        QUANTISED.replace("= dense(%q)", "= dense(%r)").replace("return %d", "return %d, %q"),
+        QUANTISED.replace("f32[] = 0.125", "f32[4] = [1.0, 2.0, 1.0, 1.0]"),
+    ],
+    ids=["fewer_levels", "output", "read_elsewhere", "per_channel"],
+)
+def test_other_quantisers_stay(changed):
+    graph = parse(changed)
+    assert without_input_quantisers(graph, 8) == (graph, {})

@@ -50,12 +50,12 @@ def test_four_bits_are_nearly_enough(examples, images, model):
     fine, coarse = compiled(8), compiled(4)
     scores = [float((art.run(x).argmax(axis=1) == y).mean()) for art in (fine, coarse)]
     assert scores[1] > scores[0] - 0.03
-    quantise = next(p for p in coarse.report["passes"] if p["name"] == "quantise")
-    rounded = next(p for p in coarse.report["passes"] if p["name"] == "round")
+    quantise = next(p for p in coarse.report.passes if p.name == "quantise")
+    rounded = next(p for p in coarse.report.passes if p.name == "round")
     assert len(rounded["layers"]) >= 6
     errors = [v["weight_error"] for v in quantise["layers"].values() if "weight_error" in v]
     assert np.median(errors) < 1e-3
-    names = [p["name"] for p in fine.report["passes"]]
+    names = [p.name for p in fine.report.passes]
     assert "round" not in names
 
 
@@ -64,7 +64,7 @@ def test_too_many_inputs_are_left_alone_and_rounded_to_the_nearest(
 ):
     monkeypatch.setattr(reconstruct, "MOST_TAPS", 20)
     art = spikec.compile(tiny_onnx(), tiny_data, timesteps=4, samples=32, weight_bits=4)
-    passes = {p["name"]: p for p in art.report["passes"]}
+    passes = {p.name: p for p in art.report.passes}
     large = [node.name for node in art.graph if node.op in ("conv", "dense")][1:]
     assert len(large) == 2
     assert passes["reconstruct"]["notes"] == [

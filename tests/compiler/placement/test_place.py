@@ -15,7 +15,7 @@ from spikec.compiler.placement.partition import demands, depths, layer_graph, pl
 from spikec.compiler.placement.place import Place
 from spikec.ir import PassError, parse, verify
 from spikec.ir.hardware import LOIHI2, HardwareSpec
-from spikec.runtime.chip import draw
+from spikec.report.chip import draw
 
 NET = """
 graph @net <stage=int, steps=4> {
@@ -156,7 +156,7 @@ def test_compile_places_and_inspect_shows(tiny_artifact, tmp_path):
 
     from spikec.cli import app
 
-    placement = tiny_artifact.report["placement"]
+    placement = tiny_artifact.report.placement
     assert placement["fits"]
     out = tmp_path / "out"
     tiny_artifact.save(out)
@@ -175,8 +175,8 @@ def test_hardware_files_reach_the_compiler(tiny_onnx, tiny_data, tmp_path):
     path.write_text(json.dumps({"cores_per_chip": 1, "neurons_per_core": 100, "weight_bits": 6}))
     settings = {"timesteps": 2, "samples": 8, "hardware": path, "weight_bits": 6}
     art = spikec.compile(tiny_onnx(), tiny_data, **settings)
-    assert art.report["placement"]["hardware"] == "small"
-    assert not art.report["placement"]["fits"]
+    assert art.report.placement["hardware"] == "small"
+    assert not art.report.placement["fits"]
     with pytest.raises(PassError, match="the network needs"):
         spikec.compile(tiny_onnx(), tiny_data, require_fit=True, **settings)
 
@@ -184,9 +184,9 @@ def test_hardware_files_reach_the_compiler(tiny_onnx, tiny_data, tmp_path):
 def test_artifacts_without_a_placement_are_placed_when_inspected(tiny_artifact):
     from spikec.driver import Artifact, placement
 
-    report = {k: v for k, v in tiny_artifact.report.items() if k != "placement"}
+    report = {k: v for k, v in tiny_artifact.report.to_json().items() if k != "placement"}
     old = Artifact(replace(tiny_artifact.stored, report=report))
-    assert placement(old) == tiny_artifact.report["placement"]
+    assert placement(old) == tiny_artifact.report.placement
 
 
 def test_inspecting_a_model_has_no_chip(tiny_onnx, tmp_path):

@@ -220,9 +220,9 @@ def test_a_neuron_without_a_known_bound_is_not_proven(monkeypatch):
 
 
 def test_compile_reports_ranges(tiny_artifact):
-    for layer in tiny_artifact.report["layers"]:
-        assert layer["range"]["proven"]
-        assert layer["range"]["margin_bits"] >= 0
+    for layer in tiny_artifact.report.layers:
+        assert layer.range.proven
+        assert layer.range.margin_bits >= 0
 
 
 def test_compile_can_require_proofs(tiny_onnx, tiny_data):

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spikec.driver.files import write_file
 from spikec.ir import UsageError
+from spikec.report.schema import StepResult
+from spikec.runtime.files import write_file
 
 FORMATS = (".svg", ".png", ".pdf")
 BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#e08214", "#3a9d5d", "#d1495b", "#8a8f98"
@@ -50,7 +51,7 @@ def new_figure(
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for each in axes:
         each.patch.set_alpha(0)
-        each.tick_params(colors=INK, labelsize=8)
+        each.tick_params(which="both", colors=INK, labelsize=8)
         each.spines[["top", "right"]].set_visible(False)
         for spine in each.spines.values():
             spine.set_color(INK)
@@ -90,12 +91,12 @@ def write_figure(figure: Any, path: Path) -> None:
     write_file(path, content.getvalue())
 
 
-def draw_steps(results: Sequence[dict[str, Any]], ann_accuracy: float | None) -> Any:
+def draw_steps(results: Sequence[StepResult], ann_accuracy: float | None) -> Any:
     """Accuracy, agreement and synaptic operations over the time steps of `spikec eval`."""
     figure, (left, right) = new_figure(2)
-    steps = [r["timesteps"] for r in results]
+    steps = [r.timesteps for r in results]
     for key, colour in (("accuracy", BLUE), ("agreement", GREEN)):
-        values = [r[key] for r in results]
+        values = [getattr(r, key) for r in results]
         if None not in values:
             label = {"accuracy": "accuracy", "agreement": "same class as the ANN"}[key]
             left.plot(steps, [100 * v for v in values], "o-", color=colour, ms=4, label=label)
@@ -105,7 +106,7 @@ def draw_steps(results: Sequence[dict[str, Any]], ann_accuracy: float | None) ->
     if left.get_legend_handles_labels()[0]:
         legend(left, loc="lower right")
     for key, colour in (("effective_acs", BLUE), ("effective_macs", ORANGE)):
-        values = [r[key] for r in results]
+        values = [getattr(r, key) for r in results]
         label = {"effective_acs": "accumulates", "effective_macs": "multiply-accumulates"}[key]
         right.plot(steps, values, "o-", color=colour, ms=4, label=label)
     right.set(xlabel="time steps T", ylabel="synaptic operations per sample")

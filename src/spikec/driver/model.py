@@ -1,63 +1,89 @@
-"""The ANN itself, run by onnxruntime: what every spiking result is compared with."""
+"""An ONNX model, read once and passed down: its graph, and the ANN that onnxruntime runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
-from spikec.compiler.onnx.importer import import_model
-from spikec.compiler.onnx.loader import expose, load_model, model_hash
+from spikec.compiler.onnx import Imported, expose, import_model, load_model, model_hash
 from spikec.compiler.pipeline import Progress
+from spikec.driver.blocks import quiet
 from spikec.ir import Graph
 from spikec.runtime.interpreter import forward
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
 Array = NDArray[Any]
 _BLOCK = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Ann:
-    """A model ready to run.
+ModelSource: TypeAlias = "str | Path | bytes | ModelProto | Model"
+"""What a model can be given as."""
+
+
+@dataclass(eq=False)
+class Model:
+    """An ONNX model: read, checked and imported; hashed and opened in onnxruntime when needed.
 
     Attributes:
-        graph: Its import; inputs are fed under the names of its input nodes.
-        digest: SHA-256 of the model.
-        session: onnxruntime's, or None where it cannot load the model.
-        outputs: ONNX names of the values behind cut-off tails.
-        batch: The fixed batch size of the model, 0 if any.
+        proto: The model, its external data loaded.
+        source: Its file name, if it came from a file.
+        imported: Its graph, or what stands against one.
         refused: Why onnxruntime could not run it, so that the import ran instead.
     """
 
-    graph: Graph
-    digest: str
-    session: Any
-    outputs: list[str]
-    batch: int
+    proto: ModelProto
+    source: str | None
+    imported: Imported
     refused: list[str] = field(default_factory=list)
 
     @staticmethod
-    def load(model: Any) -> Ann:
-        """Import a model and open it in onnxruntime; raises SpikecError if it is not supported."""
-        proto, source = load_model(model)
-        imported = import_model(proto, source)
-        graph = imported.require()
-        names = {node.loc for node in graph.inputs}
-        dims = [i.type.tensor_type.shape.dim for i in proto.graph.input if i.name in names]
-        batch = max((d[0].dim_value for d in dims if len(d)), default=0)
-        refused: list[str] = []
-        session = _session(proto, imported.logits, refused)
-        return Ann(graph, model_hash(proto), session, imported.logits, batch, refused)
+    def load(model: ModelSource) -> Model:
+        """Read a model; one that is read already is returned as it is.
 
-    def logits(
-        self, feeds: Mapping[str, Array], progress: Progress = lambda what, done, total: None
-    ) -> Array:
-        """Outputs (N, values), float; several outputs side by side."""
+        Raises:
+            InvalidModel: when it cannot be read or breaks ONNX's rules.
+        """
+        if isinstance(model, Model):
+            return model
+        proto, source = load_model(model)
+        return Model(proto, source, import_model(proto, source))
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph of stage ann; raises UnsupportedOperator listing every refused node.
+
+        Inputs are fed under the names of its input nodes.
+        """
+        return self.imported.require()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the model with its weights."""
+        return model_hash(self.proto)
+
+    @cached_property
+    def session(self) -> InferenceSession | None:
+        """The ANN in onnxruntime, or None where it cannot load the model."""
+        return _session(self.proto, self.imported.logits, self.refused)
+
+    @cached_property
+    def batch(self) -> int:
+        """The fixed batch size of the model, 0 if any."""
+        names = {node.loc for node in self.graph.inputs}
+        dims = [i.type.tensor_type.shape.dim for i in self.proto.graph.input if i.name in names]
+        return max((d[0].dim_value for d in dims if len(d)), default=0)
+
+    def logits(self, feeds: Mapping[str, Array], progress: Progress = quiet) -> Array:
+        """The ANN's outputs (N, values), float; several outputs side by side."""
         total = len(next(iter(feeds.values())))
         block = self.batch or _BLOCK
         parts = []
@@ -69,16 +95,18 @@ class Ann:
 
     def _block(self, feeds: Mapping[str, Array], fill: int) -> Array:
         count = len(next(iter(feeds.values())))
-        found = None if self.session is None else self._by_onnxruntime(feeds, fill)
-        if found is None:
+        outputs = None if self.refused else self._by_onnxruntime(feeds, fill)
+        if outputs is None:
             values = forward(self.graph, feeds)
-            found = [values[name] for name in self.graph.outputs]
+            outputs = [values[name] for name in self.graph.outputs]
         if self.batch == 1:  # the batch axis may stand anywhere, or be gone
-            return np.concatenate([np.asarray(v).reshape(1, -1) for v in found], axis=1)
-        return np.concatenate([np.asarray(v)[:count].reshape(count, -1) for v in found], axis=1)
+            return np.concatenate([np.asarray(v).reshape(1, -1) for v in outputs], axis=1)
+        return np.concatenate([np.asarray(v)[:count].reshape(count, -1) for v in outputs], axis=1)
 
     def _by_onnxruntime(self, feeds: Mapping[str, Array], fill: int) -> list[Array] | None:
         """The outputs, or None where onnxruntime cannot execute the model."""
+        if self.session is None:
+            return None
         named = {i.name: i.type for i in self.session.get_inputs()}
         given = {}
         for node in self.graph.inputs:
@@ -88,7 +116,7 @@ class Ann:
             label = node.loc or node.name
             given[label] = x.astype(_DTYPES.get(named[label], np.float32))
         try:
-            return list(self.session.run(self.outputs, given))
+            return list(self.session.run(self.imported.logits, given))
         except Exception as error:  # some models load but hold operators that it cannot run
             self.refused[:] = [_first_line(error)]
             return None
@@ -109,7 +137,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _session(proto: onnx.ModelProto, logits: list[str], refused: list[str]) -> Any:
+def _session(proto: ModelProto, logits: list[str], refused: list[str]) -> InferenceSession | None:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if any(node.op_type in _QUANTISED for node in proto.graph.node):

@@ -1,0 +1,145 @@
+"""One layer as calibration sees it: its neurons, the current that reaches them, and its target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.compiler.calibration.cone import Currents, StoredCone
+from spikec.ir import Node, spread
+from spikec.runtime import fast
+
+Array = NDArray[Any]
+READOUT = -1
+"""Kind of a readout, which accumulates and never fires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neurons:
+    """The parameters of one layer's neurons, per channel, per tensor or per neuron.
+
+    Attributes:
+        kind: UNSIGNED, SIGNED, FREE or READOUT.
+        theta: Firing thresholds.
+        v0: Initial potentials.
+        bias: Current added in every step.
+        levels: Number of payloads; 1 for neurons that send unit events.
+        fire: Of graded neurons, the share of theta from which on they send a payload of 1.
+    """
+
+    kind: int
+    theta: Array
+    v0: Array
+    bias: Array
+    levels: int = 1
+    fire: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Synapse:
+    """A synapse whose current reaches the layer directly or through a join.
+
+    Attributes:
+        node: The synapse node.
+        rates: Its input averaged over the steps (samples, *input shape).
+        weights: Its weights.
+        unit: Its input (*input shape) when everything that it comes from sends one unit.
+    """
+
+    node: Node
+    rates: Array
+    weights: Array
+    unit: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer on the calibration data, and the parameters found for it so far.
+
+    Attributes:
+        node: The neuron or readout node.
+        neurons: Its parameters.
+        current: Its input without bias, from real spikes.
+        before: The ANN's activation input (samples, *shape).
+        target: The ANN's activation (samples, *shape).
+        steps: T.
+        bounded: Whether thresholds must not rise (a clipped activation).
+        rng: For every random choice.
+        synapses: Synapses whose weights may be changed.
+        skips: Weights (channels,) of one-to-one synapses that reach it besides.
+        cone: How the current comes about.
+    """
+
+    node: Node
+    neurons: Neurons
+    current: Currents
+    before: Array
+    target: Array
+    steps: int
+    bounded: bool
+    rng: np.random.Generator
+    synapses: tuple[Synapse, ...] = ()
+    skips: tuple[Array, ...] = ()
+    cone: StoredCone | None = None
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the layer fires; a readout does not."""
+        return self.neurons.kind != READOUT
+
+    def spikes(self) -> Array:
+        """The spikes that the layer emits (steps, samples, *shape)."""
+        neurons = self.neurons
+        params = {"theta": neurons.theta, "v0": neurons.v0, "bias": neurons.bias}
+        if neurons.fire is not None:
+            params["fire"] = neurons.theta * neurons.fire
+        kind, levels = neurons.kind, neurons.levels
+        return np.concatenate(
+            [
+                fast.scan(block, params, kind, self.steps, keep=False, levels=levels)[0]
+                for _, block in self.current.blocks()
+            ],
+            axis=1,
+        )
+
+    def rate(self) -> Array:
+        """What the layer tells the next one, on average over the steps (samples, *shape)."""
+        if not self.spiking:
+            return self.mean_current()
+        count = self.spikes().sum(axis=0, dtype=np.float32)
+        return count * (spread(self.neurons.theta, self.node.type.shape) / self.steps)
+
+    def mean_current(self) -> Array:
+        """The input current with bias, averaged over the steps (samples, *shape)."""
+        return self.current.mean() + spread(self.neurons.bias, self.node.type.shape)
+
+    def error(self) -> float:
+        """Relative squared error of the rates: `sum((rate - target)^2) / sum(target^2)`."""
+        off = self.rate() - self.target
+        return float((off**2).sum() / max(float((self.target**2).sum()), 1e-30))
+
+    def with_neurons(self, **changes: Any) -> Layer:
+        """The layer with other neuron parameters."""
+        return replace(self, neurons=replace(self.neurons, **changes))
+
+    def with_weights(self, index: int, weights: Array) -> Layer:
+        """The layer with other weights of one synapse, and the current that they give."""
+        assert self.cone is not None
+        synapses = list(self.synapses)
+        synapses[index] = replace(synapses[index], weights=weights)
+        cone = self.cone.with_weights(synapses[index].node.name, weights)
+        return replace(self, cone=cone, current=cone.held(), synapses=tuple(synapses))
+
+    def part(self, samples: slice) -> Layer:
+        """The layer on some of the samples, its weights fixed."""
+        return replace(
+            self,
+            current=self.current.part(samples),
+            before=self.before[samples],
+            target=self.target[samples],
+            synapses=(),
+            cone=None,
+        )

@@ -1,0 +1,18 @@
+"""What follows from a graph alone: each question is answered in one place."""
+
+from spikec.ir.analysis.cones import Cone, cone_of, is_source, layer_sources
+from spikec.ir.analysis.intervals import Interval, propagate
+from spikec.ir.analysis.linear import run_cone, run_linear
+from spikec.ir.analysis.uses import last_reads
+
+__all__ = [
+    "Cone",
+    "Interval",
+    "cone_of",
+    "is_source",
+    "last_reads",
+    "layer_sources",
+    "propagate",
+    "run_cone",
+    "run_linear",
+]

@@ -1,0 +1,43 @@
+"""Gives a command the options of `spikec.Options`, as they are stated there."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from spikec.cli.app import target_names
+from spikec.options import Options, about_of
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with one option for each field of `Options` in place of its `**settings`."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in inspect.signature(command).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    kinds = get_type_hints(Options)
+    stated = [_parameter(field, kinds[field.name]) for field in dataclasses.fields(Options)]
+    setattr(command, "__signature__", inspect.Signature([*own, *stated]))  # noqa: B010
+    return command
+
+
+def _parameter(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
+    about = about_of(field)
+    shown: dict[str, Any] = {"help": f"{about.text[0].upper()}{about.text[1:]}."}
+    shown["rich_help_panel"] = about.group
+    if kind is int:
+        shown.update(min=about.low, max=about.high)
+    if field.name == "target":
+        shown.update(metavar="NAME{OPTION=VALUE}", autocompletion=target_names)
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=field.default,
+        annotation=Annotated[kind, typer.Option(**shown)],
+    )

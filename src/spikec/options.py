@@ -1,0 +1,216 @@
+"""How to compile: each option stated once, for Python, the command line and the documentation.
+
+This module imports nothing heavy: `spikec compile --help` is made from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_type_hints
+
+if TYPE_CHECKING:
+    from spikec.compiler.pipeline import Pass
+
+FINE = 8
+"""Weight bits from which on rounding may follow calibration."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class About:
+    """What is known of an option besides its type and default.
+
+    Attributes:
+        text: One line for `--help` and the reference.
+        group: Under which heading it stands there.
+        low: Smallest value, of a number.
+        high: Largest value, of a number.
+        aliases: What other tools call it, for suggestions.
+    """
+
+    text: str
+    group: str = "Network"
+    low: int | None = None
+    high: int | None = None
+    aliases: tuple[str, ...] = ()
+
+
+def option(default: Any, text: str, group: str, **more: Any) -> Any:
+    """A field of `Options` with what is known of it."""
+    return dataclasses.field(default=default, metadata={"about": About(text, group, **more)})
+
+
+NETWORK, CALIBRATION, CHOICE = "Network", "Calibration", "Choosing the time steps"
+CHECKS, PIPELINE = "What to refuse", "Passes"
+Switch = Literal["on", "off"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """How to compile; names and defaults as on the command line.
+
+    Raises:
+        UsageError: for a value that an option cannot take.
+    """
+
+    timesteps: int = option(
+        8, "time steps T", NETWORK, low=1, aliases=("T", "steps", "num_steps", "time_steps")
+    )
+    target: str = option(
+        "numpy", "what to emit, with options in braces: 'lava{neuron=stock}'", NETWORK,
+        aliases=("backend",),
+    )  # fmt: skip
+    weight_bits: int = option(
+        8, "signed weight width", NETWORK, low=2, high=8, aliases=("bits", "nbits")
+    )
+    schedule: Literal["synchronous", "layerwise"] = option(
+        "synchronous", "layerwise: layer after layer, exactly the quantised ANN", NETWORK
+    )
+    spikes: Literal["binary", "graded"] = option(
+        "binary", "graded: payloads 1, 2, 4, ... (instead of snm)", NETWORK
+    )
+    payload_bits: int = option(
+        2, "graded: 2^N payloads; the sign is one bit more", NETWORK, low=1, high=3
+    )
+    threshold: Literal["per-channel", "per-layer", "per-neuron"] = option(
+        "per-channel", "what shares a threshold; per-neuron: v0 alone is each neuron's own",
+        CALIBRATION,
+    )  # fmt: skip
+    dni: Literal["on", "half", "off"] = option(
+        "on", "initial potentials: from data (theta as well), half of theta, or 0", CALIBRATION
+    )
+    snm: Literal["auto", "on", "off"] = option(
+        "auto", "signed neurons with memory: where they gain, everywhere, nowhere", CALIBRATION
+    )
+    bias_correction: Switch = option(
+        "on", "correct biases on real spikes", CALIBRATION, aliases=("bias",)
+    )
+    reconstruct: Switch = option("on", "refit weights to real spikes", CALIBRATION)
+    samples: int = option(
+        256, "calibration samples to use", CALIBRATION, low=1, aliases=("num_samples",)
+    )
+    seed: int = option(0, "seeds every random choice", CALIBRATION)
+    max_loss: float | None = option(
+        None, "find the smallest T that loses at most this share, such as 0.01", CHOICE
+    )
+    max_timesteps: int = option(64, "with max_loss: the largest T", CHOICE, low=1)
+    require_proof: bool = option(False, "refuse layers that might overflow", CHECKS)
+    require_fit: bool = option(False, "refuse a network that exceeds the hardware", CHECKS)
+    hardware: Path | None = option(None, "TOML or JSON with figures of your hardware", CHECKS)
+    pass_pipeline: str | None = option(None, "passes to run instead", PIPELINE)
+    dump_ir: Path | None = option(None, "write the graph after each pass", PIPELINE)
+    verify_each: bool = option(True, "verify the graph after each pass", PIPELINE)
+
+    def __post_init__(self) -> None:
+        from spikec.ir import UsageError
+        from spikec.ir.options import choices, convert
+
+        hints = get_type_hints(Options)
+        for field in dataclasses.fields(self):
+            value, about = getattr(self, field.name), about_of(field)
+            if hints[field.name] != Path | None:
+                try:
+                    convert(value, hints[field.name])
+                except (KeyError, TypeError, ValueError):
+                    wanted = choices(hints[field.name])
+                    raise UsageError(f"{field.name} must be {wanted}, not '{value}'") from None
+            if about.low is not None and value < about.low:
+                raise UsageError(f"{field.name} must be at least {about.low}, not {value}")
+            if about.high is not None and value > about.high:
+                raise UsageError(f"{field.name} must be at most {about.high}, not {value}")
+        if self.max_loss is not None and not 0 <= self.max_loss < 1:
+            raise UsageError(f"max_loss must be from 0 up to 1 (a share), not {self.max_loss:g}")
+        if self.schedule == "layerwise" and self.spikes == "graded":
+            raise UsageError("the layerwise schedule has no graded spikes")
+
+    @staticmethod
+    def of(settings: Mapping[str, Any]) -> Options:
+        """Options by name.
+
+        Raises:
+            UsageError: for an unknown name, with the one that was meant.
+        """
+        from spikec.ir import UsageError
+        from spikec.ir.options import suggestion
+
+        known = {field.name: about_of(field) for field in dataclasses.fields(Options)}
+        for name in settings:
+            if name not in known:
+                meant = [key for key, about in known.items() if name in about.aliases]
+                near = f"did you mean {meant[0]}?" if meant else suggestion(name, known)
+                raise UsageError(
+                    f"compile() has no option '{name}'", hint=near or f"one of {', '.join(known)}"
+                )
+        return Options(**settings)
+
+    def passes(self) -> list[Pass]:
+        """The passes that these options stand for."""
+        from spikec.backends import target
+        from spikec.compiler.pipeline import parse_pipeline
+
+        if self.pass_pipeline is not None:
+            return self._strict(parse_pipeline(self.pass_pipeline))
+        layerwise = self.schedule == "layerwise"
+        per = self.threshold.removeprefix("per-")
+        theta = "layer" if per == "layer" else "channel"
+        search = "joint" if self.dni == "on" else "none"
+        names = ["channels_first", "quantisers", "linearise", "fold", "relay", "observe"]
+        names.append(f"qcfs{{per={theta} v0={'zero' if self.dni == 'off' else 'half'}}}")
+        names += ["layerwise"] if layerwise else []
+        names += ["reconstruct"] if self.reconstruct == "on" else []
+        names += [f"round{{bits={self.weight_bits}}}"] if self.weight_bits < FINE else []
+        names += ["bias"] if self.bias_correction == "on" else []
+        if self.spikes == "graded":
+            names.append(f"graded{{levels={1 << self.payload_bits} search={search} per={per}}}")
+        else:
+            names += [f"dni{{per={per}}}"] if self.dni == "on" else []
+            signed = f"snm{{gate={self.snm} search={search} per={per}}}"
+            names += [signed] if self.snm != "off" and not layerwise else []
+        names += [f"quantise{{bits={self.weight_bits}}}", "correct"]
+        names += [*target(self.target).legalise, "range", "place"]
+        return self._strict(parse_pipeline(",".join(names)))
+
+    def _strict(self, passes: list[Pass]) -> list[Pass]:
+        """The passes, with those at their end that refuse what is asked to be refused."""
+        from spikec.compiler.pipeline import parse_pipeline
+
+        for name, wanted in (("range", self.require_proof), ("place", self.require_fit)):
+            if wanted:
+                (strict,) = parse_pipeline(f"{name}{{require=true}}")
+                marked = [dataclasses.replace(p, require=True) if p.name == name else p  # type: ignore[call-arg]
+                          for p in passes]  # fmt: skip
+                passes = marked if any(p.name == name for p in passes) else [*passes, strict]
+        return passes
+
+
+class Settings(TypedDict, total=False):
+    """The fields of `Options` as keywords."""
+
+    timesteps: int
+    target: str
+    weight_bits: int
+    schedule: Literal["synchronous", "layerwise"]
+    spikes: Literal["binary", "graded"]
+    payload_bits: int
+    threshold: Literal["per-channel", "per-layer", "per-neuron"]
+    dni: Literal["on", "half", "off"]
+    snm: Literal["auto", "on", "off"]
+    bias_correction: Switch
+    reconstruct: Switch
+    samples: int
+    seed: int
+    max_loss: float | None
+    max_timesteps: int
+    require_proof: bool
+    require_fit: bool
+    hardware: Path | None
+    pass_pipeline: str | None
+    dump_ir: Path | None
+    verify_each: bool
+
+
+def about_of(field: dataclasses.Field[Any]) -> About:
+    """What is known of a field of `Options`."""
+    about: About = field.metadata["about"]
+    return about

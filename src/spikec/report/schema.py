@@ -1,0 +1,347 @@
+"""What is known of a compiled network: what report.json holds, what the page shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a network is worth on samples that it was not calibrated on.
+
+    Attributes:
+        samples: How many.
+        accuracy: Share of right answers, where there are labels.
+        agreement: Share of samples with the class that the ANN gives.
+        loss: The ANN's accuracy minus this one; without labels the share that does not agree.
+        standard_error: Of the loss.
+        timesteps: T, where several were tried.
+    """
+
+    samples: int
+    accuracy: float | None
+    agreement: float
+    loss: float
+    standard_error: float
+    timesteps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PassEntry:
+    """What one pass did.
+
+    Attributes:
+        name: The pass.
+        options: Its options.
+        notes: What it changed, in sentences.
+        layers: Per layer, named figures.
+        judged: The network after it, where there were validation data.
+    """
+
+    name: str
+    options: Json
+    notes: list[str]
+    layers: dict[str, Json]
+    judged: Judged | None = None
+
+    def mean_errors(self) -> tuple[float, float] | None:
+        """Calibration error before and after the pass, mean over layers; None if it has none."""
+        layers = [v for v in self.layers.values() if "error_after" in v]
+        if not layers:
+            return None
+        before, after = (sum(v[key] for v in layers) / len(layers)
+                         for key in ("error_before", "error_after"))  # fmt: skip
+        return before, after
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Worst-case bounds of a layer's integers, as the pass `range` proves them.
+
+    Attributes:
+        current: Lowest and highest current of a step.
+        potential: Lowest and highest potential.
+        bits: Signed bits that all of it needs.
+        state_bits: Bits that the target has.
+        margin_bits: Bits to spare.
+        checked: What calibration samples reach where there is no proof.
+        proven: Whether no input at all can leave the range.
+    """
+
+    current: list[int] | None
+    potential: list[int] | None
+    bits: int | None
+    state_bits: int
+    margin_bits: int | None
+    checked: Json | None
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LayerEntry:
+    """One layer with neurons: what it is and how its calibration error moved.
+
+    Attributes:
+        name: The layer.
+        op: Its neuron.
+        onnx_node: Where it came from.
+        shape: Without the batch axis.
+        neurons: How many.
+        error_before: Squared error of its rates, relative to the ANN's activation.
+        error_after: The same after each pass that calibrates.
+        range: Its integers.
+    """
+
+    name: str
+    op: str
+    onnx_node: str | None
+    shape: list[int]
+    neurons: int
+    error_before: float | None
+    error_after: dict[str, float]
+    range: Range | None = None
+
+    @property
+    def last_error(self) -> float | None:
+        """The calibration error that is left."""
+        return next(reversed(self.error_after.values()), self.error_before)
+
+
+@dataclass(frozen=True, slots=True)
+class MappedPart:
+    """How a target maps one part of the network.
+
+    Attributes:
+        layer: The graph node.
+        what: What it is.
+        how: What stands for it.
+        chip: Whether a chip could do it; else only a simulation can.
+    """
+
+    layer: str
+    what: str
+    how: str
+    chip: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProfiledLayer:
+    """What a layer does on a few calibration samples; see `spikec.driver.profile`."""
+
+    name: str
+    rate_histogram: list[int]
+    rate_range: list[float]
+    theta: list[float]
+    v0_over_theta: list[float]
+    raster: list[list[int]]
+    activation: list[float] | None = None
+    rate: list[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the network does on a few calibration samples.
+
+    Attributes:
+        samples: How many.
+        layers: Rates, thresholds and spikes of each layer.
+        edges: Which layer feeds which.
+        operations: Synaptic operations of each synapse.
+    """
+
+    samples: int
+    layers: list[ProfiledLayer]
+    edges: list[list[str]]
+    operations: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a network is worth after some number of steps; see `spikec eval --json`.
+
+    Attributes:
+        timesteps: T.
+        accuracy: Share of right answers, where there are labels.
+        agreement: Share of samples with the class that the ANN gives, where it ran.
+        spikes: Per sample.
+        spikes_per_neuron_step: Their rate.
+        activation_sparsity: 1 minus the rate.
+        payload_bits: Bits of payload per sample.
+        effective_acs: Accumulates per sample: spike and weight not zero.
+        effective_macs: Multiply-accumulates per sample, of graded input.
+        dense: Operations per sample if nothing were zero.
+        seconds_per_sample: Of this engine.
+        error: Why there are no figures.
+    """
+
+    timesteps: int
+    accuracy: float | None = None
+    agreement: float | None = None
+    spikes: float | None = None
+    spikes_per_neuron_step: float | None = None
+    activation_sparsity: float | None = None
+    payload_bits: float | None = None
+    effective_acs: float | None = None
+    effective_macs: float | None = None
+    dense: float | None = None
+    seconds_per_sample: float | None = None
+    error: str | None = None
+
+    @property
+    def operations(self) -> float:
+        """Effective synaptic operations per sample, of both kinds."""
+        return (self.effective_acs or 0) + (self.effective_macs or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What `spikec eval` measured.
+
+    Attributes:
+        samples: How many.
+        ann_accuracy: Of the ANN, where it ran and there are labels.
+        results: One for each number of steps.
+        layers: Spikes of each layer.
+        clipped_inputs: Share of inputs outside the calibrated range.
+        compiled_for: T of the artifact.
+        notes: What else to know.
+        of: Data, samples, engine and stage: what tells one measurement from another.
+    """
+
+    samples: int
+    ann_accuracy: float | None
+    results: list[StepResult]
+    layers: list[Json]
+    clipped_inputs: float
+    compiled_for: int
+    notes: list[str] = field(default_factory=list)
+    of: Json = field(default_factory=dict)
+
+    @property
+    def measured(self) -> list[StepResult]:
+        """The results with figures."""
+        return [result for result in self.results if result.error is None]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedLayer:
+    """How many values of a layer were compared, and how many differ."""
+
+    name: str
+    spikes_compared: int
+    spikes_differing: int
+    potentials_compared: int
+    potentials_differing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What `spikec check` compared.
+
+    Attributes:
+        engines: Their names.
+        samples: How many.
+        timesteps: T.
+        layers: What was compared.
+        equal: Whether nothing differs.
+        first_difference: Layer, neuron, step, sample and values of the first.
+        of: What tells one check from another.
+    """
+
+    engines: list[str]
+    samples: int
+    timesteps: int
+    layers: list[ComparedLayer]
+    equal: bool
+    first_difference: Json | None
+    of: Json = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Report:
+    """What the compiler did and what was measured since.
+
+    Attributes:
+        model: File name of the ONNX model.
+        timesteps: T.
+        operators: How often each ONNX operator occurs.
+        passes: In order.
+        layers: With neurons, in order.
+        placement: Where layers are on the chip, as the pass `place` says it.
+        mapping: How the target maps the network.
+        samples: Calibration samples.
+        profile: What it does on some of them; None for very large networks.
+        notes: What was left out or changed.
+        warnings: What to know before trusting the result.
+        steps_tried: With max_loss, the numbers of steps.
+        provenance: The manifest: versions, options and hashes.
+        evaluations: By `eval`, later.
+        checks: By `check`, later.
+    """
+
+    model: str | None = None
+    timesteps: int = 0
+    operators: dict[str, int] = field(default_factory=dict)
+    passes: list[PassEntry] = field(default_factory=list)
+    layers: list[LayerEntry] = field(default_factory=list)
+    placement: Json | None = None
+    mapping: list[MappedPart] = field(default_factory=list)
+    samples: int = 0
+    profile: Profile | None = None
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    steps_tried: list[Judged] = field(default_factory=list)
+    provenance: Json = field(default_factory=dict)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+    def to_json(self) -> Json:
+        """What report.json holds."""
+        return dataclasses.asdict(self)
+
+    def add(self, measured: Evaluation | Check) -> None:
+        """Add a measurement; one `of` the same takes its place."""
+        if isinstance(measured, Evaluation):
+            self.evaluations = [e for e in self.evaluations if e.of != measured.of] + [measured]
+        else:
+            self.checks = [c for c in self.checks if c.of != measured.of] + [measured]
+
+    def evaluated(self) -> tuple[Evaluation, StepResult] | None:
+        """The evaluation of the integer network with most samples, and its result at T."""
+        return max(self._evaluated(), key=lambda pair: pair[0].samples, default=None)
+
+    def _evaluated(self) -> Iterator[tuple[Evaluation, StepResult]]:
+        for evaluation in self.evaluations:
+            for result in evaluation.measured:
+                if evaluation.of["stage"] == "int" and result.timesteps == self.timesteps:
+                    yield evaluation, result
+
+
+def from_json(kind: type[T], value: Mapping[str, Any]) -> T:
+    """A dataclass, with what it holds, out of JSON; keys that it does not know are left out."""
+    made: T = _read(kind, value)
+    return made
+
+
+def _read(kind: Any, value: Any) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if value is None:
+        return None
+    if origin in (Union, types.UnionType):
+        return _read(next(a for a in arguments if a is not type(None)), value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        known = {f.name for f in dataclasses.fields(kind)}
+        return kind(**{k: _read(hints[k], v) for k, v in value.items() if k in known})
+    if origin is list:
+        return [_read(arguments[0], entry) for entry in value]
+    if origin is dict:
+        return {key: _read(arguments[1], entry) for key, entry in value.items()}
+    return value
