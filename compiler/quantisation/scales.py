@@ -199,7 +199,9 @@ class Scales:
         wanted = over_group(np.where(own > 0, enough, np.inf), np.minimum, np.inf)
         wanted = np.where(coarsest <= _TOLERATED * wanted, coarsest, wanted)
         smallest = over_group(np.asarray(self.smallest) / ratios, np.minimum, np.inf)
-        wanted = np.minimum(wanted, smallest / _FINE)
+        # Finer by whole bits, so that a synapse by itself keeps all levels of its weights.
+        bits = np.ceil(np.log2(np.maximum(wanted * _FINE / smallest, 1.0)))
+        wanted = np.where(np.isfinite(wanted), wanted / 2.0**bits, wanted)
         silent = ~np.isfinite(wanted) | (wanted <= 0)
         wanted = np.where(silent, wanted[~silent].mean() if (~silent).any() else 1.0, wanted)
         limit = over_group(np.asarray(self.proven) / ratios, np.maximum, 0.0)
