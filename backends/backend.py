@@ -75,6 +75,9 @@ class Target(Backend):
         """The widths that it holds."""
         return LOIHI2
 
+    def refuse_early(self) -> None:
+        """Raise BackendError for what is known to fail before any work is done."""
+
     def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
         """Write an integer graph into a folder, which exists; no files for no folder.
 

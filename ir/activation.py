@@ -8,9 +8,9 @@ from typing import ClassVar
 from spikec.ir.op import Op, ParamSpec
 
 STATISTICS = {
-    "low": ParamSpec("smallest observed value, per channel", required=False),
-    "high": ParamSpec("largest observed value, per channel", required=False),
-    "hist": ParamSpec("histogram over [low, high], (channels, bins)", required=False),
+    "low": ParamSpec("smallest observed value, per channel", "real", required=False),
+    "high": ParamSpec("largest observed value, per channel", "real", required=False),
+    "hist": ParamSpec("histogram over [low, high], (channels, bins)", "real", required=False),
 }
 
 

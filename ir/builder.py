@@ -36,7 +36,7 @@ def remove_dead(graph: Graph) -> Graph:
     for node in reversed(graph.nodes):
         if node.name in live:
             live.update(node.inputs)
-    return graph.with_nodes(n for n in graph.nodes if n.name in live or n.op == "input")
+    return graph.with_nodes(n for n in graph.nodes if n.name in live or not n.inputs)
 
 
 @dataclass(slots=True)
@@ -202,7 +202,7 @@ class GraphBuilder:
         while pending:
             name = pending.pop()
             unread = name in self and not self._readers[name] and name not in self.outputs
-            if unread and self._nodes[name].op != "input":
+            if unread and self._nodes[name].inputs:
                 pending.extend(self._nodes[name].inputs)
                 self.erase(name)
 

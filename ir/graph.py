@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.op import Op, Synapse
+from spikec.ir.ops.input import Input
 from spikec.ir.printing import array_text, attribute_text
 from spikec.ir.types import Param, TensorType
 
@@ -118,7 +119,7 @@ class Graph:
     @cached_property
     def inputs(self) -> tuple[Node, ...]:
         """The input nodes, in order."""
-        return tuple(node for node in self.nodes if node.op == "input")
+        return tuple(node for node in self.nodes if isinstance(node.operation, Input))
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Node, ...]]:

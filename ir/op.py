@@ -23,12 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
-from spikec.ir.types import DType, TensorType, spikes, spread
+from spikec.ir.types import SPIKE, DType, TensorType, spread
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Value = NDArray[Any]
+Interval: TypeAlias = "tuple[Value, Value]"
+"""Smallest and largest value of each element, both (*shape)."""
 AttrValue: TypeAlias = "bool | int | float | str | tuple[int, ...]"
 Attrs = Mapping[str, AttrValue]
 Params = Mapping[str, Value]
@@ -38,18 +40,38 @@ Core: TypeAlias = Annotated["int | None", "first neurocore that holds the layer"
 STAGES = ("ann", "snn", "int")
 
 
+ParamKind: TypeAlias = Literal["weight", "current", "potential", "number", "unit", "real"]
+"""What a param is, and with it what becomes of it in integers: a weight; a current or a potential
+of a membrane, in its unit; a plain integer that has no unit; the real value of a unit, which
+integer arithmetic never touches; or a real number of stage ann."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParamSpec:
-    """One param of an op."""
+    """One param of an op.
+
+    Attributes:
+        doc: What it means.
+        kind: What it is.
+        required: Whether each node must have it.
+        share: Of a neuron's potential besides theta and v0: the share of theta that passes start
+            with.
+    """
 
     doc: str
+    kind: ParamKind
     required: bool = True
-    units_only: bool = False
-    """True for real-valued units that integer arithmetic never touches."""
+    share: float | None = None
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether it only says what integers stand for."""
+        return self.kind == "unit"
 
 
-UNITS = ParamSpec("real value of one integer unit, per channel", required=False, units_only=True)
-EXPONENT = ParamSpec("sums are shifted left by so many bits, per output channel", required=False)
+EXPONENT = ParamSpec(
+    "sums are shifted left by so many bits, per output channel", "number", required=False
+)
 """Of synapses: the weights are mantissas, as those of Loihi's synapses with `weight_exp`."""
 
 
@@ -166,14 +188,14 @@ class Op:
         """The result for inputs of shape (batch, *shape); float or exact integer arithmetic."""
         raise InvalidGraph(f"{self.name} has no value of a single step")
 
-    def payload_levels(self, inputs: Sequence[TensorType]) -> int:
-        """The `levels` of the result's spike type, where it is one."""
-        return 1
+    def payload_type(self, inputs: Sequence[TensorType]) -> DType:
+        """The result's type, where it is spikes."""
+        return SPIKE
 
     def dtype_problem(self, stage: str, inputs: Sequence[TensorType], dtype: DType) -> str | None:
         """Why `dtype` cannot be the result type at `stage`, or None if it can."""
         if self.result == "spike":
-            spiking = spikes(self.payload_levels(inputs))
+            spiking = self.payload_type(inputs)
             return None if dtype == spiking else f"result must be {spiking}, not {dtype}"
         if self.result == "same":
             want = inputs[0].dtype
@@ -190,6 +212,8 @@ class Stateful(Op, ABC):
 
     core: Core = field(default=None, kw_only=True)
 
+    title: ClassVar[str] = ""
+    """What reports call it."""
     stages = ("snn", "int")
     stateful = True
 
@@ -200,6 +224,26 @@ class Stateful(Op, ABC):
         Inputs are (steps, batch, *shape), or (1, batch, *shape) where constant over time.
         """
 
+    @abstractmethod
+    def potential_bounds(
+        self,
+        single: Interval,
+        mean: Interval,
+        params: Params,
+        steps: int,
+    ) -> Interval | None:
+        """Smallest and largest potential in `steps` steps, before or after a reset; integers.
+
+        Args:
+            single: Bounds of the input in each step (*shape).
+            mean: Bounds of its mean over the first t steps, for every t (*shape).
+            params: Spread over the shape, `bias` included.
+            steps: T.
+
+        Returns:
+            None where no bound is known.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Synapse(Op, ABC):
@@ -208,6 +252,8 @@ class Synapse(Op, ABC):
     `y = 2^exponent (w x) + b`; without exponents `w x + b`.
     """
 
+    one_to_one: ClassVar[bool] = False
+    """Whether each element meets one weight alone, so that weights are amplitudes."""
     linear = True
     weighted = True
 

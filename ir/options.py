@@ -25,7 +25,7 @@ from typing import (
 
 from spikec.ir.errors import ParseError
 
-Option: TypeAlias = "bool | int | float | str | tuple[str, ...] | None"
+Option: TypeAlias = "bool | int | float | str | tuple[str, ...] | tuple[float, ...] | None"
 JOIN = "+"
 """Between the entries of an option that is a list, as a comma is between options."""
 
@@ -74,6 +74,12 @@ def read_call(text: str, what: str) -> tuple[str, dict[str, str]]:
     return name, given
 
 
+def write_call(name: str, given: Mapping[str, str]) -> str:
+    """The text that `read_call` reads."""
+    options = " ".join(f"{key}={value}" for key, value in given.items())
+    return f"{name}{{{options}}}" if given else name
+
+
 def configure(kind: type[T], name: str, given: Mapping[str, object], what: str) -> T:
     """A thing of some kind with the given options, which are text or values out of JSON.
 
@@ -112,10 +118,10 @@ def convert(value: object, hint: object) -> Option:
     if origin is Literal:
         return {str(choice): choice for choice in arguments}[str(value)]
     if origin is tuple:
-        if isinstance(value, str):
-            return tuple(filter(None, value.split(JOIN)))
-        if isinstance(value, Iterable):
-            return tuple(map(str, value))
+        parts = value.split(JOIN) if isinstance(value, str) else value
+        if isinstance(parts, Iterable):
+            kept = [part for part in parts if part != ""]
+            return tuple(map(float, kept)) if arguments[0] is float else tuple(map(str, kept))
     if hint is bool:
         return {"true": True, "false": False}[str(value).lower()]
     if hint in (int, float, str) and isinstance(value, str | int | float):
@@ -142,8 +148,10 @@ def choices(hint: object) -> str:
         return f"{choices(inner)} or none"
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
+    if origin is tuple:
+        return f"{'numbers' if arguments[0] is float else 'names'} joined by {JOIN}"
     words = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
-    return words[hint] if isinstance(hint, type) and hint in words else f"names joined by {JOIN}"
+    return words[hint] if isinstance(hint, type) and hint in words else str(hint)
 
 
 def spell(name: str, configured: Configurable) -> str:
@@ -160,7 +168,7 @@ def spell_value(value: Option) -> str:
     """The text of one option."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    return JOIN.join(value) if isinstance(value, tuple) else str(value)
+    return JOIN.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def describe_options(kind: type[Configurable]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.graph import Graph, Node, op_of
 from spikec.ir.op import STAGES, Op
+from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.types import TensorType
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
@@ -43,7 +44,7 @@ def verify(graph: Graph) -> Graph:
     for name in graph.outputs:
         if name not in seen:
             raise InvalidGraph(f"returned value %{name} is not defined")
-        if graph.stage != "ann" and seen[name].op != "accumulate":
+        if graph.stage != "ann" and not isinstance(seen[name].operation, Accumulate):
             raise InvalidGraph(f"returned value %{name} must be a readout (accumulate)")
     return graph
 
@@ -88,7 +89,7 @@ def _verify_params(graph: Graph, node: Node, op: Op) -> dict[str, TensorType]:
             raise InvalidGraph(f"param @{name} is not declared")
         param = graph.params[name]
         types[role] = param.type
-        if op.params[role].units_only:
+        if op.params[role].is_unit:
             continue
         if graph.stage == "int" and not param.type.dtype.is_integer:
             raise InvalidGraph(f"param '{role}' is {param.type.dtype} at stage int")

@@ -21,6 +21,7 @@ from spikec.ir import Graph, InvalidArtifact, Param, parse, verify
 
 FORMAT = 2
 """What is written. Format 1, whose target is a text, is read as well."""
+RECIPE = "recipe.json"
 REPORT = "report.json"
 """What is known of the network; not part of it, so no hash guards it."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -32,15 +33,17 @@ class Stored:
 
     Attributes:
         graph: Stage int.
-        float_graph: Stage snn, before quantisation.
+        float_graph: Stage snn, before quantisation; None where a graph was all there was.
         manifest: Versions, options, hashes.
         report: What the compiler did and measured.
+        recipe: The options that it was compiled with, where it was.
     """
 
     graph: Graph
-    float_graph: Graph
+    float_graph: Graph | None
     manifest: dict[str, Any]
     report: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] | None = None
 
 
 def save(stored: Stored, folder: Path, emit: Callable[[Path], None] | None = None) -> None:
@@ -88,11 +91,15 @@ def check_free(folder: Path) -> None:
 
 def _write(stored: Stored, folder: Path) -> None:
     for name, graph in (("graph", stored.graph), ("float", stored.float_graph)):
+        if graph is None:
+            continue
         (folder / f"{name}.spk").write_text(graph.to_text(), encoding="utf-8")
         arrays = {key: p.array for key, p in graph.params.items() if p.array is not None}
         target = "weights.npz" if name == "graph" else "float.npz"
         (folder / target).write_bytes(npz_bytes(arrays))
     (folder / REPORT).write_text(to_json(stored.report), encoding="utf-8")
+    if stored.recipe is not None:
+        (folder / RECIPE).write_text(to_json(stored.recipe), encoding="utf-8")
 
 
 def record(folder: Path, report: Mapping[str, Any]) -> None:
@@ -182,7 +189,8 @@ def load(folder: str | Path) -> Stored:
                 loc=str(folder),
                 hint="compile the model again",
             )
-    for name in ("graph.spk", "weights.npz", "float.spk", "float.npz"):
+    has_float = "float.spk" in files or "float.npz" in files
+    for name in ("graph.spk", "weights.npz", *(("float.spk", "float.npz") if has_float else ())):
         if name not in files:
             raise InvalidArtifact(f"{name} is not listed in manifest.json", loc=str(folder))
     if not (folder / REPORT).is_file():
@@ -193,7 +201,9 @@ def load(folder: str | Path) -> Stored:
         raise InvalidArtifact(f"{REPORT} cannot be read: {error}", loc=str(folder)) from None
     try:
         graph = read_graph(folder, "graph.spk", "weights.npz")
-        return Stored(graph, read_graph(folder, "float.spk", "float.npz"), manifest, report)
+        floats = read_graph(folder, "float.spk", "float.npz") if has_float else None
+        recipe = json.loads((folder / RECIPE).read_text("utf-8")) if RECIPE in files else None
+        return Stored(graph, floats, manifest, report, recipe)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidArtifact(f"cannot be read: {error}", loc=str(folder)) from None
 

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Node, op_of, spread
+from spikec.ir import Node, op_of
 from spikec.ir.analysis import Interval, propagate
 from spikec.ir.neuron import Neuron, Sign
 
 Array = NDArray[Any]
-_NET_COUNT = ("integrate", "integrate_signed", "integrate_graded", "integrate_window")
-"""Neurons whose net count of spikes is never negative, unless free."""
 
 
 def intervals(nodes: Sequence[Node], weights: Mapping[str, Array]) -> dict[str, Interval]:
@@ -50,37 +48,17 @@ def sent(
         dtype: Of the bounds.
     """
     low, high = node.type.dtype.bounds
-    if op_of(node).neuron:
-        low = _least(node, mean)
-    elif op_of(node).stateful:
+    op = op_of(node)
+    if isinstance(op, Neuron):
+        low = _least(op, mean)
+    elif op.stateful:
         below = bounds[node.inputs[0]]
         low, high = min(0, int(below[0].min())), max(0, int(below[1].max()))
     shape = node.type.shape
     return np.full(shape, low, dtype), np.full(shape, high, dtype)
 
 
-def _least(node: Node, mean: bool) -> int:
-    """The smallest spike of a neuron, or the smallest mean of its spikes."""
-    if op_of(node, Neuron).sign is Sign.FREE:
-        never_negative = False
-    elif mean:
-        never_negative = node.op in _NET_COUNT
-    else:
-        never_negative = node.op in ("integrate", "integrate_window")
-    return 0 if never_negative else node.type.dtype.bounds[0]
-
-
-def potential_reach(current: Interval, bias: Array, theta: Array, v0: Array, steps: int) -> Array:
-    """Largest absolute potential, before or after reset, in `steps` steps (*shape).
-
-    `|v| <= |v0| + theta + T * max(-(low + bias), high + bias, (high - low + |bias|) / 2, 0)`:
-    firing only brings the potential towards 0, and a negative spike lifts it to at most theta.
-    The third term is for signed spikes: after the layer fired, in the first half of the steps,
-    they may take back in the second half what they gave.
-    """
-    low, high = current
-    shape = low.shape
-    full = spread(bias, shape)
-    drift = np.maximum(np.maximum(-(low + full), high + full), 0.0)
-    drift = np.maximum(drift, (high - low + np.abs(full)) / 2)
-    return np.asarray(np.abs(spread(v0, shape)) + spread(theta, shape) + steps * drift)
+def _least(op: Neuron, mean: bool) -> int:
+    """The smallest payload of a neuron, or the smallest mean of its payloads."""
+    never_negative = op.sign is Sign.UNSIGNED or (mean and op.sign is Sign.TAKES_BACK)
+    return 0 if never_negative else op.payload.bounds[0]

@@ -8,16 +8,18 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, InvalidData
+from spikec.runtime.images import Preparation, read_images
+from spikec.runtime.sources import as_array, collect
 
 Array = NDArray[Any]
-Source = Array | Mapping[str, Array] | Iterable[Any]
-_SOURCES = "give an array, a dict of arrays by ONNX input name, or an iterable of batches of either"
+Source: TypeAlias = "Array | Mapping[str, Any] | Iterable[Any] | str | Path"
+"""What data can be given as; see `spikec.runtime.sources`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +32,21 @@ class Dataset:
     def __len__(self) -> int:
         return len(next(iter(self.feeds.values())))
 
+    def pick(self, samples: slice | Array) -> Dataset:
+        """Some of the samples."""
+        feeds = {name: x[samples] for name, x in self.feeds.items()}
+        return Dataset(feeds, None if self.labels is None else self.labels[samples])
+
     def head(self, limit: int | None) -> Dataset:
         """The first `limit` samples; all when None."""
-        if limit is None:
-            return self
-        feeds = {name: x[:limit] for name, x in self.feeds.items()}
-        return Dataset(feeds, None if self.labels is None else self.labels[:limit])
+        return self if limit is None else self.pick(slice(limit))
 
     def draw(self, samples: int, seed: int) -> Dataset:
         """At most `samples` samples, drawn by the seed and kept in order."""
         if len(self) <= samples:
             return self
-        picked = np.sort(np.random.default_rng(seed).choice(len(self), samples, replace=False))
-        feeds = {name: x[picked] for name, x in self.feeds.items()}
-        return Dataset(feeds, None if self.labels is None else self.labels[picked])
+        drawn = np.random.default_rng(seed).choice(len(self), samples, replace=False)
+        return self.pick(np.sort(drawn))
 
     def digest(self) -> str:
         """SHA-256 of all inputs."""
@@ -55,13 +58,26 @@ class Dataset:
         return found.hexdigest()
 
 
-def read_dataset(path: str | Path, graph: Graph, *, labels: bool = True) -> Dataset:
-    """Read `.npz` (`x` and `y`, or one array per ONNX input) or `.npy` (x alone).
+def read_dataset(
+    path: str | Path, graph: Graph, *, labels: bool = True, images: Preparation | None = None
+) -> Dataset:
+    """Read `.npz` (`x` and `y`, or one array per ONNX input), `.npy` (x alone) or images.
+
+    Args:
+        path: A file, or a folder of images (of one folder per class, for labels).
+        graph: Whose inputs to feed.
+        labels: Whether labels are wanted.
+        images: What to do with images.
 
     Raises:
         InvalidData: when the file or its arrays do not fit the graph's inputs.
     """
     path = Path(path)
+    if path.is_dir():
+        if len(graph.inputs) != 1:
+            raise InvalidData("the model has several inputs, images are one", loc=str(path))
+        x, classes = read_images(path, graph.inputs[0].type.shape, images or Preparation())
+        return make_dataset(x, graph, labels=classes if labels else None, file=path.name)
     inputs = {node.loc or node.name for node in graph.inputs}
     try:
         loaded = _arrays(path, {"x"} | inputs | ({"y"} if labels else set()))
@@ -72,10 +88,18 @@ def read_dataset(path: str | Path, graph: Graph, *, labels: bool = True) -> Data
         raise InvalidData(f"cannot be read as .npz or .npy: {first}", loc=str(path)) from None
     if isinstance(loaded, np.ndarray):
         return make_dataset(loaded, graph, file=path.name)
-    arrays = loaded
-    found = arrays.pop("y", None) if "y" not in inputs else None
-    source: Source = arrays["x"] if "x" in arrays and len(graph.inputs) == 1 else arrays
-    return make_dataset(source, graph, labels=found, file=path.name)
+    given = loaded.pop("y", None) if "y" not in inputs else None
+    return make_dataset(loaded, graph, labels=given, file=path.name)
+
+
+def read_x(path: Path) -> Array:
+    """The array `x` of a data file, whatever its shape."""
+    loaded = _arrays(path, {"x"})
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    if "x" not in loaded:
+        raise InvalidData("holds no array 'x'", loc=str(path))
+    return loaded["x"]
 
 
 def _arrays(path: Path, wanted: set[str]) -> Array | dict[str, Array]:
@@ -95,60 +119,50 @@ def _arrays(path: Path, wanted: set[str]) -> Array | dict[str, Array]:
 
 
 def make_dataset(
-    source: Source, graph: Graph, *, labels: Array | None = None, file: str | None = None
+    source: Source | Dataset,
+    graph: Graph,
+    *,
+    labels: Array | None = None,
+    images: Preparation | None = None,
+    file: str | None = None,
 ) -> Dataset:
-    """Arrays (or an iterable of batches) as inputs of a graph.
+    """Data as inputs of a graph; a dataset is returned as it is.
 
     Args:
-        source: One array for a graph with one input; a mapping from ONNX input name to array; or
-            an iterable of either.
+        source: An array or tensor; a mapping of them by ONNX input name; a path; or an iterable of
+            batches x, (x,) or (x, y), such as a DataLoader. A sample may lack its batch axis.
         graph: Whose inputs to feed.
-        labels: (samples,) integers.
+        labels: (samples,) integers; they come before those that the source holds.
+        images: What to do with images, where the source is a folder of them.
         file: Name for errors.
 
     Raises:
         InvalidData: for missing inputs, wrong shapes or types, or NaN.
     """
-    if not isinstance(source, (np.ndarray, Mapping)):
-        source = _joined(source, file)
-    named = source if isinstance(source, Mapping) else {_label(graph): source}
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, str | Path):
+        return read_dataset(source, graph, images=images)
+    shapes = {node.loc or node.name: node.type.shape for node in graph.inputs}
+    try:
+        collected = collect(source, shapes)
+    except InvalidData as error:
+        error.loc = error.loc or file
+        raise
     feeds = {}
     for node in graph.inputs:
         label = node.loc or node.name
-        if label not in named:
-            have = ", ".join(map(str, named)) or "nothing"
+        if label not in collected.inputs:
+            have = ", ".join(collected.inputs) or "nothing"
             raise InvalidData(f"holds no array for input '{label}'", loc=file, hint=f"has {have}")
-        feeds[node.name] = _checked(named[label], label, node.type.shape, file)
+        feeds[node.name] = _checked(collected.inputs[label], label, node.type.shape, file)
     sizes = {len(x) for x in feeds.values()}
     if len(sizes) != 1:
         raise InvalidData("inputs hold different numbers of samples", loc=file)
     if labels is not None:
-        labels = _checked_labels(labels, sizes.pop(), file)
-    return Dataset(feeds, labels)
-
-
-def _label(graph: Graph) -> str:
-    if len(graph.inputs) != 1:
-        names = ", ".join(node.loc or node.name for node in graph.inputs)
-        raise InvalidData("the model has several inputs", hint=f"give arrays named {names}")
-    return graph.inputs[0].loc or graph.inputs[0].name
-
-
-def _joined(batches: Iterable[Any], file: str | None) -> Array | dict[str, Array]:
-    if isinstance(batches, str | bytes | Path) or not isinstance(batches, Iterable):
-        raise InvalidData(
-            f"data of type {type(batches).__name__} are no arrays", loc=file, hint=_SOURCES
-        )
-    parts = list(batches)
-    if not parts:
-        raise InvalidData("no batches were given", loc=file)
-    try:
-        if isinstance(parts[0], Mapping):
-            return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        return np.concatenate([np.asarray(part) for part in parts])
-    except (ValueError, TypeError, LookupError) as error:
-        first = str(error).splitlines()[0]
-        raise InvalidData(f"the batches do not fit together: {first}", loc=file) from None
+        return Dataset(feeds, _checked_labels(labels, sizes.pop(), file))
+    own = collected.labels
+    return Dataset(feeds, own if own is not None and len(own) in sizes else None)
 
 
 def _checked(x: Any, label: str, shape: tuple[int, ...], file: str | None) -> Array:
@@ -169,7 +183,8 @@ def _checked(x: Any, label: str, shape: tuple[int, ...], file: str | None) -> Ar
 
 
 def _checked_labels(labels: Array, samples: int, file: str | None) -> Array:
-    labels = np.asarray(labels)
+    array = as_array(labels)
+    labels = np.asarray(labels) if array is None else array
     if labels.dtype.kind not in "iu" or labels.shape != (samples,):
         raise InvalidData(
             f"y has shape {list(labels.shape)} and type {labels.dtype}; "

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of, spread
 from spikec.ir.analysis import cone_of
+from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.op import Stateful, steps_of
+from spikec.ir.ops.input import Input
 from spikec.ir.windows import Pooling
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 
@@ -49,7 +51,8 @@ def explain(
     current = cone.run(values)
     now = {name: value[t : t + 1] for name, value in values.items()}
     inputs = sorted(cone.products(now), key=lambda item: -abs(item["product"]))
-    params = {r: _at(graph, node, r, neuron) for r in node.params if r != "scale"}
+    op = op_of(node, Stateful)
+    params = {r: _at(graph, node, r, neuron) for r in node.params if not op.params[r].is_unit}
     found: dict[str, Any] = {
         "inputs": inputs[:limit],
         "inputs_nonzero": len(inputs),
@@ -57,27 +60,29 @@ def explain(
         "constant": cone.constant(),
         **params,
     }
-    if node.op == "max_pool_count":
+    if not isinstance(op, Membrane):
         return found
     before = params.get("v0", 0)
     if t > 0:
         before = int(traces[layer].potentials[(t - 1, sample, *neuron)])
     found["potential_before"] = before
-    charged = before + found["current"] + params.get("bias", 0)
-    if node.op != "integrate_window":
-        found["potential_charged"] = charged
-    spikes, potentials = op_of(node, Stateful).scan(
-        [current.reshape(-1, 1, 1)],
-        {role: np.array([value]) for role, value in params.items()},
-        steps,
-    )
-    if op_of(node).neuron:
+    if not op.gathers:
+        found["potential_charged"] = charge(op, params, before, found["current"])
+    arrays = {role: np.array([value]) for role, value in params.items()}
+    spikes, potentials = op.scan([current.reshape(-1, 1, 1)], arrays, steps)
+    if isinstance(op, Neuron):
         found["count_before"] = int(spikes[:t].sum())
         found["expected_spike"] = int(spikes[t, 0, 0])
     found["expected_potential"] = int(potentials[t, 0, 0])
     found["current_before"] = int(current[t - 1]) if t > 0 else 0
     found["current_after"] = int(current[t + 1]) if t + 1 < steps else None
     return found
+
+
+def charge(op: Membrane, params: Mapping[str, int], before: int, current: int) -> int:
+    """The potential of one neuron after the current of a step."""
+    arrays = {"bias": np.array(0), **{role: np.array(value) for role, value in params.items()}}
+    return int(op.charge(np.array(before), np.array(current), arrays))
 
 
 def _at(graph: Graph, node: Node, role: str, neuron: tuple[int, ...]) -> int:
@@ -94,7 +99,7 @@ def _series(
     steps: int,
 ) -> Array:
     """A source's value in every step (steps, *shape)."""
-    if graph[name].op == "input":
+    if isinstance(graph[name].operation, Input):
         return steps_of(np.asarray(feeds[name])[sample][None].astype(np.int64), steps)
     trace = traces[name]
     value = trace.potentials if trace.spikes is None else trace.spikes
@@ -175,30 +180,56 @@ class Cone:
         return found
 
 
-def likely_cause(found: Mapping[str, Any], spike: int | None, potential: int) -> str | None:
-    """What would explain that an engine left `spike` and `potential`, in a sentence, or None."""
+def likely_cause(
+    op: Membrane, found: Mapping[str, Any], spike: int | None, potential: int, step: int, steps: int
+) -> str | None:
+    """What would explain that an engine left `spike` and `potential`, in a sentence, or None.
+
+    Args:
+        op: The neuron or readout.
+        found: From `explain`.
+        spike: What it sent; None for a readout.
+        potential: After the reset.
+        step: From 0.
+        steps: T.
+    """
     if "potential_charged" not in found:
         return None
-    theta, charged = found.get("theta", 0), found["potential_charged"]
-    difference = potential + theta * (spike or 0) - charged
-    if difference == 0 and spike is not None:
-        if charged == theta and spike == 0:
-            return "it compares with > where >= is right: a potential equal to theta fires"
-        if charged == found.get("theta_neg") and spike == -1:
-            return "it compares with <= where < is right: a potential equal to theta_neg is silent"
-        return "the potential before the reset is right, the decision to fire is not"
-    own = found["current"]
+    params = {role: found[role] for role in op.params if role in found}
+    before, charged = found["potential_before"], found["potential_charged"]
+    left = potential
+    if isinstance(op, Neuron):
+        arrays = {role: np.array(value) for role, value in params.items()}
+        left += int(op.amount(np.array(spike), arrays, step, steps))
+    if left == charged and spike is not None:
+        return _decided(op, found, spike)
     for key, when in (("current_before", "before"), ("current_after", "after")):
         other = found[key]
-        if other is not None and other != own and difference == other - own:
+        if other not in (None, found["current"]) and left == charge(op, params, before, other):
             return f"it uses the current of the step {when}"
-    if found.get("bias") and abs(difference) == abs(found["bias"]):
-        return f"the bias is {'left out' if difference == -found['bias'] else 'added twice'}"
-    flips = [text for item in found["inputs"] if (text := _flipped(item, difference))]
+    for role in (role for role in params if op.params[role].kind == "current" and params[role]):
+        for factor, what in ((0, "left out"), (2, "added twice")):
+            changed = {**params, role: factor * params[role]}
+            if left == charge(op, changed, before, found["current"]):
+                return f"the {role} is {what}"
+    change = left - charged
+    flips = [text for item in found["inputs"] if (text := _flipped(item, change))]
     if flips:
         more = f" (or of {len(flips) - 1} others)" if len(flips) > 1 else ""
         return flips[0] + more
     return None
+
+
+def _decided(op: Membrane, found: Mapping[str, Any], spike: int) -> str:
+    """The potential before the reset is right, what was sent is not."""
+    charged, expected = found["potential_charged"], found["expected_spike"]
+    levels = [r for r in op.params if op.params[r].kind == "potential" and r != "v0" and r in found]
+    level = next((role for role in levels if found[role] == charged), None)
+    if level is not None and spike == 0 and expected != 0:
+        return f"it compares with > where >= is right: a potential equal to {level} fires"
+    if level is not None and spike != 0 and expected == 0:
+        return f"it compares with <= where < is right: a potential equal to {level} is silent"
+    return "the potential before the reset is right, the decision to fire is not"
 
 
 def _flipped(item: Mapping[str, Any], difference: int) -> str | None:
@@ -238,6 +269,13 @@ def explain_difference(
         seen = difference["values"][engine]
         right = (found.get("expected_spike"), found.get("expected_potential"))
         if (seen["spike"], seen["potential"]) != right:
-            causes[engine] = likely_cause(found, seen["spike"], seen["potential"])
+            causes[engine] = likely_cause(
+                op_of(graph[difference["layer"]], Membrane),
+                found,
+                seen["spike"],
+                seen["potential"],
+                difference["step"] - 1,
+                len(runs[first].traces[difference["layer"]].potentials),
+            )
     difference["explanation"] = found
     difference["likely_cause"] = {name: text for name, text in causes.items() if text}

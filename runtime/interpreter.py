@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, InvalidData, Node, RangeError, op_of, spread
+from spikec.ir import Graph, InvalidData, Node, RangeError, op_of
 from spikec.ir.analysis import last_reads, run_linear
+from spikec.ir.neuron import Neuron
 from spikec.ir.op import Stateful, Value, steps_of
 from spikec.ir.ops.input import Input
 from spikec.ir.types import DType
@@ -190,12 +191,18 @@ def check_width(graph: Graph, node: Node, value: Value, potentials: Value | None
     Raises:
         RangeError: naming the layer, the neuron and the step of the first overflow.
     """
-    if not op_of(node).neuron:
+    op = op_of(node)
+    if not isinstance(op, Neuron):
         _check_bounds(node, value, node.type.dtype)
     elif potentials is not None:
-        theta = graph.array(node, "theta").astype(np.int64)
-        before_reset = potentials + spread(theta, node.type.shape) * value
-        _check_bounds(node, before_reset, state_type(graph, node))
+        _check_bounds(node, charged(graph, node, potentials, value), state_type(graph, node))
+
+
+def charged(graph: Graph, node: Node, potentials: Value, payloads: Value) -> Value:
+    """A neuron layer's potentials of all steps before the reset, int64 (steps, batch, *shape)."""
+    op, wide = op_of(node, Neuron), potentials.astype(np.int64)
+    params = op.spread_params(graph.arrays(node), node.type.shape, wide)
+    return op.before_reset(wide, payloads.astype(np.int64), params)
 
 
 def _check_bounds(node: Node, value: Value, dtype: DType) -> None:

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 UNSIGNED, SIGNED, FREE = 0, 1, 2
-"""Neuron kinds: integrate; integrate_signed or integrate_graded, also with `free`."""
-WINDOW, WINDOW_FREE = 3, 4
-"""Kinds of integrate_window, without and with `free`."""
+"""What negative spikes need: there are none; a positive net count before; nothing."""
 
 
 @njit(cache=True, nogil=True)
@@ -197,7 +195,8 @@ def scan_graded(
 ) -> None:
     """Run graded neurons over time; arguments as those of `scan`.
 
-    `fire` is where payload 1 fires (neurons,); `levels` and `free` are those of integrate_graded.
+    `fire` is where payload 1 fires (neurons,); there are `levels` payloads, and `free`
+    ones may be negative at any net sum.
     """
     for n in prange(spikes.shape[1]):
         _scan_graded_sample(current, theta, v0, bias, fire, levels, free, spikes, potentials, n)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, Node, op_of
+from spikec.ir import Graph, op_of
+from spikec.ir.neuron import Neuron, Sign
 from spikec.ir.op import Synapse
 
 Array = NDArray[Any]
@@ -80,23 +81,23 @@ def spike_counts(
     """
     found = {}
     for node in graph.nodes:
-        if op_of(node).neuron:
+        op = node.operation
+        if isinstance(op, Neuron):
             spikes = float(events[node.name][:steps].sum()) / samples
             rate = spikes / (node.type.size * steps)
             found[node.name] = {
                 "neurons": node.type.size,
                 "spikes": spikes,
                 "rate": rate,
-                "payload_bits": spikes * payload_bits(node),
+                "payload_bits": spikes * payload_bits(op),
             }
     return found
 
 
-def payload_bits(node: Node) -> int:
-    """Bits that each event of a neuron layer carries besides its address."""
-    if node.op == "integrate":
-        return 0
-    return 1 + (node.type.dtype.levels - 1).bit_length()
+def payload_bits(neuron: Neuron) -> int:
+    """Bits that each event of a neuron carries besides its address: its sign and its power of 2."""
+    signed = neuron.sign is not Sign.UNSIGNED
+    return signed + (neuron.payload.levels - 1).bit_length()
 
 
 @dataclass(frozen=True, slots=True)

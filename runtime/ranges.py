@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import Interval, propagate
-from spikec.ir.neuron import Neuron, Sign
-from spikec.runtime.bounds import potential_reach, sent
+from spikec.ir.neuron import FAR, Membrane
+from spikec.ir.op import Stateful
+from spikec.runtime.bounds import sent
 from spikec.runtime.interpreter import state_type
 
 Array = NDArray[Any]
-_FAR = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +82,16 @@ def ranges_of(graph: Graph, steps: int | None = None) -> Ranges:
         found = _potential(graph, node, single[source], mean[source], steps)
         if found is None:
             unknown.append(node.name)
-            found = np.array(-_FAR), np.array(_FAR)
-        limits = (-(1 << 31), (1 << 31) - 1)
-        if node.op != "max_pool_count":
-            limits = state_type(graph, node).bounds
+            found = np.array(-FAR), np.array(FAR)
+        membrane = isinstance(op, Membrane)
+        limits = state_type(graph, node).bounds if membrane else (-(1 << 31), (1 << 31) - 1)
         potentials[node.name] = _bound(found, limits)
     return Ranges(values, potentials, tuple(unknown))
 
 
 def _bound(interval: Interval, limits: tuple[int, int]) -> Bound:
     low, high = interval
-    return Bound(int(low.min(initial=_FAR)), int(high.max(initial=-_FAR)), limits)
+    return Bound(int(low.min(initial=FAR)), int(high.max(initial=-FAR)), limits)
 
 
 def element_bounds(graph: Graph, *, mean: bool) -> dict[str, Interval]:
@@ -112,76 +111,8 @@ def element_bounds(graph: Graph, *, mean: bool) -> dict[str, Interval]:
 def _potential(
     graph: Graph, node: Node, single: Interval, mean: Interval, steps: int
 ) -> Interval | None:
-    """Range of a layer's potential in `steps` steps, or None where its op is not known."""
-    shape = node.type.shape
-    roles = {role for role in node.params if role != "scale"}
-    p = {r: spread(graph.array(node, r).astype(np.int64), shape) for r in roles}
-    bias = p.get("bias", np.zeros((), np.int64))
-    if node.op == "accumulate":
-        low, high = mean[0] + bias, mean[1] + bias
-        return np.minimum(low, steps * low), np.maximum(high, steps * high)
-    if node.op == "max_pool_count":
-        return mean[0].min() * steps, mean[1].max() * steps
-    if node.op == "integrate_window":
-        low, high = mean[0] + bias, mean[1] + bias
-        low = np.minimum(p["v0"] + np.minimum(low * steps, 0), 0)
-        return low, np.maximum(p["v0"] + np.maximum(high * steps, 0), p["theta"])
-    if node.op not in _RESETS:
-        return None
-    if node.op == "integrate_graded" and (2 * p["fire"] < p["theta"]).any():
-        return None
-    reach = np.full(shape, _FAR, np.int64)
-    unit = node.op != "integrate_graded"
-    if unit and (p["theta"] > 0).all() and (p.get("theta_neg", np.zeros(1)) <= 0).all():
-        found = potential_reach(mean, bias, p["theta"], p["v0"], steps)
-        reach = np.broadcast_to(np.ceil(found), shape).astype(np.int64)
-    low = high = np.broadcast_to(p["v0"], shape)
-    lowest, highest = low, high
-    for _ in range(steps):
-        low = np.maximum(low + single[0] + bias, -reach)
-        high = np.minimum(high + single[1] + bias, reach)
-        lowest, highest = np.minimum(lowest, low), np.maximum(highest, high)
-        low, high = _RESETS[node.op](low, high, p, op_of(node, Neuron).sign is Sign.FREE)
-        low, high = np.maximum(low, -reach), np.minimum(high, reach)
-        lowest, highest = np.minimum(lowest, low), np.maximum(highest, high)
-    return lowest, highest
-
-
-def _hull(*parts: tuple[Array, Array, Array]) -> Interval:
-    """Smallest range around those (condition, low, high) whose condition holds."""
-    low, high = np.array(_FAR), np.array(-_FAR)
-    for holds, least, most in parts:
-        low = np.minimum(low, np.where(holds, least, _FAR))
-        high = np.maximum(high, np.where(holds, most, -_FAR))
-    return low, high
-
-
-def _after_unsigned(low: Array, high: Array, p: dict[str, Array], free: bool) -> Interval:
-    theta = p["theta"]
-    return _hull(
-        (high >= theta, np.maximum(low, theta) - theta, high - theta),
-        (low < theta, low, np.minimum(high, theta - 1)),
-    )
-
-
-def _after_signed(low: Array, high: Array, p: dict[str, Array], free: bool) -> Interval:
-    theta, neg = p["theta"], p["theta_neg"]
-    quiet = np.maximum(low, neg) if free else low
-    return _hull(
-        (high >= theta, np.maximum(low, theta) - theta, high - theta),
-        ((quiet < theta) & (quiet <= high), quiet, np.minimum(high, theta - 1)),
-        (low < neg, low + theta, np.minimum(high, neg - 1) + theta),
-    )
-
-
-def _after_graded(low: Array, high: Array, p: dict[str, Array], free: bool) -> Interval:
-    """Firing never raises |v|, as 2 fire >= theta."""
-    return np.minimum(low, -high), np.maximum(high, -low)
-
-
-_RESETS = {
-    "integrate": _after_unsigned,
-    "integrate_signed": _after_signed,
-    "integrate_graded": _after_graded,
-}
-"""Range after the reset, from that before it."""
+    """Range of a layer's potential in `steps` steps, or None where no bound is known."""
+    op, params = op_of(node, Stateful), {}
+    if isinstance(op, Membrane):
+        params = op.spread_params(graph.arrays(node), node.type.shape, np.zeros((), np.int64))
+    return op.potential_bounds(single, mean, params, steps)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import F64, Graph, InvalidGraph, Node, Param, op_of, signed, spread, verify
+from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.synapses.affine import Affine
@@ -96,7 +97,7 @@ def _without_later(case: Case, engines: Engines) -> Iterator[tuple[Graph, Inputs
     nodes = [node for node in graph.nodes if node.name in before]
     if len(nodes) == len(graph.nodes):
         return
-    inputs = {node.name for node in nodes if node.op == "input"}
+    inputs = {node.name for node in nodes if isinstance(node.operation, Input)}
     feeds = {key: x for key, x in case.feeds.items() if key in inputs}
     yield _with_readout(graph, nodes, name), feeds
 
@@ -109,7 +110,7 @@ def _ancestors(graph: Graph, name: str) -> set[str]:
 
 def _with_readout(graph: Graph, nodes: list[Node], name: str) -> Graph:
     node = next(n for n in nodes if n.name == name)
-    if node.op == "accumulate":
+    if isinstance(node.operation, Accumulate):
         return graph.with_nodes(nodes, outputs=(name,))
     state = node.type.with_dtype(signed(24))
     tail = [
@@ -124,7 +125,8 @@ def _without_earlier(case: Case, engines: Engines) -> Iterator[tuple[Graph, Inpu
     """The differing layer alone, fed with what reached it in the differing step, for one step."""
     graph, difference = case.graph, case.difference
     layer = graph[difference["layer"]]
-    if layer.op in ("max_pool_count", "integrate_window"):
+    op = layer.operation
+    if not isinstance(op, Membrane) or op.gathers:
         return
     neuron = tuple(difference["neuron"])
     cone = Cone(graph, layer, neuron)
@@ -135,12 +137,14 @@ def _without_earlier(case: Case, engines: Engines) -> Iterator[tuple[Graph, Inpu
     inputs, params = [], {"unit": Param.of(1.0, F64), "zero": Param.of(0.0, F64)}
     for name in cone.sources:
         node = graph[name]
-        value = case.feeds[name][sample] if node.op == "input" else traces[name].spikes
-        if value is None:
-            return
-        value = value if node.op == "input" else value[t, sample]
-        dtype = DType.parse("u8") if value.min() >= 0 else signed(8)
-        dtype = node.type.dtype if node.op == "input" else dtype
+        if isinstance(node.operation, Input):
+            value, dtype = case.feeds[name][sample], node.type.dtype
+        else:
+            spikes = traces[name].spikes
+            if spikes is None:
+                return
+            value = spikes[t, sample]
+            dtype = DType.parse("u8") if value.min() >= 0 else signed(8)
         feeds[name] = value[None].astype(dtype.storage)
         inputs.append(Node(name, Input(), (), node.type.with_dtype(dtype),
                            params={"scale": "unit", "offset": "zero"}, loc=node.loc))  # fmt: skip
@@ -152,7 +156,7 @@ def _without_earlier(case: Case, engines: Engines) -> Iterator[tuple[Graph, Inpu
             type_ = type_.with_dtype(types[node.inputs[0]].dtype)
         types[node.name] = type_
         linear.append(replace(node, type=type_))
-    if layer.op != "accumulate" and t > 0:
+    if isinstance(op, Neuron) and t > 0:
         start = traces[layer.name].potentials[t - 1, sample]
         params[f"{layer.name}.v0.then"] = Param.of(start, state_type(graph, layer))
         layer = replace(layer, params={**layer.params, "v0": f"{layer.name}.v0.then"})
@@ -167,7 +171,8 @@ def _one_channel(case: Case) -> Iterator[tuple[Graph, Inputs]]:
     synapse = graph[layer.inputs[0]] if layer.inputs else layer
     op = synapse.operation
     simple = isinstance(op, Dense) or (isinstance(op, Conv) and op.groups == 1)
-    last = all(n.op in ("affine", "accumulate") for n in graph.nodes[_index(graph, layer) + 1 :])
+    behind = (node.operation for node in graph.nodes[_index(graph, layer) + 1 :])
+    last = all(isinstance(op, Affine | Accumulate) for op in behind)
     if not simple or not last or synapse.type.shape[0] == 1:
         return
     channel = case.difference["neuron"][0]

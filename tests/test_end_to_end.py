@@ -71,7 +71,7 @@ def test_the_engines_are_one(art, images):
 
 def test_everything_in_the_integer_network_is_an_integer(art):
     for node in art.graph:
-        roles = [role for role in node.params if not op_of(node).params[role].units_only]
+        roles = [role for role in node.params if not op_of(node).params[role].is_unit]
         for role in roles:
             assert art.graph.array(node, role).dtype.kind in "iu"
         assert node.type.dtype.is_integer

@@ -7,18 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spikec.backends.lava.plan import Plan, Process
-from spikec.backends.lava.planner import CLASSES, plan_network
+from spikec.backends.lava.planner import plan_network
+from spikec.backends.lava.processes import CLASSES
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.op import Stateful
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.max_pool_count import MaxPoolCount
 
 MICROCODE = "on a chip: microcode with its rule"
-NEURONS = {
-    "integrate": "integrate-and-fire with soft reset",
-    "integrate_signed": "signed neuron with memory",
-    "integrate_graded": "signed neuron with payloads 1, 2, 4, ...",
-    "integrate_window": "neuron that gathers a window, then fires",
-}
-"""What the neuron ops are called."""
 SYNAPSES = {
     "dense": "Lava's Dense",
     "one_to_one": "Lava's Sparse, one synapse per neuron",
@@ -87,24 +85,24 @@ def table(found: list[Row]) -> str:
 
 
 def _source(process: Process, node: Node) -> Row:
-    if node.op == "input":
+    if isinstance(node.operation, Input):
         return Row(node.name, "graded input", "the host sends the code in every step", chip=True)
     return Row(node.name, "constant current", "a process that sends it in every step", chip=False)
 
 
 def _layer(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
-    fit = plan.fits.get(node.name)
+    fit, op = plan.fits.get(node.name), op_of(node, Stateful)
     own = f"`neurons/{node.op}.py`"
-    if node.op == "max_pool_count":
-        yield Row(node.name, "max pooling", f"running maximum of spike counts, {own}", chip=False)
-    elif node.op == "accumulate":
-        yield Row(node.name, "readout", f"potential, read by the host, {own}; {MICROCODE}", True)
+    if isinstance(op, MaxPoolCount):
+        yield Row(node.name, op.title, f"running maximum of spike counts, {own}", chip=False)
+    elif isinstance(op, Accumulate):
+        yield Row(node.name, op.title, f"potential, read by the host, {own}; {MICROCODE}", True)
     elif plan.is_stock(node.name):
         yield _stock(node, plan)
     else:
         kept = f" (not stock: {fit.reason})" if fit else ""
-        free = op_of(node, Neuron).sign is Sign.FREE
-        what = "relay of a signed value" if free else NEURONS[node.op]
+        free = isinstance(op, Neuron) and op.sign is Sign.FREE
+        what = "relay of a signed value" if free else op.title
         yield Row(node.name, what, f"{own}{kept}; {MICROCODE}", chip=True)
     if "bias" in node.params:
         yield Row(node.name, "bias", _bias(process, node, plan), chip=not _sent(node, plan))
@@ -114,7 +112,7 @@ def _layer(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
 
 
 def _stock(node: Node, plan: Plan) -> Row:
-    what, how = NEURONS[node.op], "Lava's ATRLIF, proven exact"
+    what, how = op_of(node, Stateful).title, "Lava's ATRLIF, proven exact"
     if plan.fits[node.name].uniform:
         return Row(node.name, what, how, chip=True)
     return Row(node.name, what, f"{how}; thresholds per neuron, which its process does not "
@@ -147,7 +145,8 @@ def _synapse(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
 
 
 def _is_synapse(process: Process, plan: Plan) -> bool:
-    return process.call not in (*CLASSES.values(), "Source", "StockIntegrate")
+    layers = {process_class.name for process_class in CLASSES.values()}
+    return process.call not in {*layers, "Source", "StockIntegrate"}
 
 
 def _delay(process: Process) -> int:

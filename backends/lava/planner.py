@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from spikec.backends.lava import intervals
 from spikec.backends.lava.linear import LOWERINGS, STATE, SUM, any_linear
 from spikec.backends.lava.plan import (
+    Fit,
     Interval,
     Plan,
     Process,
@@ -29,27 +30,22 @@ from spikec.backends.lava.plan import (
     drop_unread,
     merge_delays,
 )
+from spikec.backends.lava.processes import CLASSES, ProcessClass
 from spikec.backends.lava.stock import fit
 from spikec.ir import BackendError, Graph, Node, op_of, spread
-from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.neuron import Membrane, Neuron, Sign
+from spikec.ir.op import Op, Stateful
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.runtime.interpreter import state_type
 
 LONGEST_DELAY = 62
 """Steps that one synapse can wait, on Loihi 2 as in Lava."""
 RESERVED = {"w", "inputs", "steps", "tag", "samples", "window", "conv", "dense", "delay", "sparse",
             "one_to_one", "unrolled_conv", "build", "layers", "StockIntegrate"}  # fmt: skip
-CLASSES = {
-    "integrate": "Integrate",
-    "integrate_signed": "IntegrateSigned",
-    "integrate_graded": "IntegrateGraded",
-    "integrate_window": "IntegrateWindow",
-    "accumulate": "Accumulate",
-    "max_pool_count": "MaxPoolCount",
-}
-"""Layer ops and the project's processes for them."""
-KNOWN = {"theta", "theta_neg", "fire", "levels", "v0", "bias", "scale", "core", "free", "kernel",
-         "strides", "pads", "dilations"}  # fmt: skip
-"""Attributes and params of layer ops that those processes implement."""
+
+
 FOREVER = 1 << 62
 NEURONS = ("own", "stock")
 """What may stand for an integrate-and-fire layer."""
@@ -100,10 +96,10 @@ class Planner:
         """Plan one node."""
         op = op_of(node)
         inputs = [self.values[name] for name in node.inputs]
-        if node.op == "input":
+        if isinstance(op, Input):
             self.values[node.name] = [self.source(node)]
-        elif node.op in CLASSES:
-            self.values[node.name] = self.layer(node, inputs[0])
+        elif isinstance(op, Stateful) and type(op) in CLASSES:
+            self.values[node.name] = self.layer(node, op, inputs[0])
         elif op.linear and not op.stateful:
             self.values[node.name] = LOWERINGS.get(type(op), any_linear)(self, node, inputs)
             self._prove(node)
@@ -173,16 +169,16 @@ class Planner:
         port_shape = shape if made.transposed else (math.prod(shape),)
         return Wire(name, "a_out", port_shape, shape, latency, bounds, made.transposed)
 
-    def layer(self, node: Node, source: list[Wire]) -> list[Wire]:
+    def layer(self, node: Node, op: Stateful, source: list[Wire]) -> list[Wire]:
         """A layer of neurons, pooling or readout."""
-        self._refuse_unknown(node)
-        op = op_of(node)
+        process_class = CLASSES[type(op)]
+        self._refuse_unknown(node, op, process_class)
         wires, in_shape, current = self.join(source, node)
         offset = max(wire.latency or 0 for wire in wires)
         arguments = [("shape", str(node.type.shape))]
-        if node.op == "max_pool_count":
+        if isinstance(op, MaxPoolCount):
             arguments.append(("in_shape", str(in_shape)))
-        arguments += [(role, self._state(node, role)) for role in _roles(node)]
+        arguments += [(role, self._state(node, role)) for role in _roles(node, op)]
         arguments += [
             (name, repr(value)) for name, value in op.attributes().items() if name != "core"
         ]
@@ -190,9 +186,13 @@ class Planner:
         limits = self._limits(node)
         if limits != STATE:
             arguments.append(("limits", str(limits)))
-        call = CLASSES[node.op]
+        call = process_class.name
         if self.neuron == "stock":
-            self.plan.fits[node.name] = fit(self.graph, node, wires, current, self.plan.steps)
+            if process_class.stock:
+                found = fit(self.graph, node, wires, current, self.plan.steps)
+            else:
+                found = Fit(f"ATRLIF is not {node.op}")
+            self.plan.fits[node.name] = found
             if self.plan.is_stock(node.name):
                 call = "StockIntegrate"
                 arguments = [a for a in arguments if a[0] != "limits"] + [("tag", "tag")]
@@ -203,14 +203,15 @@ class Planner:
         self.plan.add(Process(name, call, tuple(arguments), wires, "a_in", in_shape,
                               _comment(node), node=node.name))  # fmt: skip
         self.plan.layers[node.name] = name
-        first = offset + (self.plan.steps if node.op == "integrate_window" else 0)
+        first = offset + (self.plan.steps if isinstance(op, Neuron) and op.gathers else 0)
         self.plan.depth = max(self.plan.depth, first)
         self.plan.layerwise |= first > offset
-        if node.op == "accumulate":
+        if isinstance(op, Accumulate):
             self._store_units(node)
             return []
+        low, high = node.type.dtype.bounds
         unsigned = isinstance(op, Neuron) and op.sign is Sign.UNSIGNED
-        interval = (0, 1) if unsigned else node.type.dtype.bounds
+        interval = (0 if unsigned else low, high)
         return [Wire(name, "s_out", node.type.shape, node.type.shape, first, interval)]
 
     def join(
@@ -268,11 +269,13 @@ class Planner:
 
     def _limits(self, node: Node) -> Interval:
         """The range that a layer checks: that of its declared width."""
+        if not isinstance(node.operation, Membrane):
+            return STATE
         dtype = state_type(self.graph, node)
-        if node.op != "max_pool_count" and not intervals.within(dtype.bounds, STATE):
+        if not intervals.within(dtype.bounds, STATE):
             raise BackendError(f"%{node.name} needs {dtype}; the state of a neuron has 24 bits",
                                loc=node.loc)  # fmt: skip
-        return STATE if node.op == "max_pool_count" else dtype.bounds
+        return dtype.bounds
 
     def _prove(self, node: Node) -> None:
         """Note a value that could leave its width where no layer's check would see it."""
@@ -280,22 +283,23 @@ class Planner:
         worst = intervals.total(*(wire.interval for wire in self.values[node.name]))
         readers = self.graph.readers[node.name]
         checked = readers and all(
-            reader.op in CLASSES and reader.op != "max_pool_count"
+            isinstance(reader.operation, Membrane)
             and state_type(self.graph, reader).bounds == bounds
             for reader in readers
         )  # fmt: skip
         if not checked and not intervals.within(worst, bounds):
             self.plan.unproven.append(node.name)
 
-    def _refuse_unknown(self, node: Node) -> None:
-        unknown = {*op_of(node).schema(), *node.params} - KNOWN
+    def _refuse_unknown(self, node: Node, op: Stateful, process_class: ProcessClass) -> None:
+        attributes = set(op.attributes()) - process_class.attributes - {"core"}
+        unknown = attributes | (set(_roles(node, op)) - process_class.roles)
         if unknown:
             raise BackendError(
                 f"%{node.name} = {node.op}: Lava's process does not know {sorted(unknown)}",
                 loc=node.loc,
             )
         dtype = self.graph[node.inputs[0]].type.dtype
-        if node.op == "max_pool_count" and dtype.kind != "spike":
+        if isinstance(op, MaxPoolCount) and dtype.kind != "spike":
             raise BackendError(f"%{node.name} pools {dtype}; it needs spikes", loc=node.loc)
 
     def _state(self, node: Node, role: str) -> str:
@@ -319,14 +323,15 @@ class Planner:
     def _variable(self, name: str) -> str:
         """A Python variable for a process, not used yet."""
         variable = name.replace(".", "_")
-        taken = {*self.plan.processes, *RESERVED, *CLASSES.values(), "Source"}
+        classes = (process_class.name for process_class in CLASSES.values())
+        taken = {*self.plan.processes, *RESERVED, *classes, "Source"}
         while variable in taken or keyword.iskeyword(variable):
             variable += "_"
         return variable
 
 
-def _roles(node: Node) -> Sequence[str]:
-    return [role for role in node.params if role != "scale"]
+def _roles(node: Node, op: Op) -> Sequence[str]:
+    return [role for role in node.params if not op.params[role].is_unit]
 
 
 def _comment(node: Node) -> str:

@@ -18,6 +18,7 @@ from spikec.backends.lava.planner import plan_network
 from spikec.ir import BackendError, Graph, RangeError
 from spikec.ir.analysis import cone_of, run_linear
 from spikec.ir.op import Value
+from spikec.ir.ops.input import Input
 from spikec.runtime.artifact import npz_bytes
 from spikec.runtime.interpreter import (
     Feeds,
@@ -139,7 +140,7 @@ def _collect(
     values: dict[str, Value] = {}
     for node in graph.nodes:
         name, potentials = node.name, None
-        if node.op == "input":
+        if isinstance(node.operation, Input):
             values[name] = coded[name].astype(np.int64)[None]
         elif name in plan.layers:
             spikes, potentials = (results.get(f"{w}/{name}") for w in ("spikes", "potentials"))

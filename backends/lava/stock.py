@@ -23,7 +23,7 @@ BIAS = (-(1 << 12), (1 << 12) - 1)
 
 
 def fit(graph: Graph, node: Node, wires: tuple[Wire, ...], current: Interval, steps: int) -> Fit:
-    """Whether ATRLIF is exact for a layer, whatever the network's input.
+    """Whether ATRLIF is exact for a layer of integrate-and-fire neurons, whatever the input.
 
     Args:
         graph: The graph.
@@ -32,8 +32,6 @@ def fit(graph: Graph, node: Node, wires: tuple[Wire, ...], current: Interval, st
         current: Range of the current in each step.
         steps: Time steps per sample.
     """
-    if node.op != "integrate":
-        return Fit(f"ATRLIF is not {node.op}")
     if any(wire.latency is None for wire in wires):
         return Fit("a constant current reaches it before its first step")
     theta, v0, bias = (_array(graph, node, role) for role in ("theta", "v0", "bias"))

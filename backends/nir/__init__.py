@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from spikec.backends.backend import UNKNOWN, Origin, Target
-from spikec.backends.nir.losses import LOSSES, check
+from spikec.backends.nir.losses import ALWAYS, LOSSES, check, refuse
 from spikec.backends.nir.network import build, write
 from spikec.ir import BackendError, Graph
 
@@ -55,6 +55,11 @@ class Nir(Target):
 
     def unavailable(self) -> str | None:
         return unavailable()
+
+    def refuse_early(self) -> None:
+        if reason := unavailable():
+            raise BackendError(f"target 'nir' is not available: {reason}")
+        refuse([loss for loss in ALWAYS if loss not in self.allow_lossy], self.allow_lossy)
 
     def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
         emit(graph, folder, self.allow_lossy)

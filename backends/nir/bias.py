@@ -6,11 +6,15 @@ import numpy as np
 
 from spikec.backends.nir.arrays import Array
 from spikec.ir import Graph, Node, spread
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.ops.synapses.dense import Dense
 
 
 def biases(graph: Graph) -> dict[str, Array]:
     """The constants (channels,) that convolutions and dense layers add, by their names."""
-    nodes = [node for node in graph if node.op in ("conv", "dense")]
+    nodes = [node for node in graph if isinstance(node.operation, Conv | Dense)]
     found = {node.name: _own(graph, node) for node in nodes}
     for node in graph:
         carrier = carrier_of(graph, node)
@@ -21,7 +25,7 @@ def biases(graph: Graph) -> dict[str, Array]:
 
 def stranded(graph: Graph, node: Node) -> bool:
     """Whether a node adds a constant that no layer can carry."""
-    if node.op == "affine":
+    if isinstance(node.operation, Affine):
         return "b" in node.params and bool(np.any(graph.array(node, "b")))
     return _biased(graph, node) and carrier_of(graph, node) is None
 
@@ -38,9 +42,10 @@ def _feeding(graph: Graph, reader: Node) -> str | None:
     for name in reader.inputs:
         if len(readers[name]) > 1 or name in graph.outputs:
             continue
-        if nodes[name].op in ("conv", "dense"):
+        source = nodes[name]
+        if isinstance(source.operation, Conv | Dense):
             return name
-        found = _feeding(graph, nodes[name]) if nodes[name].op == "add" else None
+        found = _feeding(graph, source) if isinstance(source.operation, Add) else None
         if found is not None:
             return found
     return None

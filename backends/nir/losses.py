@@ -9,6 +9,9 @@ import numpy as np
 
 from spikec.backends.nir.bias import stranded
 from spikec.ir import BackendError, Graph, Node, op_of
+from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
 
 LOSSES = {
     "reset": "the reset that subtracts theta; IF goes back to v_reset",
@@ -21,6 +24,10 @@ LOSSES = {
     "integers": "bit widths; the values are exact",
 }
 """What may be lost, and what it is."""
+
+
+ALWAYS = ("reset", "time", "integers")
+"""What is lost of every network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +47,15 @@ def losses_of(graph: Graph, node: Node) -> list[str]:
     """The names of what is lost at a node, in the order of `LOSSES`."""
     op = op_of(node)
     v0 = np.any(graph.array(node, "v0")) if "v0" in node.params else False
+    graded = node.type.dtype.is_graded and op.neuron
     found = {
-        "integers": op.weighted or node.op == "input",
-        "time": node.op in ("input", "accumulate"),
+        "integers": op.weighted or isinstance(op, Input),
+        "time": isinstance(op, Input | Accumulate),
         "reset": op.neuron,
         "v0": bool(v0),
         "bias": stranded(graph, node),
-        "signed": node.op == "integrate_signed",
-        "graded": node.op == "integrate_graded",
+        "signed": isinstance(op, Neuron) and op.sign is not Sign.UNSIGNED and not graded,
+        "graded": graded,
     }
     return [name for name in LOSSES if found[name]]
 
@@ -68,8 +76,19 @@ def check(graph: Graph, allowed: Collection[str]) -> None:
         return
     names = list(dict.fromkeys(loss.name for loss in refused))
     lines = [_line(name, [loss.node for loss in refused if loss.name == name]) for name in names]
-    accepting = "+".join(name for name in LOSSES if name in {*allowed, *names})
-    raise BackendError(
+    raise _refusal(lines, {*allowed, *names})
+
+
+def refuse(names: Collection[str], allowed: Collection[str]) -> None:
+    """Raise BackendError for what is lost of every network and was not accepted."""
+    if names:
+        lines = [f"  {name}: {LOSSES[name]}" for name in names]
+        raise _refusal(lines, {*allowed, *names, "v0"})  # most networks have initial potentials
+
+
+def _refusal(lines: list[str], accepted: Collection[str]) -> BackendError:
+    accepting = "+".join(name for name in LOSSES if name in accepted)
+    return BackendError(
         "NIR cannot say\n" + "\n".join(lines),
         hint=f"if the receiver can do without: --target 'nir{{allow_lossy={accepting}}}'",
     )

@@ -12,6 +12,10 @@ from spikec.backends.nir.bias import biases, carrier_of
 from spikec.backends.nir.losses import losses_of
 from spikec.backends.nir.nodes import NEURONS, library, margin, node_of
 from spikec.ir import BackendError, Graph, Node
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.routing.reshape import Reshape
 from spikec.version import version
 
 
@@ -55,8 +59,9 @@ def _names(graph: Graph) -> dict[str, str]:
 
 def _through(graph: Graph, node: Node) -> bool:
     """Whether a node is only edges: sums, and reshapes that change nothing."""
-    same = node.op == "reshape" and graph[node.inputs[0]].type.shape == node.type.shape
-    return same or node.op == "add"
+    if isinstance(node.operation, Reshape):
+        return graph[node.inputs[0]].type.shape == node.type.shape
+    return isinstance(node.operation, Add)
 
 
 def _edges(graph: Graph, names: dict[str, str]) -> list[tuple[str, str]]:
@@ -93,9 +98,9 @@ def _metadata(graph: Graph, node: Node) -> dict[str, Any]:
     lost = losses_of(graph, node)
     if lost:
         found["spikec.lost"] = ",".join(lost)
-    if node.op in ("input", "accumulate"):
+    if isinstance(node.operation, Input | Accumulate):
         found["spikec.steps"] = graph.steps
-    if node.op in NEURONS:
+    if isinstance(node.operation, NEURONS):
         found["spikec.margin"] = margin(graph.steps)
     carrier = carrier_of(graph, node)
     if carrier is not None:

@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 
 from spikec.backends.nir.arrays import Array, real, sizes
-from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.ir import BackendError, Graph, Node, spread
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.neurons.integrate import Integrate
+from spikec.ir.ops.neurons.integrate_graded import IntegrateGraded
+from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
-from spikec.ir.windows import Pooling, Window
+from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.windows import Window
 
-NEURONS = ("integrate", "integrate_signed", "integrate_graded")
+NEURONS = (Integrate, IntegrateSigned, IntegrateGraded)
+"""Neurons that NIR's IF stands for, as far as the accepted losses go."""
 
 
 def library() -> Any:
@@ -49,24 +59,25 @@ def margin(steps: int) -> float:
 
 def _made(graph: Graph, node: Node, before: tuple[int, ...], bias: Array | None) -> Any:
     nir, shape = library(), node.type.shape
-    if node.op == "input":
+    op = node.operation
+    if isinstance(op, Input):
         return nir.Input(sizes(*shape))
-    if node.op == "accumulate":
+    if isinstance(op, Accumulate):
         return nir.Output(sizes(*shape))
-    if isinstance(node.operation, Conv):
+    if isinstance(op, Conv):
         assert bias is not None
-        return _conv(graph, node, node.operation, before, bias)
-    if node.op == "dense":
+        return _conv(graph, node, op, before, bias)
+    if isinstance(op, Dense):
         assert bias is not None
         return nir.Affine(real(graph.weights(node)), real(bias))
-    if node.op == "affine":
+    if isinstance(op, Affine):
         factor = spread(graph.weights(node), shape)
         return nir.Scale(real(np.broadcast_to(factor, shape)))
-    if node.op == "sum_pool":
-        return _sum_pool(node)
-    if node.op == "reshape" and len(shape) == 1:
+    if isinstance(op, SumPool):
+        return _sum_pool(node, op)
+    if isinstance(op, Reshape) and len(shape) == 1:
         return nir.Flatten(sizes(*before), 0, -1)
-    if node.op in NEURONS:
+    if isinstance(op, NEURONS):
         return _fire(graph, node)
     raise BackendError(f"NIR has no node for {node.op} %{node.name}", loc=node.loc)
 
@@ -119,8 +130,8 @@ def _symmetric(node: Node, w: Array, window: Window) -> tuple[Array, tuple[int, 
     return np.pad(w, more), tuple(map(max, begins, ends))
 
 
-def _sum_pool(node: Node) -> Any:
-    window = op_of(node, Pooling).window
+def _sum_pool(node: Node, op: SumPool) -> Any:
+    window = op.window
     begins, ends = window.pads[: len(window.kernel)], window.pads[len(window.kernel) :]
     if len(window.kernel) != 2 or begins != ends or set(window.dilations) != {1}:
         raise BackendError(f"NIR has no sum_pool as %{node.name}", loc=node.loc)

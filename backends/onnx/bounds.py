@@ -9,6 +9,7 @@ import numpy as np
 from spikec.backends.onnx.writer import Array
 from spikec.ir import Graph, Node
 from spikec.ir.analysis import Interval
+from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.runtime.ranges import Ranges, element_bounds, ranges_of
 
 
@@ -46,8 +47,10 @@ class Bounds:
 
     def proven(self, node: Node) -> bool:
         """Whether a layer's potential cannot leave its declared type."""
+        if isinstance(node.operation, MaxPoolCount):
+            return True
         known = node.name not in self.ranges.unknown
-        return node.op == "max_pool_count" or (known and self.ranges.potentials[node.name].fits)
+        return known and self.ranges.potentials[node.name].fits
 
     def state(self, node: Node) -> int:
         """Largest absolute number that a layer's arithmetic can meet, proven or not."""

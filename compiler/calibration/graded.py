@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from spikec.compiler.calibration.gate import gated
-from spikec.compiler.calibration.layer import Layer
+from spikec.compiler.calibration.layer import Layer, Neurons
 from spikec.compiler.calibration.search import Grain, search
 from spikec.compiler.calibration.sweep import LayerPass
 from spikec.compiler.pipeline import Record, within
-from spikec.runtime import kernels
+from spikec.ir.neuron import Needs, Neuron, Sign
+from spikec.ir.ops.neurons import is_offered, neuron_for
 
 _FIRE = 0.75
 _FIRES = (0.625, 0.875)
@@ -21,7 +22,7 @@ _FIRES = (0.625, 0.875)
 
 @dataclass(frozen=True)
 class Graded(LayerPass):
-    """Let neurons send payloads 1, 2, 4, ... and take back too much (`integrate_graded`).
+    """Let neurons send payloads 1, 2, 4, ... and take back too much.
 
     It takes the place of `dni` and `snm`. The smallest threshold starts at that of QCFS over the
     largest payload, and is searched with v0 and the firing level on the real input spikes.
@@ -45,26 +46,27 @@ class Graded(LayerPass):
             within("fire", self.fire, 0.5, 1)
 
     def fit(self, layer: Layer, record: Record) -> Layer:
-        if layer.neurons.kind not in (kernels.UNSIGNED, kernels.SIGNED, kernels.FREE):
-            return layer
-        if layer.neurons.levels > 1:
+        op = layer.neurons.op
+        if op is None or not is_offered(op, Needs(op.sign)):
             return layer
         always = self.gate == "on"
-        found, figures = gated(layer, lambda part: self._search(self._start(part)), always)
+        sign = Sign.FREE if op.sign is Sign.FREE else Sign.TAKES_BACK
+        graded = neuron_for(Needs(sign, levels=self.levels))
+        found, figures = gated(layer, lambda part: self._search(self._start(part, graded)), always)
         record.layer(layer.node.name, graded=figures.pop("taken"), **figures)
         return found
 
-    def _start(self, layer: Layer) -> Layer:
+    def _start(self, layer: Layer, graded: Neuron) -> Layer:
         """Graded neurons that are not yet fitted."""
         old = layer.neurons
         theta = old.theta / np.float32(1 << (self.levels - 1))
-        kind = kernels.FREE if old.kind == kernels.FREE else kernels.SIGNED
         ratio = np.where(old.theta > 0, old.v0 / old.theta, 0)
         fire = np.full(layer.node.type.shape[:1], self.fire or _FIRE, np.float32)
         if theta.ndim > 1:
             fire = fire.reshape(-1, *(1,) * (theta.ndim - 1))
         v0 = (theta * ratio).astype(np.float32)
-        return layer.with_neurons(kind=kind, theta=theta, v0=v0, levels=self.levels, fire=fire)
+        neurons = Neurons(graded, theta, v0, old.bias, {"fire": fire})
+        return replace(layer, neurons=neurons)
 
     def _search(self, layer: Layer) -> Layer:
         if self.search == "none":

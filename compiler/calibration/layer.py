@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,10 @@ from numpy.typing import NDArray
 
 from spikec.compiler.calibration.cone import Currents, StoredCone
 from spikec.ir import Node, spread
+from spikec.ir.neuron import Neuron
 from spikec.runtime import fast
 
 Array = NDArray[Any]
-READOUT = -1
-"""Kind of a readout, which accumulates and never fires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +22,35 @@ class Neurons:
     """The parameters of one layer's neurons, per channel, per tensor or per neuron.
 
     Attributes:
-        kind: UNSIGNED, SIGNED, FREE or READOUT.
+        op: What they are; None for a readout, which accumulates and never fires.
         theta: Firing thresholds.
         v0: Initial potentials.
         bias: Current added in every step.
-        levels: Number of payloads; 1 for neurons that send unit events.
-        fire: Of graded neurons, the share of theta from which on they send a payload of 1.
+        more: The op's other params, by role; potentials as shares of theta.
     """
 
-    kind: int
+    op: Neuron | None
     theta: Array
     v0: Array
     bias: Array
-    levels: int = 1
-    fire: Array | None = None
+    more: Mapping[str, Array] = field(default_factory=dict)
+
+    def params(self) -> dict[str, Array]:
+        """All params, by role."""
+        values = {"bias": self.bias}
+        if self.op is not None:
+            values |= {"theta": self.theta, "v0": self.v0}
+            values |= {r: self.theta * a if self.is_share(r) else a for r, a in self.more.items()}
+        return values
+
+    def is_share(self, role: str) -> bool:
+        """Whether one of the other params is kept as a share of theta."""
+        return self.op is not None and self.op.params[role].kind == "potential"
+
+    def turned_into(self, op: Neuron) -> Neurons:
+        """Neurons of another kind with the same threshold, start and bias."""
+        shares = {role: np.full_like(self.theta, share) for role, share in op.shares().items()}
+        return replace(self, op=op, more=shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +103,15 @@ class Layer:
     @property
     def spiking(self) -> bool:
         """Whether the layer fires; a readout does not."""
-        return self.neurons.kind != READOUT
+        return self.neurons.op is not None
 
     def spikes(self) -> Array:
         """The spikes that the layer emits (steps, samples, *shape)."""
-        neurons = self.neurons
-        params = {"theta": neurons.theta, "v0": neurons.v0, "bias": neurons.bias}
-        if neurons.fire is not None:
-            params["fire"] = neurons.theta * neurons.fire
-        kind, levels = neurons.kind, neurons.levels
+        op, params = self.neurons.op, self.neurons.params()
+        assert op is not None
+        blocks = (block for _, block in self.current.blocks())
         return np.concatenate(
-            [
-                fast.scan(block, params, kind, self.steps, keep=False, levels=levels)[0]
-                for _, block in self.current.blocks()
-            ],
-            axis=1,
+            [fast.scan(op, block, params, self.steps, keep=False)[0] for block in blocks], axis=1
         )
 
     def rate(self) -> Array:

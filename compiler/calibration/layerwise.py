@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.ir import Graph, Node, op_of
-from spikec.ir.neuron import Neuron, Sign
-from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
+from spikec.ir import Graph, Node
+from spikec.ir.neuron import Membrane, Needs, Neuron, Sign
+from spikec.ir.ops.neurons import is_offered, neuron_for
 
 
 @dataclass(frozen=True)
@@ -22,28 +22,30 @@ class Layerwise(Pass):
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         nodes = [_windowed(node) for node in graph.nodes]
-        depth = latency_in_windows(graph)
+        windowed = graph.with_nodes(nodes)
+        depth = latency_in_windows(windowed)
         record.note(
             f"layerwise: latency {depth} windows of {graph.steps} steps = {depth * graph.steps} "
             f"steps, throughput one sample every {graph.steps} steps"
         )
-        return graph.with_nodes(nodes)
+        return windowed
 
 
 def _windowed(node: Node) -> Node:
-    if node.op not in ("integrate", "integrate_signed"):
+    op = node.operation
+    if not isinstance(op, Neuron) or not is_offered(op, Needs(op.sign)):
         return node
-    params = {role: name for role, name in node.params.items() if role != "theta_neg"}
-    op = op_of(node, Neuron)
-    window = IntegrateWindow(free=op.sign is Sign.FREE, core=op.core)
+    sign = Sign.FREE if op.sign is Sign.FREE else Sign.UNSIGNED
+    window = replace(neuron_for(Needs(sign, gathers=True)), core=op.core)
+    params = {role: name for role, name in node.params.items() if role in window.params}
     return replace(node, operation=window, params=params)
 
 
 def latency_in_windows(graph: Graph) -> int:
-    """Windows from the first input to the result: neuron layers on the longest path, plus one."""
+    """Windows from input to result: layers that gather on the longest path, plus one."""
     depth: dict[str, int] = {}
     for node in graph.nodes:
         before = max((depth[name] for name in node.inputs), default=0)
-        fires = node.op in ("integrate", "integrate_signed", "integrate_window")
-        depth[node.name] = before + fires
+        op = node.operation
+        depth[node.name] = before + (isinstance(op, Membrane) and op.gathers)
     return max(depth[name] for name in graph.outputs) + 1

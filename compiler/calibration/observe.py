@@ -65,7 +65,7 @@ class Observe(Pass):
         params: dict[str, Param] = {}
         nodes = []
         for node in graph.nodes:
-            if node.op == "input":
+            if isinstance(node.operation, Input):
                 found = codes[node.name]
             elif node.name in hist:
                 found = {

@@ -17,14 +17,14 @@ from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.ir import SPIKE, Graph, GraphBuilder, Node, PassError, TensorType, op_of
 from spikec.ir.activation import Activation
+from spikec.ir.neuron import Needs, Sign
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.qcfs import Qcfs as QcfsOp
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool import MaxPool
 from spikec.ir.ops.max_pool_count import MaxPoolCount
-from spikec.ir.ops.neurons.integrate import Integrate
-from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
+from spikec.ir.ops.neurons import neuron_for
 from spikec.ir.ops.synapses.affine import Affine
 
 
@@ -110,11 +110,11 @@ class _Spiking:
         bias = channelwise(self.constant[node.inputs[0]])
         params = {"theta": theta, "v0": v0, "bias": bias}
         signed = op_of(node, Activation).signed
-        if signed:
-            params["theta_neg"] = theta * 0
+        neuron = neuron_for(Needs(Sign.FREE if signed else Sign.UNSIGNED))
+        params |= {role: theta * share for role, share in neuron.shares().items()}
         made = Node(
             name=node.name,
-            operation=IntegrateSigned(free=True) if signed else Integrate(),
+            operation=neuron,
             inputs=(self.value(node.inputs[0]),),
             type=TensorType(SPIKE, node.type.shape),
             loc=node.loc,

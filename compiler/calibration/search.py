@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.calibration.layer import Layer
+from spikec.compiler.calibration.layer import Layer, Neurons
 from spikec.ir import spread
-from spikec.runtime import kernels
+from spikec.runtime import fast
 
 Array = NDArray[Any]
 Grain: TypeAlias = Literal["channel", "layer", "neuron"]
@@ -24,22 +23,7 @@ _PAYLOADS = np.geomspace(0.7, 6.0, 20)
 _PAYLOAD_STARTS = np.linspace(-0.5, 0.75, 11)
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Randomly drawn neurons of a layer, per channel.
-
-    Attributes:
-        current: (steps or 1, channels, samples).
-        target: ANN activations (channels, samples).
-        bias: (channels, samples).
-    """
-
-    current: Array
-    target: Array
-    bias: Array
-
-
-def draw(layer: Layer, samples: int) -> Drawn:
+def draw(layer: Layer, samples: int) -> fast.Drawn:
     """Draw up to `samples` neurons per channel, the same positions for all channels."""
     shape = layer.node.type.shape
     channels, total = shape[0], len(layer.target) * layer.target[0, 0].size
@@ -54,10 +38,11 @@ def draw(layer: Layer, samples: int) -> Drawn:
         inside = (batch >= block.start) & (batch < block.stop)
         rows = current.reshape(*current.shape[:2], channels, -1)
         parts.append(rows[:, batch[inside] - block.start, :, place[inside]])
-    return Drawn(
+    return fast.Drawn(
         np.ascontiguousarray(np.moveaxis(np.concatenate(parts), 0, -1)),
         np.ascontiguousarray(target[batch, :, place].T),
         np.ascontiguousarray(bias[:, place]),
+        layer.steps,
     )
 
 
@@ -82,15 +67,21 @@ def search(
     best = first
     for fire in fires:
         level = np.full(layer.node.type.shape[:1], fire, np.float32)
-        found, error = _search(first.with_neurons(fire=level), drawn, joint, shared, near=True)
-        old, new = best.neurons, found.neurons
-        better = error < least
-        changes = {
-            role: np.where(better, getattr(new, role), getattr(old, role))
-            for role in ("theta", "v0", "fire")
-        }
-        best, least = best.with_neurons(**changes), np.minimum(error, least)
+        moved = first.with_neurons(more={**first.neurons.more, "fire": level})
+        found, error = _search(moved, drawn, joint, shared, near=True)
+        best = best.with_neurons(**_better(error < least, found.neurons, best.neurons))
+        least = np.minimum(error, least)
     return _refine_starts(best) if per == "neuron" else best
+
+
+def _better(where: Array, new: Neurons, old: Neurons) -> dict[str, Any]:
+    """Thresholds, initial potentials and firing levels of `new` in some channels, else of `old`."""
+    fire = np.where(where, new.more["fire"], old.more["fire"])
+    return {
+        "theta": np.where(where, new.theta, old.theta),
+        "v0": np.where(where, new.v0, old.v0),
+        "more": {**old.more, "fire": fire},
+    }
 
 
 def _refine_starts(layer: Layer) -> Layer:
@@ -117,14 +108,14 @@ def _refine_starts(layer: Layer) -> Layer:
 
 
 def _search(
-    layer: Layer, drawn: Drawn, joint: bool, shared: bool, near: bool = False
+    layer: Layer, drawn: fast.Drawn, joint: bool, shared: bool, near: bool = False
 ) -> tuple[Layer, Array]:
     """The layer with the best theta and v0, and its error per channel; `near`: finer grid only."""
     neurons = layer.neurons
     base = np.broadcast_to(neurons.theta, layer.node.type.shape[:1]).astype(np.float64)
     scale, start = np.ones(len(base)), np.full(len(base), 0.5)
     factors, starts = (_THETAS if joint else np.ones(1)), _STARTS
-    if neurons.levels > 1:
+    if neurons.op is not None and neurons.op.payload.is_graded:
         factors, starts = (_PAYLOADS if joint else np.ones(1)), _PAYLOAD_STARTS
     if near:
         start = np.broadcast_to(neurons.v0 / np.maximum(neurons.theta, 1e-30), base.shape)
@@ -151,39 +142,9 @@ def _search(
     return found, errors.reshape(len(base), -1).min(axis=1)
 
 
-def _errors(drawn: Drawn, layer: Layer, thetas: Array, fractions: Array) -> Array:
+def _errors(drawn: fast.Drawn, layer: Layer, thetas: Array, fractions: Array) -> Array:
     """Mean squared errors (channels, thetas, fractions) of the rate."""
-    neurons = layer.neurons
+    op, more = layer.neurons.op, layer.neurons.more
+    assert op is not None
     thetas, fractions = thetas.astype(np.float32), np.ascontiguousarray(fractions, np.float32)
-    if neurons.kind in (kernels.WINDOW, kernels.WINDOW_FREE):
-        lowest = 0 if neurons.kind == kernels.WINDOW else -layer.steps
-        return _window_errors(drawn, thetas, fractions, lowest, layer.steps)
-    if neurons.fire is None:
-        return kernels.search_errors(
-            drawn.current, drawn.target, thetas, fractions, drawn.bias, neurons.kind, layer.steps
-        )
-    return kernels.search_graded_errors(
-        drawn.current,
-        drawn.target,
-        thetas,
-        fractions,
-        np.broadcast_to(neurons.fire, thetas.shape[:1]).astype(np.float32),
-        drawn.bias,
-        neurons.levels,
-        neurons.kind == kernels.FREE,
-        layer.steps,
-    )
-
-
-def _window_errors(drawn: Drawn, thetas: Array, fractions: Array, lowest: int, steps: int) -> Array:
-    """Errors of neurons that integrate all steps before they fire: the count has a closed form."""
-    gain = steps if len(drawn.current) == 1 else 1
-    total = drawn.current.sum(axis=0) * np.float32(gain) + drawn.bias * np.float32(steps)
-    errors = np.empty((*thetas.shape, fractions.shape[1]))
-    for k, theta in enumerate(thetas.T):
-        for r, fraction in enumerate(fractions.T):
-            units = total / theta[:, None] + fraction[:, None]
-            count = np.clip(np.floor(units), lowest, steps)
-            rate = count * (theta / np.float32(steps))[:, None]
-            errors[:, k, r] = ((rate - drawn.target) ** 2).mean(axis=1)
-    return errors
+    return fast.rate_errors(op, drawn, thetas, fractions, more)

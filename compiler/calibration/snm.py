@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from spikec.compiler.calibration.gate import gated
@@ -10,7 +10,8 @@ from spikec.compiler.calibration.layer import Layer
 from spikec.compiler.calibration.search import Grain, search
 from spikec.compiler.calibration.sweep import LayerPass
 from spikec.compiler.pipeline import Record, within
-from spikec.runtime import kernels
+from spikec.ir.neuron import Needs, Sign
+from spikec.ir.ops.neurons import is_offered, neuron_for
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,16 @@ class Snm(LayerPass):
         within("samples", self.samples, 1)
 
     def fit(self, layer: Layer, record: Record) -> Layer:
-        if layer.neurons.kind != kernels.UNSIGNED or layer.steps == 1:
+        op = layer.neurons.op
+        if op is None or not is_offered(op, Needs(Sign.UNSIGNED)) or layer.steps == 1:
             return layer
         found, figures = gated(layer, self._rewritten, self.gate == "on")
         record.layer(layer.node.name, signed=figures.pop("taken"), **figures)
         return found
 
     def _rewritten(self, layer: Layer) -> Layer:
-        return self._search(layer.with_neurons(kind=kernels.SIGNED))
+        signed = layer.neurons.turned_into(neuron_for(Needs(Sign.TAKES_BACK)))
+        return self._search(replace(layer, neurons=signed))
 
     def _search(self, layer: Layer) -> Layer:
         if self.search == "none":

@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.calibration.cone import StoredCone
-from spikec.compiler.calibration.layer import READOUT, Layer, Neurons, Synapse
+from spikec.compiler.calibration.layer import Layer, Neurons, Synapse
 from spikec.compiler.calibration.thresholds import trained
 from spikec.compiler.passes import Clock, Context, Pass, Record, naming
 from spikec.ir import F32, Graph, GraphBuilder, Node, Param, PassError, op_of, spread
 from spikec.ir.analysis import cone_of, last_reads
-from spikec.ir.neuron import Neuron
+from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.op import Stateful
+from spikec.ir.op import Synapse as SynapseOp
+from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.qcfs import Qcfs
-from spikec.ir.ops.neurons.integrate_graded import IntegrateGraded
-from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
-from spikec.ir.types import spikes
-from spikec.runtime import fast, kernels
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.routing.add import Add
 from spikec.runtime.interpreter import evaluate
 
 Array = NDArray[Any]
@@ -119,7 +119,7 @@ def _sweep(
     stored: dict[str, Array] = {}
     done, total = 0, sum(map(_is_layer, graph.nodes))
     for node in graph.nodes:
-        if node.op == "input":
+        if isinstance(node.operation, Input):
             stored[node.name] = np.asarray(calib[node.name], np.float32)[None]
         elif _is_layer(node):
             before, target = next(reference)
@@ -132,7 +132,7 @@ def _sweep(
                 before=before,
                 target=target,
                 steps=context.steps,
-                bounded=activation.op in ("clip", "qcfs"),
+                bounded=isinstance(activation.operation, Clip | Qcfs),
                 rng=rng,
                 synapses=_synapses(graph, builder, node, stored),
                 skips=_skips(graph, builder, node),
@@ -166,24 +166,27 @@ def _exact(activation: Node, steps: int) -> bool:
 
 
 def _is_layer(node: Node) -> bool:
-    return op_of(node).neuron or node.op == "accumulate"
+    return isinstance(node.operation, Membrane)
 
 
 def _joined(nodes: Mapping[str, Node], layer: Node) -> list[Node]:
     """What a layer's current is the sum of: the inputs of a join, or one value."""
     source = nodes[layer.inputs[0]]
-    return [nodes[name] for name in source.inputs] if source.op == "add" else [source]
+    joins = isinstance(source.operation, Add)
+    return [nodes[name] for name in source.inputs] if joins else [source]
 
 
 def _direct_synapses(graph: Graph, layer: Node) -> list[Node]:
     """Synapses that feed a layer alone, directly or through one join."""
     source = graph[layer.inputs[0]]
-    if source.op == "add" and len(graph.readers[source.name]) > 1:
+    if isinstance(source.operation, Add) and len(graph.readers[source.name]) > 1:
         return []
     return [
         node
         for node in _joined(graph.by_name, layer)
-        if op_of(node).weighted and node.op != "affine" and len(graph.readers[node.name]) == 1
+        if isinstance(op := node.operation, SynapseOp)
+        and not op.one_to_one
+        and len(graph.readers[node.name]) == 1
     ]
 
 
@@ -206,13 +209,16 @@ def _skips(graph: Graph, builder: GraphBuilder, layer: Node) -> tuple[Array, ...
     return tuple(
         np.broadcast_to(w, node.type.shape[:1])
         for node in skips
-        if len(skips) > 1 and node.op == "affine" and (w := builder.array(node, "w")).ndim <= 1
+        if len(skips) > 1
+        and isinstance(op := node.operation, SynapseOp)
+        and op.one_to_one
+        and (w := builder.array(node, "w")).ndim <= 1
     )
 
 
 def _unit(builder: GraphBuilder, node: Node) -> Array:
     """One spike everywhere, or one unit of the input code (1, 1, *shape)."""
-    coded = node.op == "input" and "scale" in node.params
+    coded = isinstance(node.operation, Input) and "scale" in node.params
     size = spread(builder.array(node, "scale"), node.type.shape) if coded else np.ones(())
     return np.broadcast_to(size.astype(np.float32), (1, 1, *node.type.shape))
 
@@ -262,30 +268,24 @@ def _retype(builder: GraphBuilder, node: Node) -> None:
 
 def _read(builder: GraphBuilder, node: Node) -> Neurons:
     bias = builder.array(node, "bias") if "bias" in node.params else np.zeros((), np.float32)
-    if node.op == "accumulate":
-        return Neurons(READOUT, np.ones(()), np.zeros(()), bias)
+    op = node.operation
+    if not isinstance(op, Neuron):
+        return Neurons(None, np.ones(()), np.zeros(()), bias)
     theta, v0 = builder.array(node, "theta"), builder.array(node, "v0")
-    levels = node.type.dtype.levels
-    fire = builder.array(node, "fire") / theta if levels > 1 else None
-    return Neurons(fast.neuron_kind(node), theta, v0, bias, levels, fire)
+    bare = Neurons(op, theta, v0, bias)
+    others = [role for role in node.params if role not in ("theta", "v0", "bias")]
+    more = {role: builder.array(node, role) for role in others if not op.params[role].is_unit}
+    shares = {r: array / theta if bare.is_share(r) else array for r, array in more.items()}
+    return replace(bare, more=shares)
 
 
 def _write(builder: GraphBuilder, layer: Layer) -> None:
     """Put a layer's parameters into the graph; what carries its amplitude on reads theta too."""
     node, neurons = layer.node, layer.neurons
-    values = {"bias": neurons.bias}
-    if layer.spiking:
-        values |= {"theta": neurons.theta, "v0": neurons.v0}
-    if neurons.kind not in (READOUT, kernels.UNSIGNED, kernels.WINDOW, kernels.WINDOW_FREE):
-        free, core = neurons.kind == kernels.FREE, op_of(node, Neuron).core
-        made: Neuron = IntegrateSigned(free=free, core=core)
-        if neurons.fire is not None:
-            values["fire"] = neurons.theta * neurons.fire
-            made = IntegrateGraded(free=free, levels=neurons.levels, core=core)
-        else:
-            values["theta_neg"] = np.zeros_like(neurons.theta)
-        type_ = node.type.with_dtype(spikes(neurons.levels))
-        node = replace(node, operation=made, type=type_)
+    values = neurons.params()
+    if neurons.op is not None:
+        op = replace(neurons.op, core=op_of(node, Neuron).core)
+        node = replace(node, operation=op, type=node.type.with_dtype(op.payload))
     roles = {role: node.params.get(role, f"{node.name}.{role}") for role in values}
     for role, value in values.items():
         builder.set_param(roles[role], Param.of(value, F32))

@@ -22,12 +22,12 @@ def named_attention(nodes: Sequence[NodeProto], refusals: list[Refusal]) -> list
     if not refusals:
         return refusals
     weights: set[str] = set()
-    found: list[Refusal] = []
+    products: list[Refusal] = []
     for proto, name in zip(nodes, node_names(nodes), strict=True):
         reads = weights & set(proto.input)
         if proto.op_type == "Softmax" or (reads and proto.op_type in _BETWEEN):
             weights.update(proto.output)
         elif reads and proto.op_type == "MatMul":
-            found.append(Refusal(name, proto.op_type, _REASON, _HINT))
-    named = {refusal.node for refusal in found}
-    return [*found, *(refusal for refusal in refusals if refusal.node not in named)]
+            products.append(Refusal(name, proto.op_type, _REASON, _HINT))
+    named = {refusal.node for refusal in products}
+    return [*products, *(refusal for refusal in refusals if refusal.node not in named)]

@@ -34,11 +34,13 @@ class GraphBuilder:
 
     Attributes:
         nodes: By name, in order.
+        order: Position of each node.
         params: Their arrays.
         bounds: For a clamped tensor, the tensor before and the bounds.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
+    order: dict[str, int] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
     bounds: dict[str, tuple[Tensor, float, float]] = field(default_factory=dict)
 
@@ -78,6 +80,7 @@ class GraphBuilder:
     def append(self, node: Node, shape: tuple[int, ...]) -> Tensor:
         """Append a node whose result has `shape`."""
         self.check_size(node.loc, math.prod(shape))
+        self.order[node.name] = len(self.nodes)
         self.nodes[node.name] = replace(node, type=TensorType(F32, shape))
         return Tensor(node.name, shape)
 

@@ -35,10 +35,9 @@ def fast_convolutions() -> Iterator[None]:
 
 def _convolve(x: Array, w: Array, window: Window, groups: int) -> Array:
     session = _session(window, groups, x.ndim)
-    found: Array = session.run(None, {"x": np.ascontiguousarray(x), "w": np.ascontiguousarray(w)})[
-        0
-    ]
-    return found
+    feeds = {"x": np.ascontiguousarray(x), "w": np.ascontiguousarray(w)}
+    result: Array = session.run(None, feeds)[0]
+    return result
 
 
 @functools.lru_cache(maxsize=512)

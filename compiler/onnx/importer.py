@@ -47,6 +47,7 @@ class Imported:
         logits: ONNX name of the value that each output of the graph stands for: the model's
             output, or what a cut-off tail reads.
         source: File name of the model.
+        has_batch: Whether the model's inputs have a batch axis; else each sample is a whole input.
     """
 
     graph: Graph | None
@@ -55,6 +56,7 @@ class Imported:
     operators: dict[str, int]
     logits: list[str]
     source: str | None = None
+    has_batch: bool = True
 
     def require(self) -> Graph:
         """The graph; raises UnsupportedOperator listing every refused node."""
@@ -91,15 +93,47 @@ def import_model(
     outputs = list(chosen or (info.name for info in model.graph.output))
     try:
         with np.errstate(all="ignore"):  # what overflows is found where params are made
-            return _import(model, source, outputs)
+            return _with_or_without_batch(model, source, outputs)
     except SpikecError as error:
         if source is not None:
             error.loc = f"{source}: {error.loc}" if error.loc else source
         raise
 
 
-def _import(model: ModelProto, source: str | None, outputs: list[str]) -> Imported:
-    scope, builder = Scope(model), GraphBuilder()
+def _with_or_without_batch(model: ModelProto, source: str | None, outputs: list[str]) -> Imported:
+    """The model with its inputs' first axis as batch, or as one sample where that fails."""
+    if not _may_lack_batch(model):
+        return _import(model, source, outputs)
+    try:
+        imported, failure = _import(model, source, outputs), None
+    except SpikecError as error:
+        imported, failure = None, error
+    if imported is None or imported.graph is None:
+        try:
+            whole = _import(model, source, outputs, has_batch=False)
+        except SpikecError:
+            whole = None
+        if whole is not None and whole.graph is not None:
+            whole.notes.append("the inputs have no batch axis: each sample is a whole input")
+            return whole
+    if imported is None:
+        assert failure is not None
+        raise failure
+    return imported
+
+
+def _may_lack_batch(model: ModelProto) -> bool:
+    """Whether all sizes are fixed, and some input's first axis is no batch of one."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    infos = [info for info in model.graph.input if info.name not in constants]
+    shapes = [[d.dim_value for d in info.type.tensor_type.shape.dim] for info in infos]
+    return all(all(shape) for shape in shapes) and any(shape[:1] != [1] for shape in shapes)
+
+
+def _import(
+    model: ModelProto, source: str | None, outputs: list[str], has_batch: bool = True
+) -> Imported:
+    scope, builder = Scope(model, has_batch=has_batch), GraphBuilder()
     scope.wanted = _values_behind(model, outputs)
     _add_inputs(scope, builder)
     for proto, name in zip(model.graph.node, node_names(model.graph.node), strict=True):
@@ -108,7 +142,7 @@ def _import(model: ModelProto, source: str | None, outputs: list[str]) -> Import
     operators: dict[str, int] = {}
     for proto in model.graph.node:
         operators[proto.op_type] = operators.get(proto.op_type, 0) + 1
-    imported = Imported(None, [], scope.refusals, operators, [], source)
+    imported = Imported(None, [], scope.refusals, operators, [], source, has_batch)
     imported.refusals = named_attention(model.graph.node, scope.refusals)
     if not scope.refusals:
         _finish(scope, builder, imported, outputs)
@@ -138,6 +172,11 @@ def _add_inputs(scope: Scope, builder: GraphBuilder) -> None:
         raise InvalidModel("sparse initializers are not supported", hint="store them densely")
     scope.add_initializers(graph.initializer)
     given = [info for info in graph.input if info.name not in scope.values]
+    if not scope.has_batch:
+        scope.is_single = True
+        for info in given:
+            _add_input(scope, builder, info)
+        return
     sizes = {dims[0].dim_value for info in given if (dims := info.type.tensor_type.shape.dim)}
     fixed = sorted(size for size in sizes if size > 0)
     if len(fixed) > 1:
@@ -155,23 +194,24 @@ def _add_input(scope: Scope, builder: GraphBuilder, info: onnx.ValueInfoProto) -
             f"input '{info.name}' has no shape",
             hint=f"export with fixed shapes, or give one: `--shape {info.name}=1,3,224,224`",
         )
-    if not dims:
+    if not dims and scope.has_batch:
         raise InvalidModel(f"input '{info.name}' has no batch axis")
-    for axis, dim in enumerate(dims[1:], 1):
+    sample = dims[1:] if scope.has_batch else dims
+    for axis, dim in enumerate(sample, len(dims) - len(sample)):
         if dim.dim_value <= 0:
             raise InvalidModel(
                 f"axis {axis} of input '{info.name}' has no fixed size",
                 hint="only the first (batch) axis may be dynamic; export with fixed shapes, or "
                 f"give them: `--shape {info.name}={_open_shape(dims)}`",
             )
-    shape = tuple(dim.dim_value for dim in dims[1:])
+    shape = tuple(dim.dim_value for dim in sample)
     name = builder.unique_name(info.name)
     node = Node(name, Input(), (), TensorType(F32, shape), loc=info.name)
     grid = _input_grid(info.name, kind.elem_type)
     x = builder.append(node, shape)
     if not shape:
         x = replace(builder.emit(info.name, "reshape", [x], {"shape": (1,)}, {}), shape=())
-    scope.values[info.name] = replace(x, grid=grid)
+    scope.values[info.name] = replace(x, grid=grid, batch=0 if scope.has_batch else None)
 
 
 def _open_shape(dims: Iterable[onnx.TensorShapeProto.Dimension]) -> str:

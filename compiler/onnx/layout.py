@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.values import Tensor
+from spikec.ir.ops.routing.reshape import Reshape
 
 
 def reshaped(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -20,7 +21,7 @@ def reshaped(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         return replace(x, shape=shape)
     made = node.builder.nodes[x.name]
     base = Tensor(x.name, made.type.shape)
-    if made.op == "reshape":
+    if isinstance(made.operation, Reshape):
         base = Tensor(made.inputs[0], node.builder.nodes[made.inputs[0]].type.shape)
     y = base if shape == base.shape else node.emit("reshape", [base], {"shape": shape or (1,)})
     return replace(x, name=y.name, shape=shape)
@@ -34,7 +35,9 @@ def full_shape(x: Tensor, batch: int) -> tuple[int, ...]:
 
 
 def batch_first(node: OnnxNode, x: Tensor) -> Tensor:
-    """`x`, whose batch axis must be the first."""
+    """`x`, whose batch axis must be the first, or an axis of size 1 that stands for it."""
+    if x.batch and node.scope.is_single:
+        x = settled(node, dissolved(node, x))
     if x.batch is None:
         node.refuse(f"its input of shape {list(x.shape)} has no batch axis")
     if x.batch:

@@ -227,9 +227,9 @@ def expose(proto: ModelProto, values: Sequence[str]) -> ModelProto:
 
 def names_read(node: NodeProto) -> set[str]:
     """Names of all values that a node reads, those in its subgraphs included."""
-    found = {name for name in node.input if name}
+    names = {name for name in node.input if name}
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
-            found |= {info.name for info in graph.output}
-            found = found.union(*(names_read(inner) for inner in graph.node))
-    return found
+            names |= {info.name for info in graph.output}
+            names = names.union(*(names_read(inner) for inner in graph.node))
+    return names

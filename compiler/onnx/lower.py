@@ -7,7 +7,6 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 import numpy as np
-import onnx
 
 from spikec.compiler.onnx.fold import fold
 from spikec.compiler.onnx.layout import batch_first, settled
@@ -62,8 +61,11 @@ def _lower_by_rule(node: OnnxNode, given: Sequence[str]) -> list[Value]:
     if tensors:
         node.batch = tensors[0].batch
     if rule.layouts == "first" and behind is None:
-        for tensor in tensors:
-            batch_first(node, tensor)
+        for name in given:
+            value = node.scope.values[name]
+            if isinstance(value, Tensor):
+                node.scope.values[name] = batch_first(node, value)
+        node.batch = 0
     result = rule.lower(node)
     results = [result] if isinstance(result, Tensor | np.ndarray) else list(result)
     if rule.layouts == "kept":
@@ -78,7 +80,7 @@ def _relaid(node: OnnxNode, value: Value) -> Value:
 def _lower_branch(node: OnnxNode) -> None:
     """Lower the branch of an If whose condition is known."""
     scope = node.scope
-    branch: onnx.GraphProto = node.attr("then_branch" if node.scalar(0) else "else_branch")
+    branch = node.subgraph("then_branch" if node.scalar(0) else "else_branch")
     scope.add_initializers(branch.initializer)
     needed = {info.name for info in branch.output}
     for proto in reversed(branch.node):
@@ -107,7 +109,7 @@ def _unknown_hint(node: OnnxNode) -> str:
     known = (*rules(), *foldings())
     close = get_close_matches(node.proto.op_type, [name for _, name in known], n=1)
     more = f" (did you mean {close[0]}?)" if close else ""
-    broken = [f"; {name}.py does not load: {why}" for name, why in broken_modules().items()]
+    broken = [f"; module {name} does not load: {why}" for name, why in broken_modules().items()]
     domain = node.key[0]
     foreign = f"; domain '{domain}' is unknown" if domain not in {d for d, _ in known} else ""
     return f"`spikec ops` lists what is supported{more}{foreign}{''.join(broken)}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn, overload
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto
+from onnx import GraphProto, NodeProto
 
 from spikec.compiler.onnx.builder import GraphBuilder
 from spikec.compiler.onnx.scope import Scope
@@ -103,12 +103,12 @@ class OnnxNode:
 
     def weights(self, index: int) -> NDArray[np.float32]:
         """A constant input as float32; raises InvalidModel for NaN or infinite values."""
-        found = np.asarray(self.constant(index), dtype=np.float32)
-        if not np.isfinite(found).all():
+        array = np.asarray(self.constant(index), dtype=np.float32)
+        if not np.isfinite(array).all():
             raise InvalidModel(
                 f"'{self.proto.input[index]}' holds NaN or infinite values", loc=self.name
             )
-        return found
+        return array
 
     def integers(self, index: int) -> tuple[int, ...]:
         """A constant input as a list of integers."""
@@ -124,20 +124,39 @@ class OnnxNode:
             self.invalid(f"input {index} must be a single number")
         return float(array.reshape(-1)[0])
 
-    def attr(self, name: str, default: Any = None) -> Any:
-        """An attribute's value, of the default's type where there is one; lists as tuples."""
+    @overload
+    def attr(self, name: str, default: int) -> int: ...
+    @overload
+    def attr(self, name: str, default: float) -> float: ...
+    @overload
+    def attr(self, name: str, default: str) -> str: ...
+    @overload
+    def attr(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]: ...
+    def attr(self, name: str, default: AttrValue) -> AttrValue:
+        """An attribute's value, or a default of the type that it must have."""
         if name not in self._attrs:
             return default
         value = onnx.helper.get_attribute_value(self._attrs[name])
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
-        value = (
-            tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-        )
-        kinds: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
-        if default is not None and not isinstance(value, kinds):
+        if isinstance(default, tuple) and isinstance(value, Sequence):
+            value = tuple(value)
+        kinds = (int, float) if isinstance(default, float) else type(default)
+        if not isinstance(value, kinds):
             self.invalid(f"attribute '{name}' has the wrong type")
         return value
+
+    def floats(self, name: str) -> tuple[float, ...]:
+        """An attribute that is a list of numbers; empty where it is missing."""
+        return (
+            tuple(float(value) for value in self._attrs[name].floats) if name in self._attrs else ()
+        )
+
+    def subgraph(self, name: str) -> GraphProto:
+        """An attribute that is a graph; raises InvalidModel where it is missing."""
+        if name not in self._attrs:
+            self.invalid(f"attribute '{name}' is missing")
+        return self._attrs[name].g
 
     def emit(
         self,

@@ -37,6 +37,7 @@ class Scope:
         wanted: Names that anything reads.
         batch: Size of the batch axis; 1 where it is dynamic.
         is_single: Whether the model is fixed to a batch of one.
+        has_batch: Whether the first axis of the inputs is the batch.
         folded: Elements of all constants computed so far.
         notes: What was left out or changed, for the report.
         refusals: Nodes that cannot be converted.
@@ -47,6 +48,7 @@ class Scope:
     wanted: set[str] = field(default_factory=set)
     batch: int = 1
     is_single: bool = False
+    has_batch: bool = True
     folded: int = 0
     notes: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)

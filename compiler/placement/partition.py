@@ -20,11 +20,19 @@ from numpy.typing import NDArray
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import cone_of, is_source
 from spikec.ir.hardware import HardwareSpec
+from spikec.ir.ops.routing.concat import Concat
+from spikec.ir.ops.routing.gather import Gather
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.slice import Slice
+from spikec.ir.ops.routing.transpose import Transpose
+from spikec.ir.ops.routing.upsample import Upsample
+from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
+from spikec.ir.ops.synapses.dense import Dense
 from spikec.ir.windows import Pooling
 
 Array = NDArray[Any]
-_MOVES = {"reshape", "transpose", "gather", "slice", "concat", "upsample"}
+_MOVES = (Reshape, Transpose, Gather, Slice, Concat, Upsample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +195,7 @@ def _fan_ins(graph: Graph) -> dict[str, Array]:
             found[node.name] = op.sums(inputs[0])[0]
         elif op.stateful:
             found[node.name] = inputs[0][0]
-        elif node.op != "input":
+        elif node.inputs:
             given = {"w": (graph.array(node, "w") != 0).astype(np.int64)} if op.weighted else {}
             found[node.name] = op.run(inputs, given)[0]
     return found
@@ -199,9 +207,9 @@ def _kernels(graph: Graph, layer: Node, cone: Iterable[Node], counts: Array) -> 
         return None
     phases = 1
     for node in cone:
-        if node.op in _MOVES or node.op == "dense":
+        if isinstance(node.operation, (*_MOVES, Dense)):
             return None
-        if node.op == "affine" and graph.array(node, "w").ndim > 1:
+        if isinstance(node.operation, Affine) and graph.array(node, "w").ndim > 1:
             return None
         if isinstance(node.operation, ConvTranspose):
             phases *= math.prod(node.operation.strides)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record, within
-from spikec.ir import Graph, Node, Param, PassError, op_of, spread
+from spikec.ir import Graph, Node, Param, PassError, spread
+from spikec.ir.neuron import Membrane
 from spikec.runtime.coding import encode
 from spikec.runtime.fast.simple import run_node
 from spikec.runtime.interpreter import Feeds, last_use
@@ -45,15 +46,11 @@ class Correct(Pass):
         means = _mean_currents(context.last["snn"], _some(graph, calib, self.samples))
         walk = _Walk(graph, encode(graph, _some(graph, calib, self.samples)).feeds)
         for node in graph.nodes:
-            if _is_membrane(node):
+            if isinstance(node.operation, Membrane):
                 walk.correct(node, means[node.name], record)
             walk.step(node)
             context.progress("correct", len(walk.done), len(graph.nodes))
         return walk.graph
-
-
-def _is_membrane(node: Node) -> bool:
-    return op_of(node).neuron or node.op == "accumulate"
 
 
 def _some(graph: Graph, calib: Feeds, samples: int) -> Feeds:
@@ -93,7 +90,7 @@ class _Walk:
     def layers(self) -> Iterator[tuple[Node, list[Array]]]:
         """Each layer with what it reads, before it runs."""
         for node in self.graph.nodes:
-            if _is_membrane(node):
+            if isinstance(node.operation, Membrane):
                 yield node, [self.values[name] for name in node.inputs]
             self.step(node)
 

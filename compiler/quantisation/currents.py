@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, op_of, spread
+from spikec.ir.ops.input import Input
 
 Array = NDArray[Any]
 
@@ -30,7 +31,7 @@ def constant_currents(graph: Graph, offsets: bool = False) -> dict[str, Array]:
             found[node.name] = op.run([found[i][None] for i in node.inputs], params)[0]
         else:
             found[node.name] = np.zeros(node.type.shape)
-            if node.op == "input" and offsets and "offset" in node.params:
+            if isinstance(node.operation, Input) and offsets and "offset" in node.params:
                 offset = graph.array(node, "offset")
                 found[node.name] = found[node.name] + spread(offset, node.type.shape)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +13,11 @@ from spikec.compiler.quantisation.currents import channelwise
 from spikec.compiler.quantisation.scales import Conflict, Current, Fixed, Scale, Scales
 from spikec.ir import Graph, Node, PassError, TensorType, op_of, signed, spread, unsigned
 from spikec.ir.hardware import HardwareSpec
+from spikec.ir.neuron import Membrane
 from spikec.ir.op import Synapse
+from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.synapses.affine import Affine
 
 Array = NDArray[Any]
@@ -25,6 +30,8 @@ class Folded:
     Attributes:
         graph: The spiking float graph.
         spec: Widths of the target.
+        bits: Of signed weights.
+        own_bits: Of single synapses, by name; those that came from one synapse share its bits.
         nodes: Nodes of the integer graph, params not yet set.
         weights: Real weights of each synapse, input scales folded in.
         value: Float value to its integer node and scale.
@@ -36,6 +43,8 @@ class Folded:
 
     graph: Graph
     spec: HardwareSpec
+    bits: int
+    own_bits: Mapping[str, int]
     nodes: list[Node] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     value: dict[str, tuple[str, Scale]] = field(default_factory=dict)
@@ -47,23 +56,35 @@ class Folded:
     def visit(self, node: Node) -> None:
         """Add one node; nodes come in topological order."""
         op = op_of(node)
-        if node.op == "input":
+        if isinstance(node.operation, Input):
             type_ = node.type.with_dtype(unsigned(self.spec.input_bits))
             self._add(node, (), type_, Fixed(self.graph.array(node, "scale")))
-        elif node.op == "affine":
+        elif isinstance(node.operation, Affine):
             self._absorb(node)
         elif op.weighted:
             self._synapse(node)
-        elif op.neuron or node.op == "accumulate":
+        elif isinstance(op, Membrane):
             self._membrane(node)
         elif op.stateful:
             self._add(node, (self.value[node.inputs[0]][0],), node.type, Fixed(np.ones(())))
-        elif node.op == "add":
+        elif isinstance(node.operation, Add):
             self._join(node)
         elif op.linear:
             self._route(node)
         else:
             raise PassError(f"op {node.op} has no integer form", loc=node.loc)
+
+    def bits_of(self, synapse: str) -> int:
+        """Bits of a synapse's weights."""
+        parts = synapse.split(".")
+        names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+        return next((self.own_bits[name] for name in names if name in self.own_bits), self.bits)
+
+    def _variables(self, synapse: str, largest: Array, power: float) -> Current:
+        """New scale variables for a synapse with these largest weights per output channel."""
+        current = self.scales.add(largest / signed(self.bits_of(synapse)).bounds[1], power)
+        self.synapse[synapse] = current.variable
+        return current
 
     def current(self, type_: TensorType) -> TensorType:
         """The type of a current of the same shape."""
@@ -107,8 +128,7 @@ class Folded:
         w = op.scale_inputs(self.graph.array(node, "w").astype(np.float64), side)
         self.weights[node.name] = w
         largest = op.output_magnitudes(w)
-        current = self.scales.add(largest, self._power(name, w.size // len(largest)))
-        self.synapse[node.name] = current.variable
+        current = self._variables(node.name, largest, self._power(name, w.size // len(largest)))
         self._add(node, (name,), self.current(node.type), current)
 
     def _power(self, source: str, taps: int) -> float:
@@ -146,10 +166,10 @@ class Folded:
 
     def _membrane(self, node: Node) -> None:
         name, scale = self._as_current(node.inputs[0])
-        if node.op == "accumulate":
+        if isinstance(node.operation, Accumulate):
             self._make_uniform(scale, node.type.shape, node)
         self.potential[node.name] = scale
-        type_ = self.current(node.type) if node.op == "accumulate" else node.type
+        type_ = self.current(node.type) if isinstance(node.operation, Accumulate) else node.type
         self._add(node, (name,), type_, Fixed(np.ones(())))
 
     def _make_uniform(self, value: Current, shape: tuple[int, ...], node: Node) -> None:
@@ -177,8 +197,7 @@ class Folded:
             w = np.broadcast_to(scale.scale, shape[:1]) if scale.scale.ndim <= 1 else scale.scale
             self.weights[made] = w
             largest = np.abs(w).reshape(len(w), -1).max(axis=1)
-            current = self.scales.add(largest, self._power(source, 1))
-            self.synapse[made] = current.variable
+            current = self._variables(made, largest, self._power(source, 1))
             self._insert(made, name, source, current)
         inserted, scale = self.value[made]
         assert isinstance(scale, Current)

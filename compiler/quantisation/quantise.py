@@ -26,9 +26,13 @@ from spikec.ir import (
     spread,
     unsigned,
 )
-from spikec.ir.op import Synapse
+from spikec.ir.neuron import Membrane, Neuron
+from spikec.ir.op import ParamSpec, Synapse
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.options import suggestion
 from spikec.ir.types import DType
-from spikec.runtime.bounds import intervals, potential_reach
+from spikec.runtime.bounds import intervals
 
 Array = NDArray[Any]
 EXPONENT = unsigned(5)
@@ -51,11 +55,12 @@ class Quantise(Pass):
     Currents that meet share q, as fine as the finest of them needs; the others are shifted by an
     exponent of their own (`scales.py`).
 
-    Options: bits of signed weights, 0 for the target's; proof keeps scales at which all inputs
-    provably fit the state, whatever that costs.
+    Options: bits of signed weights, 0 for the target's; layer_bits of single layers, NAME:BITS;
+    proof keeps scales at which all inputs provably fit the state, whatever that costs.
     """
 
     bits: int = 0
+    layer_bits: tuple[str, ...] = ()
     proof: bool = False
     stages = ("snn",)
 
@@ -64,24 +69,39 @@ class Quantise(Pass):
         bits = self.bits or spec.weight_bits
         if not 2 <= bits <= spec.weight_bits:
             raise PassError(f"weights of {bits} bits: the target takes 2 to {spec.weight_bits}")
-        folded = Folded(graph, spec)
+        folded = Folded(graph, spec, bits, self._own_bits(graph, spec.weight_bits))
         for node in graph.nodes:
             folded.visit(node)
         calib = context.calib
         seen = None if calib is None or self.proof else partial(reached_potentials, graph, calib)
-        rounding = _Rounding(folded, bits, record, seen)
+        rounding = _Rounding(folded, record, seen)
         nodes = [rounding.node(node) for node in folded.nodes]
         record.note(f"weights in {bits} bits, currents and potentials in {spec.state_bits} bits")
         return graph.with_nodes(nodes, rounding.params, stage="int")
+
+    def _own_bits(self, graph: Graph, most: int) -> dict[str, int]:
+        """Weight bits by the layers that have bits of their own."""
+        own = {}
+        for text in self.layer_bits:
+            name, _, bits = text.rpartition(":")
+            known = [node.name for node in graph if isinstance(node.operation, Synapse)]
+            if not any(synapse == name or synapse.startswith(f"{name}.") for synapse in known):
+                raise PassError(
+                    f"no layer '{name}' has weights",
+                    hint=suggestion(name, known) or f"one of {', '.join(known)}",
+                )
+            if not bits.isdecimal() or not 2 <= int(bits) <= most:
+                raise PassError(f"weights of {bits} bits for '{name}': 2 to {most} are possible")
+            own[name] = int(bits)
+        return own
 
 
 class _Rounding:
     """Second half: scales are chosen, every number becomes an integer."""
 
-    def __init__(self, folded: Folded, bits: int, record: Record, seen: Reaches | None) -> None:
+    def __init__(self, folded: Folded, record: Record, seen: Reaches | None) -> None:
         self.folded, self.record = folded, record
         self.graph = folded.graph
-        self.weight_type = signed(bits)
         self.state_type = signed(folded.spec.state_bits)
         self.offsets = constant_currents(self.graph, offsets=True)
         self.top = self.state_type.bounds[1]
@@ -90,7 +110,7 @@ class _Rounding:
         for name, current in folded.potential.items():
             node = self.graph[name]
             folded.scales.require(current, node.type.shape, self._limits(node))
-        self.choice = folded.scales.choose(self.weight_type.bounds[1])
+        self.choice = folded.scales.choose()
         if self.choice.unproven and seen is not None:
             self._relax(seen())
         self.params: dict[str, Param] = {}
@@ -114,7 +134,7 @@ class _Rounding:
         for name, current in self.folded.potential.items():
             finest = _HEADROOM * reached[name] / (self.top - _MARGIN)
             self.folded.scales.require(current, self.graph[name].type.shape, {"seen": finest})
-        self.choice = self.folded.scales.choose(self.weight_type.bounds[1], checked=True)
+        self.choice = self.folded.scales.choose(checked=True)
         self.record.note(
             "some scales rest on what potentials reach on calibration data (twice that fits): "
             "over all inputs they would cost weight bits; overflows are found at run time"
@@ -123,16 +143,12 @@ class _Rounding:
     def node(self, node: Node) -> Node:
         """The node with its integer params."""
         op = op_of(node)
-        if node.op == "input":
+        if isinstance(op, Input):
             source = self.graph[node.name]
             return replace(node, params=source.params)
         if node.name in self.folded.weights:
             return self._set(node, self._weights(node))
-        if op.neuron:
-            return self._neuron(node)
-        if node.op == "accumulate":
-            return self._readout(node)
-        return node
+        return self._membrane(node, op) if isinstance(op, Membrane) else node
 
     def _set(self, node: Node, values: dict[str, tuple[Array, DType]]) -> Node:
         for role, (array, dtype) in values.items():
@@ -153,29 +169,31 @@ class _Rounding:
 
     def _reach(self, node: Node) -> Array:
         """The largest potential (*shape) over all inputs in T steps."""
-        zero = np.zeros(())
-        theta, v0 = (
-            self.graph.array(node, role) if role in node.params else zero
-            for role in ("theta", "v0")
-        )
-        current = self.current[node.name]
-        return potential_reach(current, self._real_bias(node), theta, v0, self.graph.steps)
+        op, shape = op_of(node, Membrane), node.type.shape
+        arrays = {role: self.graph.array(node, role) for role in node.params}
+        params = {role: spread(array, shape) for role, array in arrays.items()}
+        params["bias"] = spread(self._real_bias(node), shape)
+        reach = op.reach(self.current[node.name], params, self.graph.steps)
+        if reach is None:
+            raise PassError(f"no bound is known for the potential of %{node.name} = {node.op}",
+                            loc=node.loc)  # fmt: skip
+        return reach
 
     def _weights(self, node: Node) -> dict[str, tuple[Array, DType]]:
         w = self.folded.weights[node.name]
         if node.name in self.folded.levelled:
-            return {"w": (w, self.weight_type)}
+            return {"w": (w, signed(self.folded.spec.weight_bits))}
         variables = self.folded.synapse[node.name]
         exponent = self.choice.exponent[variables]
         scale = self.choice.scale[variables] * 2.0**exponent
-        if node.op == "affine":
+        if isinstance(node.operation, Affine):
             exact = w / spread(scale, w.shape)
         else:
             exact = op_of(node, Synapse).scale_outputs(w, 1 / scale)
         rounded = np.rint(exact)
         error = np.sqrt(((rounded - exact) ** 2).sum() / max((exact**2).sum(), 1e-300))
         self.record.layer(node.name, weight_error=float(error))
-        values = {"w": (rounded, self.weight_type)}
+        values = {"w": (rounded, signed(self.folded.bits_of(node.name)))}
         return values | ({"exponent": (exponent, EXPONENT)} if exponent.any() else {})
 
     def _potential_scale(self, node: Node) -> Array:
@@ -184,26 +202,29 @@ class _Rounding:
         scale = np.where(variable >= 0, self.choice.scale[variable], 1.0) * gain
         return channelwise(np.asarray(scale))
 
-    def _neuron(self, node: Node) -> Node:
+    def _membrane(self, node: Node, op: Membrane) -> Node:
+        """A neuron or readout with its params in integers, as their kinds say."""
         source, scale = self.graph[node.name], self._potential_scale(node)
-        theta, v0 = (self._units(source, role, scale) for role in ("theta", "v0"))
-        theta = np.maximum(theta, 1)
-        values = {"theta": theta, "v0": v0, "bias": self._bias(source, scale)}
-        if "theta_neg" in source.params:
-            values["theta_neg"] = self._units(source, "theta_neg", scale)
-        if "fire" in source.params:
-            values["fire"] = np.maximum(self._units(source, "fire", scale), np.ceil(theta / 2))
-        self.record.layer(node.name, theta_min=int(theta.min()), theta_max=int(theta.max()))
+        roles = [role for role in op.params if role in source.params or role == "bias"]
+        values = {
+            role: self._integer(source, role, op.params[role], scale)
+            for role in roles
+            if not op.params[role].is_unit
+        }
+        if isinstance(op, Neuron):
+            values = op.admissible(values)
+            theta = values["theta"]
+            self.record.layer(node.name, theta_min=int(theta.min()), theta_max=int(theta.max()))
         typed = {role: (array, self.state_type) for role, array in values.items()}
         return self._set(node, {**typed, "scale": (scale, F64)})
 
-    def _readout(self, node: Node) -> Node:
-        source, scale = self.graph[node.name], self._potential_scale(node)
-        bias = self._bias(source, scale)
-        return self._set(node, {"bias": (bias, self.state_type), "scale": (scale, F64)})
-
-    def _units(self, node: Node, role: str, scale: Array) -> Array:
+    def _integer(self, node: Node, role: str, spec: ParamSpec, scale: Array) -> Array:
+        if role == "bias":
+            real = self._real_bias(node)
+            return channelwise(np.rint(real / spread(scale, node.type.shape)))
         values = self.graph.array(node, role).astype(np.float64)
+        if spec.kind == "number":
+            return np.rint(values)
         shape = node.type.shape
         if values.ndim <= 1 and scale.ndim <= 1:
             return np.rint(values / scale)
@@ -215,6 +236,3 @@ class _Rounding:
         if "bias" not in node.params:
             return bias
         return bias + spread(self.graph.array(node, "bias").astype(np.float64), node.type.shape)
-
-    def _bias(self, node: Node, scale: Array) -> Array:
-        return channelwise(np.rint(self._real_bias(node) / spread(scale, node.type.shape)))

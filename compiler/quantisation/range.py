@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.ir import Graph, RangeError, op_of, spread
+from spikec.ir import Graph, RangeError, op_of
 from spikec.ir.analysis import cone_of, run_linear
+from spikec.ir.ops.input import Input
 from spikec.runtime.coding import encode
 from spikec.runtime.fast import simulate
-from spikec.runtime.interpreter import Feeds, LayerTrace
+from spikec.runtime.interpreter import Feeds, LayerTrace, charged
 from spikec.runtime.ranges import Bound, Ranges, ranges_of, signed_bits
 
 Array = NDArray[Any]
@@ -140,7 +141,7 @@ def _values(
     for node in graph.nodes:
         if node.name not in needed:
             continue
-        if node.op == "input":
+        if isinstance(node.operation, Input):
             values[node.name] = np.asarray(feeds[node.name])[None].astype(np.int64)
         elif op_of(node).stateful:
             trace = traces[node.name]
@@ -148,8 +149,7 @@ def _values(
             if trace.spikes is not None:
                 values[node.name] = trace.spikes.astype(np.int64)
                 if op_of(node).neuron:
-                    theta = spread(graph.array(node, "theta").astype(np.int64), node.type.shape)
-                    before = before + theta * values[node.name]
+                    before = charged(graph, node, before, values[node.name])
             if node.name in wanted:
                 found.append((node.name, before))
         else:

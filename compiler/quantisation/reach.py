@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir import Graph, Node
+from spikec.ir.neuron import Membrane
 from spikec.runtime import fast
-from spikec.runtime.interpreter import Feeds
+from spikec.runtime.interpreter import Feeds, charged
 
 Array = NDArray[Any]
 SAMPLES = 64
@@ -26,7 +27,7 @@ def reached_potentials(graph: Graph, calib: Feeds) -> Mapping[str, Array]:
         graph: At stage snn.
         calib: Real inputs by input node.
     """
-    layers = [node for node in graph.nodes if op_of(node).neuron or node.op == "accumulate"]
+    layers = [node for node in graph.nodes if isinstance(node.operation, Membrane)]
     largest = max(node.type.size for node in graph.nodes)
     block = max(1, min(SAMPLES, _BLOCK // (4 * graph.steps * largest)))
     samples = min(SAMPLES, len(next(iter(calib.values()))))
@@ -38,8 +39,8 @@ def reached_potentials(graph: Graph, calib: Feeds) -> Mapping[str, Array]:
             trace = run.traces[node.name]
             potential = trace.potentials
             if trace.spikes is not None:
-                theta = spread(graph.array(node, "theta"), node.type.shape)
-                potential = np.maximum(abs(potential), abs(potential + theta * trace.spikes))
+                before = charged(graph, node, potential, trace.spikes)
+                potential = np.maximum(abs(potential), abs(before))
             peak = _by_channel(node, potential)
             np.maximum(reached[node.name], peak, out=reached[node.name])
     return reached

@@ -88,7 +88,7 @@ class Scales:
     Variables are joined by `unify`; joined ones keep a known ratio.
 
     Attributes:
-        largest: For each variable, the largest absolute real weight of its channel.
+        step: For each variable, the scale at which the largest weight of its channel just fits.
         power: For each variable, the root of the sum of squares of what its weights are
             multiplied by: rounding each weight by one step adds so much noise.
         proven: For each variable, the scale below which some input may overflow a potential.
@@ -96,7 +96,7 @@ class Scales:
         smallest: For each variable, the smallest threshold that is measured in it.
     """
 
-    largest: list[float] = field(default_factory=list)
+    step: list[float] = field(default_factory=list)
     power: list[float] = field(default_factory=list)
     proven: list[float] = field(default_factory=list)
     seen: list[float] = field(default_factory=list)
@@ -105,11 +105,11 @@ class Scales:
     _ratio: list[float] = field(default_factory=list)
     """Scale of a variable over that of its parent."""
 
-    def add(self, largest: Array, power: float) -> Current:
-        """New variables, for the largest absolute weight and the power of each output channel."""
-        first = len(self.largest)
-        count = len(largest)
-        self.largest += [float(value) for value in largest]
+    def add(self, step: Array, power: float) -> Current:
+        """New variables, one per output channel, for the steps and the power of their weights."""
+        first = len(self.step)
+        count = len(step)
+        self.step += [float(value) for value in step]
         self.power += [power] * count
         self.proven += [0.0] * count
         self.seen += [0.0] * count
@@ -174,10 +174,10 @@ class Scales:
                 if which >= 0:
                     bound[which] = keep(bound[which], wanted)
 
-    def choose(self, levels: int, *, checked: bool = False) -> Choice:
+    def choose(self, *, checked: bool = False) -> Choice:
         """The scale of each variable, and its weight exponent.
 
-        Weights of `levels` units at most are as fine as their channel's largest allows. Where
+        Weights are as fine as their channel's largest allows. Where
         synapses that meet differ, the scale is as fine as the finest of them needs and the sums of
         the others are shifted, as far as potentials fit. With `checked`, potentials need fit as
         far as they were seen only, where a proof over all inputs would cost too much.
@@ -185,7 +185,7 @@ class Scales:
         roots, ratios = self._roots()
         count = len(roots)
         power = np.asarray(self.power)
-        own = np.asarray(self.largest) / levels / ratios
+        own = np.asarray(self.step) / ratios
 
         def over_group(values: Array, worst: Any, start: float) -> Array:
             total = np.full(count, start)
@@ -218,7 +218,7 @@ class Scales:
 
     def _roots(self) -> tuple[Array, Array]:
         """For each variable the one that stands for its group, and its ratio to that."""
-        count = len(self.largest)
+        count = len(self.step)
         roots, ratios = np.empty(count, np.int64), np.empty(count)
         for variable in range(count):
             roots[variable], ratios[variable] = self.root(variable)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, GraphBuilder, Node, remove_dead, spread
+from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.synapses.affine import Affine
 
 Array = NDArray[Any]
@@ -39,7 +40,7 @@ def cancel_terms(graph: Graph) -> Graph:
     for node in builder:
         total = _sum_of(builder, node, sums)
         left = {name: factor for name, factor in total.factors.items() if factor.any()}
-        if node.op == "add" and 0 < len(left) < len(total.factors):
+        if isinstance(node.operation, Add) and 0 < len(left) < len(total.factors):
             total = _Sum(left, total.offset)
             _spell(builder, node, total)
         sums[node.name] = total
@@ -54,7 +55,7 @@ def _sum_of(builder: GraphBuilder, node: Node, sums: dict[str, _Sum]) -> _Sum:
         has_offset = "b" in node.params
         b = spread(builder.array(node, "b").astype(np.float64), shape) if has_offset else 0.0
         return sums[node.inputs[0]].scaled(w, np.asarray(b))
-    if node.op == "add":
+    if isinstance(node.operation, Add):
         total = sums[node.inputs[0]]
         for name in node.inputs[1:]:
             total = total.plus(sums[name])

@@ -79,10 +79,10 @@ def _into_previous(builder: GraphBuilder, before: Node, node: Node) -> Node | No
     w, b = _factors(builder, node)
     if not op_of(before).weighted:
         return None
-    if before.op != "affine" and (w.ndim > 1 or b.ndim > 1):
+    if not isinstance(before.operation, Affine) and (w.ndim > 1 or b.ndim > 1):
         return None
     w0, b0 = _factors(builder, before)
-    if before.op == "affine":
+    if isinstance(before.operation, Affine):
         shape = node.type.shape
         new_w, new_b = _product(w, w0, shape), _sum(_product(w, b0, shape), b, shape)
     else:

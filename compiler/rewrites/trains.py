@@ -19,6 +19,7 @@ from spikec.ir.activation import Activation
 from spikec.ir.builder import unique_name
 from spikec.ir.op import Op, Synapse
 from spikec.ir.ops.activations.relay import Relay
+from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool import MaxPool
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.routing.concat import Concat
@@ -70,13 +71,13 @@ class Trains:
         self._old, self._readers = self.graph.by_name, self.graph.readers
         for node in self.graph.nodes:
             op = op_of(node)
-            if node.op == "input" or op.activation:
+            if isinstance(op, Input) or op.activation:
                 self._keep(node)
-            elif node.op == "max_pool":
+            elif isinstance(op, MaxPool):
                 self._values[node.name] = self._pooled(node)
-            elif op.weighted and node.op != "affine":
+            elif isinstance(op, Synapse) and not op.one_to_one:
                 self._values[node.name] = self._synapse(node)
-            elif node.op == "affine":
+            elif isinstance(op, Affine):
                 self._values[node.name] = self._affine(node)
             else:
                 self._keep(node)
@@ -141,16 +142,16 @@ class Trains:
     def _separated(self, name: str) -> list[str]:
         node = self._old[name]
         op = op_of(node)
-        if node.op in ("input", "max_pool") or op.activation:
+        if isinstance(op, Input | MaxPool) or op.activation:
             return [self._values[name]]
-        if op.weighted and node.op != "affine":
+        if isinstance(op, Synapse) and not op.one_to_one:
             raise NotSeparable
-        if node.op == "add":
+        if isinstance(op, Add):
             for term in node.inputs:
                 if not self._separable(term):
                     raise NotSeparable
             return [part for term in node.inputs for part in self.parts(term)]
-        if node.op == "concat":
+        if isinstance(op, Concat):
             return self._concatenated(node)
         if not self._separable(node.inputs[0]):
             raise NotSeparable
@@ -160,9 +161,9 @@ class Trains:
         """Whether a value holds no synapse's output, past sums and moves."""
         node = self._old[name]
         op = op_of(node)
-        if node.op in ("input", "max_pool") or op.activation or node.op == "concat":
+        if isinstance(op, Input | MaxPool | Concat) or op.activation:
             return True
-        if op.weighted and node.op != "affine":
+        if isinstance(op, Synapse) and not op.one_to_one:
             return False
         return all(self._separable(term) for term in node.inputs)
 
@@ -380,10 +381,10 @@ class Trains:
         made = f"{name}.times"
         if self._separable(name):
             return self._put(node, made, Affine(), (self._values[name],), w=w)
-        if node.op == "add":
+        if isinstance(op, Add):
             terms = tuple(self._times(term, w, like) for term in node.inputs)
             return self._put(node, made, Add(), terms)
-        if node.op == "affine":
+        if isinstance(op, Affine):
             own, b = self._arrays(node)
             both = (
                 own * w
@@ -397,7 +398,7 @@ class Trains:
             return self._put(node, made, Affine(), (inner,), w=np.ones(()), b=offset)
         if op.weighted:
             return self._scaled_synapse(node, made, w)
-        if node.op == "concat":
+        if isinstance(op, Concat):
             return self._scaled_concat(node, made, w, like)
         if w.ndim and not self._keeps_channels(node):
             raise NotSeparable

@@ -1,9 +1,10 @@
 """What follows from a graph alone: each question is answered in one place."""
 
 from spikec.ir.analysis.cones import Cone, cone_of, is_source, layer_sources
-from spikec.ir.analysis.intervals import Interval, propagate
+from spikec.ir.analysis.intervals import propagate
 from spikec.ir.analysis.linear import run_cone, run_linear
 from spikec.ir.analysis.uses import last_reads
+from spikec.ir.op import Interval
 
 __all__ = [
     "Cone",

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
 
 import numpy as np
 
 from spikec.ir.analysis.cones import is_source
 from spikec.ir.graph import Node, op_of
-from spikec.ir.op import Params, Value
-
-Interval: TypeAlias = tuple[Value, Value]
-"""Smallest and largest value of each element, both (*shape)."""
+from spikec.ir.op import Interval, Params, Value
 
 
 def propagate(

@@ -19,6 +19,6 @@ class Input(Op):
 
     arity = 0
     params = {
-        "scale": ParamSpec("real value of one input unit, per channel", False, units_only=True),
-        "offset": ParamSpec("real value of the integer 0, per channel", False, units_only=True),
+        "scale": ParamSpec("real value of one input unit, per channel", "unit", required=False),
+        "offset": ParamSpec("real value of the integer 0, per channel", "unit", required=False),
     }

@@ -6,8 +6,8 @@ from functools import reduce
 
 import numpy as np
 
-from spikec.ir.op import Params, Stateful, Value
-from spikec.ir.types import TensorType
+from spikec.ir.op import Interval, Params, Stateful, Value
+from spikec.ir.types import SPIKE, DType, TensorType
 from spikec.ir.windows import Pooling
 
 
@@ -21,12 +21,12 @@ class MaxPoolCount(Pooling, Stateful):
     the largest payload, but by any integer up to it, not only by powers of two.
     """
 
+    title = "max pooling"
     result = "spike"
 
-    def payload_levels(self, inputs: Sequence[TensorType]) -> int:
-        """As those of what is pooled."""
-        dtype = inputs[0].dtype
-        return dtype.levels if dtype.is_graded else 1
+    def payload_type(self, inputs: Sequence[TensorType]) -> DType:
+        """As that of what is pooled."""
+        return inputs[0].dtype if inputs[0].dtype.kind == "spike" else SPIKE
 
     def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
         counts = np.cumsum(inputs[0], axis=0, dtype=np.int32)
@@ -37,3 +37,8 @@ class MaxPoolCount(Pooling, Stateful):
         spikes = np.diff(best, axis=0, prepend=np.zeros_like(best[:1]))
         dtype = inputs[0].dtype
         return spikes.astype(dtype), best.astype(dtype) if dtype.kind == "f" else best
+
+    def potential_bounds(
+        self, single: Interval, mean: Interval, params: Params, steps: int
+    ) -> Interval | None:
+        return mean[0].min() * steps, mean[1].max() * steps

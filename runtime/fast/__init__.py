@@ -11,7 +11,7 @@ from collections.abc import Collection
 from spikec.ir import Graph
 from spikec.runtime.fast import simple
 from spikec.runtime.fast.engine import plan_of, run_plan
-from spikec.runtime.fast.simple import neuron_kind, run_neuron, scan
+from spikec.runtime.fast.scans import Drawn, rate_errors, scan
 from spikec.runtime.interpreter import Feeds, Simulation, check_feeds
 
 
@@ -43,4 +43,4 @@ def simulate(
     return simple.simulate(graph, feeds, steps, trace)
 
 
-__all__ = ["neuron_kind", "run_neuron", "scan", "simulate"]
+__all__ = ["Drawn", "rate_errors", "scan", "simulate"]

@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import last_reads
 from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.ops.input import Input
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.ops.synapses.dense import Dense
 from spikec.ir.windows import Pooling
 from spikec.runtime.fast.layer import NeuronSpec, compile_layer
 from spikec.runtime.fast.links import Link, table_bytes
@@ -27,6 +34,7 @@ from spikec.runtime.fast.match import (
     sum_of,
 )
 from spikec.runtime.fast.matrix import has_tiles
+from spikec.runtime.fast.scans import KERNELS
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, reads
 from spikec.runtime.fast.tiles import DOT, LUT, TILES
 from spikec.runtime.fast.vector import FEATURES
@@ -89,7 +97,7 @@ class _Planner:
             step = self._step(node, node.name in dense)
             if step is None and node.name in views and node.name in counted:
                 step = View(node)
-            if step is None and node.op == "input":
+            if step is None and isinstance(node.operation, Input):
                 step = Simple(node)
             if step is None:
                 continue
@@ -102,24 +110,24 @@ class _Planner:
     def _views(self, node: Node) -> set[str]:
         """Reshapes between a compiled layer's synapses and their sources."""
         found: set[str] = set()
-        below = [node] if node.op in ("conv", "dense", "affine") else []
+        below = [node] if isinstance(node.operation, Conv | Dense | Affine) else []
         below += [self.nodes[name] for name in node.inputs] if not below else []
         for each in below:
-            if each.op == "add":
+            if isinstance(each.operation, Add):
                 found |= self._views(each)
-            elif each.inputs and self.nodes[each.inputs[0]].op == "reshape":
+            elif each.inputs and isinstance(self.nodes[each.inputs[0]].operation, Reshape):
                 found.add(each.inputs[0])
         return found
 
     def _step(self, node: Node, dense: bool) -> Step | None:
         """How to compute a node; None if nothing needs it."""
         op, wanted = op_of(node), node.name in self.sources
-        if node.op == "sum_pool" and wanted and not dense:
+        if isinstance(node.operation, SumPool) and wanted and not dense:
             return self._pool(node)
         if op.neuron:
             fire = self._fire(node)
             return fire if fire is not None else Simple(node)
-        if dense and node.op in ("conv", "dense", "affine", "add"):
+        if dense and isinstance(node.operation, Conv | Dense | Affine | Add):
             total = sum_of(self.graph, self.nodes, node.name)
             if total is not None:
                 self._want(total)
@@ -170,22 +178,20 @@ class _Planner:
         theta = per_channel(graph.array(node, "theta"), shape)
         if theta is None or theta.min() <= 0:
             return None
-        neg: Array | None = None
-        window = node.op == "integrate_window"
-        free = op_of(node, Neuron).sign is Sign.FREE
-        if window and free:
-            neg = np.zeros_like(theta)
-        elif node.op == "integrate_signed":
-            neg = per_channel(graph.array(node, "theta_neg"), shape)
+        op, neg = op_of(node, Neuron), None
+        kernel = KERNELS.get(type(op))
+        if kernel is None or kernel.below is None:
+            return None
+        below = kernel.below(op, graph.arrays(node))
+        if below is not None:
+            neg = per_channel(below, shape)
             if neg is None or (neg > theta).any() or (neg <= -INT32_REACH).any():
                 return None
-        elif node.op != "integrate" and not window:
-            return None
         low, high = state_type(graph, node).bounds
         coding = lut_coding(1, False)
         v0 = per_neuron(graph.array(node, "v0"), shape)
         low, high = max(low, -(1 << 31)), min(high, (1 << 31) - 1)
-        return NeuronSpec(coding, theta, v0, neg, free, low, high, window)
+        return NeuronSpec(coding, theta, v0, neg, op.sign is Sign.FREE, low, high, op.gathers)
 
     def _codings(self) -> dict[str, Coding]:
         """A coding for every source: lookup words unless something needs bytes."""

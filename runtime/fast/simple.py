@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, Node, PassError, RangeError, op_of, spread
+from spikec.ir import Graph, Node, RangeError, op_of
 from spikec.ir.analysis import run_linear
-from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.neuron import Neuron
 from spikec.ir.op import Stateful
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool_count import MaxPoolCount
-from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
 from spikec.ir.ops.synapses.affine import Affine
-from spikec.ir.types import spikes as spike_type
 from spikec.ir.windows import Pooling
-from spikec.runtime import kernels
+from spikec.runtime.fast.scans import KERNELS, scan
 from spikec.runtime.interpreter import (
     Feeds,
     Observer,
@@ -37,8 +35,6 @@ from spikec.runtime.interpreter import (
 )
 
 Array = NDArray[Any]
-COMPILED = ("integrate", "integrate_signed", "integrate_graded", "integrate_window")
-"""Neurons that have a kernel; others are run by their own `scan`."""
 
 
 def simulate(
@@ -72,10 +68,8 @@ def run_node(
     op = node.operation
     if isinstance(op, Input):
         return _input(graph, node, feeds), None
-    if node.op in COMPILED:
-        return run_neuron(graph, node, inputs[0], steps, keep, parallel)
     if isinstance(op, Neuron):
-        return _own_scan(graph, node, op, inputs[0], steps)
+        return run_neuron(graph, node, op, inputs[0], steps, keep, parallel)
     if isinstance(op, Stateful):
         return _stateful(graph, node, op, inputs, steps)
     return _linear(graph, node, inputs, steps), None
@@ -91,91 +85,24 @@ def _input(graph: Graph, node: Node, feeds: Feeds) -> Array:
     return value
 
 
-def neuron_kind(node: Node) -> int:
-    """The kernel's kind of a neuron node; raises PassError where there is no kernel."""
-    if node.op not in COMPILED:
-        raise PassError(f"%{node.name} = {node.op} has no compiled kernel; only `scan`",
-                        loc=node.loc)  # fmt: skip
-    if node.op == "integrate":
-        return kernels.UNSIGNED
-    free = op_of(node, Neuron).sign is Sign.FREE
-    if node.op == "integrate_window":
-        return kernels.WINDOW_FREE if free else kernels.WINDOW
-    return kernels.FREE if free else kernels.SIGNED
-
-
-def _own_scan(
-    graph: Graph, node: Node, op: Neuron, current: Array, steps: int
-) -> tuple[Array, Array]:
-    """A neuron without a kernel, by its op's own meaning."""
-    wide = current.astype(np.int64 if graph.stage == "int" else np.float32)
-    spikes, potentials = op.scan([wide], graph.arrays(node), steps)
-    if graph.stage == "int":
-        check_width(graph, node, spikes, potentials)
-    return spikes.astype(node.type.dtype.storage), potentials
-
-
 def run_neuron(
-    graph: Graph, node: Node, current: Array, steps: int, keep: bool, parallel: bool = True
+    graph: Graph, node: Node, op: Neuron, current: Array, steps: int, keep: bool, parallel: bool
 ) -> tuple[Array, Array | None]:
-    """Spikes (steps, batch, *shape) int8 of a neuron layer, and potentials if `keep`."""
-    params = {role: graph.array(node, role) for role in node.params if role != "scale"}
-    if graph.stage == "int":
-        current = current.astype(np.int32)
-    kind, levels = neuron_kind(node), node.type.dtype.levels
-    if graph.stage == "int" and levels > 1:
-        current = current.astype(np.int64)  # a threshold times its payload may exceed 32 bits
-    spikes, potentials = scan(current, params, kind, steps, keep, parallel, levels)
-    if graph.stage == "int" and _may_overflow(graph, node, current, params, steps):
-        _check_potential(graph, node, current, params, steps)
-    return spikes, potentials
-
-
-def scan(
-    current: Array,
-    params: Mapping[str, Array],
-    kind: int,
-    steps: int,
-    keep: bool,
-    parallel: bool = True,
-    levels: int = 1,
-) -> tuple[Array, Array | None]:
-    """Run the compiled neuron kernel.
-
-    Args:
-        current: (steps or 1, batch, *shape), float32 or int32.
-        params: theta, v0, and optionally bias and theta_neg; each spreads over shape.
-        kind: A kernel kind.
-        steps: Time steps.
-        keep: Whether to return potentials.
-        parallel: Whether to use all cores.
-        levels: Number of payloads; above 1 for graded neurons, with the param fire.
-    """
-    if kind in (kernels.WINDOW, kernels.WINDOW_FREE):
-        wider = current if current.dtype.kind == "f" else current.astype(np.int64)
-        window = IntegrateWindow(free=kind == kernels.WINDOW_FREE)
-        spikes, potentials = window.scan([wider], params, steps)
-        return spikes.astype(np.int8), potentials if keep else None
-    shape = current.shape[2:]
-    wide = current.dtype
-    flat = {
-        role: np.ascontiguousarray(
-            np.broadcast_to(spread(np.asarray(params.get(role, 0)), shape), shape), dtype=wide
-        ).reshape(-1)
-        for role in ("theta", "v0", "bias", "fire" if levels > 1 else "theta_neg")
-    }
-    rows = np.ascontiguousarray(current).reshape(*current.shape[:2], -1)
-    spikes = np.empty((steps, *rows.shape[1:]), spike_type(levels).storage)
-    potentials = np.empty(spikes.shape if keep else (0, 0, 0), wide)
-    theta, v0, bias, level = flat.values()
-    if levels > 1:
-        graded = kernels.scan_graded if parallel else kernels.scan_graded_serial
-        graded(rows, theta, v0, bias, level, levels, kind == kernels.FREE, spikes, potentials)
-    else:
-        run = kernels.scan if parallel else kernels.scan_serial
-        run(rows, theta, v0, bias, level, kind, spikes, potentials)
-    full = (steps, current.shape[1], *shape)
-    return spikes.reshape(full), potentials.reshape(full) if keep else None
+    """Payloads (steps, batch, *shape) of a neuron layer, and potentials if `keep`."""
+    params = {role: a for role, a in graph.arrays(node).items() if not op.params[role].is_unit}
+    if graph.stage != "int":
+        return scan(op, current.astype(np.float32, copy=False), params, steps, keep, parallel)
+    kernel = KERNELS.get(type(op))
+    if kernel is None or kernel.scan is None:
+        payloads, potentials = scan(op, current, params, steps, True)
+        check_width(graph, node, payloads, potentials)
+        return payloads, potentials
+    # a threshold times its payload may exceed 32 bits
+    wide = np.int64 if node.type.dtype.is_graded else np.int32
+    payloads, potentials = scan(op, current.astype(wide), params, steps, keep, parallel)
+    if _may_overflow(graph, node, current, params, steps):
+        check_width(graph, node, *scan(op, current.astype(np.int64), params, steps, True))
+    return payloads, potentials
 
 
 def _may_overflow(
@@ -188,18 +115,6 @@ def _may_overflow(
     reset = fixed["theta"] * node.type.dtype.bounds[1]
     start = fixed["v0"] + reset
     return start + steps * (reach + fixed.get("bias", 0) + reset) > min(high, -low)
-
-
-def _check_potential(
-    graph: Graph, node: Node, current: Array, params: Mapping[str, Array], steps: int
-) -> None:
-    """Scan again in 64 bits and raise RangeError at the first potential that overflows."""
-    low, high = state_type(graph, node).bounds
-    levels, wide = node.type.dtype.levels, current.astype(np.int64)
-    spikes, potentials = scan(wide, params, neuron_kind(node), steps, True, levels=levels)
-    assert potentials is not None
-    before = potentials + spread(params["theta"].astype(np.int64), node.type.shape) * spikes
-    _check_bounds(node, before, low, high, state_type(graph, node))
 
 
 def _check_bounds(node: Node, value: Array, low: int, high: int, dtype: Any) -> None:

@@ -6,13 +6,17 @@ This module imports nothing heavy: `spikec compile --help` is made from it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_type_hints
 
 if TYPE_CHECKING:
     from spikec.compiler.pipeline import Pass
 
+RECIPE = "recipe.json"
+"""Name of the file in an artifact that holds the options it was compiled with."""
+LAYER = "layer:"
+"""Before the name of a layer in a setting."""
 FINE = 8
 """Weight bits from which on rounding may follow calibration."""
 
@@ -87,6 +91,11 @@ class Options:
         "on", "correct biases on real spikes", CALIBRATION, aliases=("bias",)
     )
     reconstruct: Switch = option("on", "refit weights to real spikes", CALIBRATION)
+    images: str | None = option(
+        None,
+        "how to prepare images of a folder: resize=256,crop=224,mean=0.5,std=0.25",
+        CALIBRATION,
+    )
     samples: int = option(
         256, "calibration samples to use", CALIBRATION, low=1, aliases=("num_samples",)
     )
@@ -99,6 +108,10 @@ class Options:
     require_fit: bool = option(False, "refuse a network that exceeds the hardware", CHECKS)
     hardware: Path | None = option(None, "TOML or JSON with figures of your hardware", CHECKS)
     pass_pipeline: str | None = option(None, "passes to run instead", PIPELINE)
+    set: tuple[str, ...] = option(
+        (), "one option of one pass, PASS.OPTION=VALUE, such as dni.samples=8192; or of one layer, "
+        "layer:NAME.weight_bits=6", PIPELINE,
+    )  # fmt: skip
     dump_ir: Path | None = option(None, "write the graph after each pass", PIPELINE)
     verify_each: bool = option(True, "verify the graph after each pass", PIPELINE)
 
@@ -109,7 +122,7 @@ class Options:
         hints = get_type_hints(Options)
         for field in dataclasses.fields(self):
             value, about = getattr(self, field.name), about_of(field)
-            if hints[field.name] != Path | None:
+            if hints[field.name] not in (Path | None, tuple[str, ...]):
                 try:
                     convert(value, hints[field.name])
                 except (KeyError, TypeError, ValueError):
@@ -142,15 +155,27 @@ class Options:
                 raise UsageError(
                     f"compile() has no option '{name}'", hint=near or f"one of {', '.join(known)}"
                 )
-        return Options(**settings)
+        given = settings.get("set", ())
+        if isinstance(given, Mapping):
+            given = [f"{place}={value}" for place, value in given.items()]
+        return Options(**{**settings, "set": tuple(given)})
 
     def passes(self) -> list[Pass]:
-        """The passes that these options stand for."""
-        from spikec.backends import target
+        """The passes that these options stand for.
+
+        Raises:
+            UsageError: for a setting of a pass that is not among them.
+            ParseError, PassError: for an unknown pass or option, or a value that it cannot take.
+        """
         from spikec.compiler.pipeline import parse_pipeline
 
-        if self.pass_pipeline is not None:
-            return self._strict(parse_pipeline(self.pass_pipeline))
+        text = self.pass_pipeline
+        return parse_pipeline(self._set(self._standard() if text is None else text))
+
+    def _standard(self) -> str:
+        """The pipeline that the other options stand for."""
+        from spikec.backends import target
+
         layerwise = self.schedule == "layerwise"
         per = self.threshold.removeprefix("per-")
         theta = "layer" if per == "layer" else "channel"
@@ -168,20 +193,80 @@ class Options:
             signed = f"snm{{gate={self.snm} search={search} per={per}}}"
             names += [signed] if self.snm != "off" and not layerwise else []
         names += [f"quantise{{bits={self.weight_bits}}}", "correct"]
-        names += [*target(self.target).legalise, "range", "place"]
-        return self._strict(parse_pipeline(",".join(names)))
+        return ",".join([*names, *target(self.target).legalise, "range", "place"])
 
-    def _strict(self, passes: list[Pass]) -> list[Pass]:
-        """The passes, with those at their end that refuse what is asked to be refused."""
-        from spikec.compiler.pipeline import parse_pipeline
+    def _set(self, pipeline: str) -> str:
+        """A pipeline with single options of its passes set, and what is to be refused."""
+        from spikec.ir import UsageError
+        from spikec.ir.options import JOIN, read_call, split_list, suggestion, write_call
 
+        calls = [read_call(text, "pass") for text in split_list(pipeline)]
         for name, wanted in (("range", self.require_proof), ("place", self.require_fit)):
             if wanted:
-                (strict,) = parse_pipeline(f"{name}{{require=true}}")
-                marked = [dataclasses.replace(p, require=True) if p.name == name else p  # type: ignore[call-arg]
-                          for p in passes]  # fmt: skip
-                passes = marked if any(p.name == name for p in passes) else [*passes, strict]
-        return passes
+                calls += [] if any(name == call for call, _ in calls) else [(name, {})]
+                calls = [(call, {**given, "require": "true"} if call == name else given)
+                         for call, given in calls]  # fmt: skip
+        for setting in self.set:
+            name, key, value = _setting(setting)
+            if name.startswith(LAYER):
+                name, key, value = "quantise", "layer_bits", f"{name.removeprefix(LAYER)}:{value}"
+            names = [call for call, _ in calls]
+            if name not in names:
+                raise UsageError(
+                    f"--set {setting}: the pipeline has no pass '{name}'",
+                    hint=suggestion(name, names) or f"its passes: {', '.join(names)}",
+                )
+            for call, given in calls:
+                if call == name:
+                    many = key == "layer_bits" and key in given
+                    given[key] = f"{given[key]}{JOIN}{value}" if many else value
+        return ",".join(write_call(name, given) for name, given in calls)
+
+    def recipe(self) -> dict[str, Any]:
+        """What differs from the defaults, for a file that makes the same network again."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
+                  if f.name not in ("dump_ir", "verify_each")
+                  and getattr(self, f.name) != f.default}  # fmt: skip
+        return {
+            key: str(value) if isinstance(value, Path) else
+            list(value) if isinstance(value, tuple) else value
+            for key, value in values.items()
+        }  # fmt: skip
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """The settings in a recipe file, or in that of an artifact directory.
+
+    Raises:
+        UsageError: when it cannot be read.
+    """
+    import json
+
+    from spikec.ir import UsageError
+
+    file = Path(path) / RECIPE if Path(path).is_dir() else Path(path)
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the recipe {file} cannot be read: {error}") from None
+    if not isinstance(settings, dict):
+        raise UsageError(f"the recipe {file} is no JSON object of options")
+    if settings.get("hardware") is not None:
+        settings["hardware"] = Path(settings["hardware"])
+    return settings
+
+
+def _setting(text: str) -> tuple[str, str, str]:
+    """The pass (or layer), option and value of `PASS.OPTION=VALUE`."""
+    from spikec.ir import UsageError
+
+    place, equals, value = text.partition("=")
+    name, dot, key = place.strip().rpartition(".")
+    if not (equals and dot and name and key and value.strip()):
+        raise UsageError(f"--set takes PASS.OPTION=VALUE, such as dni.samples=8192, not '{text}'")
+    if name.startswith(LAYER) and key != "weight_bits":
+        raise UsageError(f"--set {text}: a layer's own option is weight_bits", hint=f"not {key}")
+    return name, key, value.strip()
 
 
 class Settings(TypedDict, total=False):
@@ -198,6 +283,7 @@ class Settings(TypedDict, total=False):
     snm: Literal["auto", "on", "off"]
     bias_correction: Switch
     reconstruct: Switch
+    images: str | None
     samples: int
     seed: int
     max_loss: float | None
@@ -206,6 +292,7 @@ class Settings(TypedDict, total=False):
     require_fit: bool
     hardware: Path | None
     pass_pipeline: str | None
+    set: Sequence[str] | Mapping[str, object]
     dump_ir: Path | None
     verify_each: bool
 

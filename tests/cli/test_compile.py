@@ -132,3 +132,16 @@ def test_nir_names_what_it_would_lose_and_takes_what_is_accepted(files, cli, fai
     code, _, _ = cli(*common, "-o", tmp_path / "out", "--target", accepting)
     assert code == 0
     assert (tmp_path / "out" / "nir" / "network.nir").is_file()
+
+
+def test_a_recipe_is_written_and_read_and_options_come_before_it(files, as_json, tmp_path):
+    common = ("compile", files.model, "--calib", files.calib)
+    first = as_json(*common, "-o", tmp_path / "a", "--timesteps", 2, "--samples", 4,
+                    "--set", "observe.bins=64", "--set", "layer:conv1.weight_bits=5")  # fmt: skip
+    recipe = json.loads((tmp_path / "a" / "recipe.json").read_text())
+    assert recipe == {"samples": 4, "timesteps": 2,
+                      "set": ["observe.bins=64", "layer:conv1.weight_bits=5"]}  # fmt: skip
+    again = as_json(*common, "-o", tmp_path / "b", "--recipe", tmp_path / "a")
+    assert again["passes"] == first["passes"]
+    other = as_json(*common, "-o", tmp_path / "c", "--recipe", tmp_path / "a", "--timesteps", 3)
+    assert (other["timesteps"], len(other["passes"])) == (3, len(first["passes"]))

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from spikec.ir import OPS, SPIKE, DType, InvalidGraph, ParseError, parse
 from spikec.ir.types import spikes
-from spikec.runtime import kernels
 from spikec.runtime.fast import scan
 
 GRAPH = """graph @g <stage=int, steps=3> {{
@@ -101,12 +100,11 @@ def test_the_op_and_the_kernel_follow_the_equation(case):
     current = np.array(currents, np.int64).reshape(-1, 1, 1)
     params = {"theta": theta, "fire": fire, "v0": v0, "bias": bias}
     params = {role: np.array(value) for role, value in params.items()}
-    attrs = {"levels": levels, "free": free}
-    op = OPS["integrate_graded"].of(attrs).scan([current], params, len(currents))
-    kind = kernels.FREE if free else kernels.SIGNED
+    op = OPS["integrate_graded"](free, levels)
+    meant = op.scan([current], params, len(currents))
     for parallel in (True, False):
-        compiled = scan(current, params, kind, len(currents), True, parallel, levels)
-        for found in (op, compiled):
+        compiled = scan(op, current, params, len(currents), True, parallel)
+        for found in (meant, compiled):
             assert found[0].ravel().tolist() == payloads
             assert found[1].ravel().tolist() == potentials
 

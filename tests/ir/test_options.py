@@ -26,6 +26,7 @@ class Thing:
     share: float = 0.5
     sure: bool = False
     names: tuple[str, ...] = ()
+    means: tuple[float, ...] = (0.5,)
     device: str | None = None
 
 
@@ -38,9 +39,9 @@ def test_a_list_is_split_outside_braces():
 
 
 def test_options_have_the_types_of_their_fields():
-    text = "thing{kind=b, size=4 share=1e-3,sure=true,names=x+y,device=ecp5-85k}"
+    text = "thing{kind=b, size=4 share=1e-3,sure=true,names=x+y,means=1+2.5,device=ecp5-85k}"
     thing = made(text)
-    assert thing == Thing("b", 4, 0.001, True, ("x", "y"), "ecp5-85k")
+    assert thing == Thing("b", 4, 0.001, True, ("x", "y"), (1.0, 2.5), "ecp5-85k")
     assert made(spell("thing", thing)) == thing
     assert spell("thing", Thing()) == "thing"
     assert made("thing{device=none}").device is None
@@ -57,9 +58,10 @@ def test_options_come_out_of_json_as_well():
         ("thing{kind=c}", "option 'kind' of thing 'thing' must be one of a, b, not 'c'"),
         ("thing{size=3.5}", "option 'size' of thing 'thing' must be an integer, not '3.5'"),
         ("thing{share=x}", "option 'share' of thing 'thing' must be a number, not 'x'"),
+        ("thing{means=1+x}", "option 'means' of thing 'thing' must be numbers joined by +, not"),
         ("thing{sure=1}", "option 'sure' of thing 'thing' must be true or false, not '1'"),
         ("thing{siz=4}", "thing 'thing' has no option 'siz'\n  hint: did you mean size?"),
-        ("thing{x=4}", "has no option 'x'\n  hint: options: kind, size, share, sure, names, dev"),
+        ("thing{x=4}", "has no option 'x'\n  hint: options: kind, size, share, sure, names, mean"),
         ("thing{kind}", "thing 'thing': 'kind' is not of the form option=value"),
         ("thing{kind=a", "options of thing 'thing' are not closed with '}'"),
     ],
@@ -72,7 +74,7 @@ def test_what_cannot_be_read_says_what_could(text, message):
 
 def test_options_are_described_with_choices_and_defaults():
     described = describe_options(Thing)
-    assert described == "kind=a|b, size=3, share=0.5, sure=false, names=, device=none"
+    assert described == "kind=a|b, size=3, share=0.5, sure=false, names=, means=0.5, device=none"
 
 
 def test_suggestions_are_close_or_none():

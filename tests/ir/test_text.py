@@ -22,7 +22,6 @@ from spikec.ir import (
 )
 from spikec.ir.op import STAGES
 from spikec.ir.ops.activations.pointwise import FUNCTIONS
-from spikec.ir.types import spikes
 
 GOLDEN = """\
 graph @tiny <stage=int, steps=4> {
@@ -213,7 +212,7 @@ class _Grower:
             out = TensorType(dtype, shape_of_input)
         else:
             shape = kind.infer(given, types)
-            spiking = spikes(kind.payload_levels(given))
+            spiking = kind.payload_type(given)
             dtype = {"spike": spiking, "same": given[0].dtype}.get(kind.result, self.number)
             out = TensorType(dtype, shape)
         loc = self.draw(st.none() | st.text(max_size=5))

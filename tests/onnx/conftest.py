@@ -62,8 +62,11 @@ def same() -> Callable[..., Graph]:
         proto, source = load_model(model)
         imported = import_model(proto, source)
         graph = rewrite(imported.require())
-        feeds = _feeds(proto, graph, low, high)
-        expected = _onnxruntime(proto, imported, {n.loc: feeds[n.name] for n in graph.inputs})
+        feeds = _feeds(proto, graph, low, high, imported.has_batch)
+        whole = {
+            n.loc: x if imported.has_batch else x[0] for n in graph.inputs for x in [feeds[n.name]]
+        }
+        expected = _onnxruntime(proto, imported, whole)
         found = forward(graph, feeds)
         for name, want in zip(graph.outputs, expected, strict=True):
             have = found[name]
@@ -77,12 +80,14 @@ def same() -> Callable[..., Graph]:
     return check
 
 
-def _feeds(proto: ModelProto, graph: Graph, low: float, high: float) -> dict[str, np.ndarray]:
+def _feeds(
+    proto: ModelProto, graph: Graph, low: float, high: float, has_batch: bool
+) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     infos = {info.name: info for info in proto.graph.input}
     feeds = {}
     for node in graph.inputs:
-        batch = infos[node.loc].type.tensor_type.shape.dim[0].dim_value or 3
+        batch = infos[node.loc].type.tensor_type.shape.dim[0].dim_value or 3 if has_batch else 1
         feeds[node.name] = rng.uniform(low, high, (batch, *node.type.shape)).astype(np.float32)
         if infos[node.loc].type.tensor_type.elem_type in (TensorProto.UINT8, TensorProto.INT8):
             feeds[node.name] = np.rint(feeds[node.name])

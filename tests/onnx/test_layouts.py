@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from onnx import helper
-from spikec.compiler.onnx.session import Ann
 
 from spikec.compiler.onnx import import_model, load_model
+from spikec.driver.model import Model
 from spikec.ir import UnsupportedOperator
+from spikec.runtime.interpreter import forward
 
 N = helper.make_node
 RNG = np.random.default_rng(11)
@@ -134,6 +135,46 @@ def test_only_a_batch_of_one_may_be_dissolved(build):
 
 def test_onnxruntime_runs_such_models_sample_by_sample(build):
     nodes = [N("Transpose", ["x"], ["t"], perm=[1, 0, 2]), N("Relu", ["t"], ["y"])]
-    ann = Ann.load(build(nodes, {"x": [1, 3, 6]}))
+    ann = Model.load(build(nodes, {"x": [1, 3, 6]}))
     x = RNG.uniform(-1, 1, (4, 3, 6)).astype(np.float32)
     np.testing.assert_array_equal(ann.logits({"x": x}), np.maximum(x, 0).reshape(4, -1))
+
+
+WITHOUT_BATCH = {
+    "vector": ([N("MatMul", ["x", "w"], ["a"]), N("Add", ["a", "b"], ["c"]),
+                N("Relu", ["c"], ["y"])],
+               {"x": [12]}, {"w": weights(12, 5), "b": weights(5)}),
+    "image": ([N("Unsqueeze", ["x", "a"], ["b"]), N("Conv", ["b", "w"], ["c"]),
+               N("Relu", ["c"], ["d"]), N("Squeeze", ["d", "a"], ["e"]),
+               N("ReduceMean", ["e"], ["y"], axes=[1, 2], keepdims=0)],
+              {"x": [3, 6, 6]}, {"a": ints(0), "w": weights(4, 3, 3, 3)}),
+    "two_inputs": ([N("MatMul", ["x", "w"], ["a"]), N("Concat", ["a", "z"], ["y"], axis=0)],
+                   {"x": [12], "z": [3]}, {"w": weights(12, 5)}),
+    "repeated": ([N("Tile", ["x", "r"], ["a"]), N("Expand", ["a", "s"], ["b"]),
+                  N("Transpose", ["b"], ["c"], perm=[1, 2, 0]), N("Abs", ["c"], ["y"])],
+                 {"x": [3, 2]}, {"r": ints(2, 1), "s": ints(4, 6, 2)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WITHOUT_BATCH)
+def test_inputs_without_a_batch_axis(case, build, same):
+    model = build(*WITHOUT_BATCH[case])
+    same(model)
+    imported = import_model(load_model(model)[0])
+    assert not imported.has_batch
+    assert imported.notes == ["the inputs have no batch axis: each sample is a whole input"]
+    for node in imported.require().inputs:
+        assert list(node.type.shape) == WITHOUT_BATCH[case][1][node.name]
+
+
+def test_onnxruntime_is_fed_without_a_batch_axis(build):
+    ann = Model.load(build(*WITHOUT_BATCH["image"]))
+    x = RNG.uniform(-1, 1, (5, 3, 6, 6)).astype(np.float32)
+    want = forward(ann.graph, {"x": x})[ann.graph.outputs[0]]
+    np.testing.assert_allclose(ann.logits({"x": x}), want, atol=1e-6)
+
+
+def test_a_fixed_batch_is_no_axis_of_the_sample(build, same):
+    nodes = [N("Conv", ["x", "w"], ["a"]), N("Relu", ["a"], ["y"])]
+    graph = same(build(nodes, {"x": [5, 3, 6, 6]}, {"w": weights(4, 3, 3, 3)}))
+    assert graph["x"].type.shape == (3, 6, 6)

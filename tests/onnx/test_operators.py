@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from spikec.compiler.onnx import import_model, load_model
+
 RNG = np.random.default_rng(7)
 IMAGE = {"x": ["N", 4, 6, 5]}
 VECTOR = {"x": ["N", 12]}
@@ -224,6 +226,15 @@ def test_the_larger_of_a_value_and_its_multiple_is_one_rectifier(op, slope, buil
     graph = same(build(nodes, VECTOR, {"a": floats(slope)}))
     relu = next(node for node in graph if node.op == "relu")
     assert relu.inputs == ("x",)
+
+
+def test_the_norm_of_an_embedding_is_cut_off(build):
+    nodes = [N("MatMul", ["x", "w"], ["a"]), N("LpNormalization", ["a"], ["y"], axis=1)]
+    imported = import_model(load_model(build(nodes, VECTOR, {"w": weights(12, 4)}))[0])
+    assert imported.logits == ["a"]
+    assert imported.notes == [
+        "LpNormalization 'LpNormalization_0' at the end is left out: outputs are its input"
+    ]
 
 
 SPELLED = {

@@ -273,3 +273,14 @@ def test_channels_last_operators(build):
     (want,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
     last = build(nodes, inputs, constants, domains=[LAST])
     np.testing.assert_allclose(run(last, x), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["QLinearGlobalAveragePool", "QLinearAveragePool"])
+def test_means_of_integers_with_channels_last(op, build, same):
+    window = {"kernel_shape": [2, 3]} if op == "QLinearAveragePool" else {}
+    nodes = [N("QuantizeLinear", ["x", "s", "z"], ["a"]),
+             N(op, ["a", "s", "z", "t", "z"], ["b"], domain=MS, channels_last=1, **window),
+             N("DequantizeLinear", ["b", "t", "z"], ["y"])]  # fmt: skip
+    constants = {"s": f(0.01)[0], "z": np.uint8(100), "t": f(0.02)[0]}
+    graph = same(build(nodes, {"x": ["N", 4, 6, 2]}, constants, domains=[MS]), tolerance=0.05)
+    assert [node.op for node in graph].count("sum_pool") == 1

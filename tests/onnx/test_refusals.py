@@ -1,5 +1,7 @@
 """What cannot be imported is refused with a sentence that helps."""
 
+from importlib.metadata import EntryPoint
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -55,7 +57,7 @@ def test_all_refusals_at_once(build):
          "n (ReduceMean): it reduces all axes, the batch included"),
         ([N("Div", ["x", "w"], ["y"], name="n")], {"w": f(0)}, "n (Div): division by zero"),
         ([N("Clip", ["x", "a", "b"], ["y"], name="n")], {"a": f(2)[0], "b": f(1)[0]},
-         "n (Clip): bounds [2.0, 1.0] leave nothing"),
+         "n (Clip): no value lies within [2.0, 1.0]"),
         ([N("Softmax", ["x"], ["t"], name="s"), N("Relu", ["t"], ["y"], name="n")], {},
          "n (Relu): it reads the result of Softmax 's', which is only supported at the end"),
         ([N("Concat", ["x", "x"], ["y"], axis=0, name="n")], {},
@@ -98,6 +100,10 @@ MESSAGES = {
         [N("Cast", ["x"], ["i"], to=7), N("Gather", ["w", "x"], ["y"], name="n")],
         "n (Gather): an embedding: it looks up constants by values that depend on the data",
         "feed the embedded vectors as input, or one-hot vectors into a MatMul"),
+    "boxes": (
+        [N("NonMaxSuppression", ["x", "x"], ["y"], name="n")],
+        "n (NonMaxSuppression): it chooses among boxes by values that depend on the data",
+        "export the network up to its boxes and scores"),
     "one_hot": (
         [N("OneHot", ["x", "depth", "values"], ["y"], name="n")],
         "n (OneHot): it turns indices of the data into vectors",
@@ -209,7 +215,29 @@ def test_a_module_that_does_not_load_is_named_and_ends_nothing(build, monkeypatc
         hint = refusal(build([N("Gelo", ["x"], ["y"], domain="my")], VECTOR, domains=["my"])).hint
     finally:
         operators.broken_modules.cache_clear()
-    assert hint.endswith("; damaged.py does not load: ZeroDivisionError: division by zero")
+    assert hint.endswith("; module damaged does not load: ZeroDivisionError: division by zero")
+
+
+def test_operators_of_plugins(build, monkeypatch, tmp_path):
+    (tmp_path / "doubling_plugin.py").write_text(
+        "from spikec.compiler.onnx.operators import lowers\n"
+        "from spikec.compiler.onnx.operators.elementwise import scaled\n\n"
+        "@lowers('Twice', domain='plug')\n"
+        "def twice(node):\n"
+        "    return scaled(node, node.tensor(), 2.0, 0.0)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = EntryPoint("doubling", "doubling_plugin", "spikec.onnx_operators")
+    monkeypatch.setattr(operators, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(operators, "_RULES", dict(operators.rules()))
+    operators.broken_modules.cache_clear()
+    try:
+        graph = import_model(
+            build([N("Twice", ["x"], ["y"], domain="plug")], VECTOR, domains=["plug"])
+        ).require()
+    finally:
+        operators.broken_modules.cache_clear()
+    assert [node.op for node in graph] == ["input", "affine"]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikec.ir import parse
-from spikec.runtime.bounds import intervals, potential_reach
+from spikec.ir import parse, spread
+from spikec.ir.neuron import soft_reach
+from spikec.runtime.bounds import intervals
 from spikec.runtime.interpreter import simulate
 
 TEXT = """
@@ -74,8 +75,9 @@ def check(graph, x) -> None:
         assert (total <= high * steps).all(), name
     for name in layers:
         node = graph[name]
-        p = {role: graph.array(node, role).astype(float) for role in ("theta", "v0", "bias")}
-        reach = potential_reach(bounds[node.inputs[0]], **p, steps=graph.steps)
+        p = {role: spread(graph.array(node, role).astype(float), node.type.shape)
+             for role in ("theta", "v0", "bias")}  # fmt: skip
+        reach = soft_reach(bounds[node.inputs[0]], p, graph.steps)
         after = run.traces[name].potentials
         before = after + p["theta"] * run.traces[name].spikes
         assert (np.abs(after) <= reach).all(), name
@@ -120,7 +122,7 @@ graph @net <stage=int, steps=8> {
         v -= 5 * (v >= 5)
         least = min(least, v)
     p = {"theta": np.array(5.0), "v0": np.array(0.0), "bias": np.array(-5.0)}
-    assert potential_reach((low, high), **p, steps=8)[0] >= -least
+    assert soft_reach((low, high), p, 8)[0] >= -least
 
 
 @pytest.mark.parametrize("op", ["sum_pool", "max_pool_count"])

@@ -1,6 +1,7 @@
 """The ONNX operators that are imported. This folder is the registry: one module per family.
 
-The modules are loaded when an operator is first asked for.
+The modules are loaded when an operator is first asked for. A plugin names its module in an entry
+point: `[project.entry-points."spikec.onnx_operators"]`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Literal
 
 from spikec.compiler.onnx.node import OnnxNode
@@ -90,11 +92,13 @@ def foldings() -> Mapping[Key, Folding]:
 
 @functools.cache
 def broken_modules() -> Mapping[str, str]:
-    """Load the folder's modules; those that do not load, with the reason."""
+    """Load the folder's modules and plugins; those that do not load, with the reason."""
+    modules = {info.name: f"{__name__}.{info.name}" for info in pkgutil.iter_modules(__path__)}
+    modules |= {entry.name: entry.value for entry in entry_points(group="spikec.onnx_operators")}
     broken = {}
-    for info in pkgutil.iter_modules(__path__):
+    for name, module in modules.items():
         try:
-            importlib.import_module(f"{__name__}.{info.name}")
+            importlib.import_module(module)
         except Exception as error:  # a module that someone adds may raise anything
-            broken[info.name] = f"{type(error).__name__}: {error}"
+            broken[name] = f"{type(error).__name__}: {error}"
     return broken

@@ -10,6 +10,7 @@ from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, align, scaled, widened
 from spikec.compiler.onnx.operators.quantiser import narrowed, rectified
 from spikec.compiler.onnx.values import Tensor
+from spikec.ir.ops.synapses.affine import Affine
 
 
 @lowers("Relu", integers="read", layouts="kept")
@@ -45,14 +46,14 @@ def bound(node: OnnxNode, name: str, index: int) -> float:
 def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     """`min(max(x, lo), hi)`, merged with bounds that x already has; infinite bounds are none."""
     if not lo < hi:
-        node.refuse(f"bounds [{lo}, {hi}] leave nothing")
+        node.refuse(f"no value lies within [{lo}, {hi}]")
     if lo == 0 and (y := rectified(node, x, hi)) is not None:
         return y
     base, low, high = node.builder.bounds.get(x.name, (x, -math.inf, math.inf))
     if max(lo, low) >= min(hi, high):
         base, low, high = x, -math.inf, math.inf
     lo, hi = max(lo, low), min(hi, high)
-    y = _clamped(node, base, lo, hi)
+    y = _clamped(node, replace(base, shape=x.shape), lo, hi)
     node.builder.bounds[y.name] = base, lo, hi
     return y
 
@@ -108,7 +109,7 @@ def _bent(node: OnnxNode, a: Tensor, b: Tensor, largest: bool) -> Tensor | None:
 def _slope(node: OnnxNode, x: Tensor, y: Tensor) -> np.ndarray | None:
     """What `y` is `x` times, where it is nothing else."""
     made = node.builder.nodes[y.name]
-    if made.op != "affine" or made.inputs != (x.name,):
+    if not isinstance(made.operation, Affine) or made.inputs != (x.name,):
         return None
     w, b = (node.builder.params[made.params[role]].array for role in ("w", "b"))
     return None if w is None or b is None or b.any() else np.asarray(w)

@@ -15,7 +15,7 @@ def conv(node: OnnxNode) -> Tensor:
     """Convolution with any strides, pads, dilations and groups."""
     bias = node.weights(2) if node.has(2) else None
     x = node.tensor()
-    if (x.batch or 0) > 1:
+    if (x.batch or 0) > 1 and not node.scope.is_single:
         return sum_over_axes(node, node.weights(1), bias)
     return convolution(node, batch_first(node, x), node.weights(1), bias)
 

@@ -180,14 +180,14 @@ def where(node: OnnxNode) -> Tensor:
     tensors = widened(node, node.tensors())
     shape, parts = tensors[0].shape, []
     mask = align(node, node.weights(0), shape)
-    found = iter(tensors)
+    values = iter(tensors)
     total = None
     for index, keep in ((1, mask), (2, 1 - mask)):
         if node.is_constant(index):
             constant = np.asarray(node.constant(index), np.float32)
             total = np.where(keep, align(node, constant, shape), 0)
         else:
-            parts.append(scaled(node, next(found), keep, 0.0))
+            parts.append(scaled(node, next(values), keep, 0.0))
     result = add_all(node, parts)
     return result if total is None else scaled(node, result, 1.0, _compact(total, shape))
 

@@ -16,7 +16,13 @@ from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.values import Tensor
 from spikec.ir import Node, op_of
+from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.pointwise import Pointwise, evaluate
+from spikec.ir.ops.activations.relu import Relu
+from spikec.ir.ops.routing.add import Add
+from spikec.ir.ops.routing.reduce_sum import ReduceSum
+from spikec.ir.ops.routing.sum_pool import SumPool
+from spikec.ir.ops.synapses.affine import Affine
 
 _GRID = np.linspace(-6.0, 6.0, 241)
 _FARTHEST = 40
@@ -129,16 +135,13 @@ def product(node: OnnxNode, x: Tensor, y: Tensor) -> Tensor:
     """`x y`, where both are functions of one value that a known function combines."""
     if x == y:
         return spelled(node, [x], lambda v: v[0] ** 2) or pointwise(node, x, "power", 2.0)
-    found = spelled(node, [x, y], lambda v: v[0] * v[1])
-    if found is None:
-        cube = _cubed(node, x, y)
-        if cube is not None:
-            return cube
+    known = spelled(node, [x, y], lambda v: v[0] * v[1]) or _cubed(node, x, y)
+    if known is None:
         node.refuse(
             "a product of two values that both depend on the data has no spiking form",
             "gating and attention cannot be converted",
         )
-    return found
+    return known
 
 
 def _cubed(node: OnnxNode, x: Tensor, y: Tensor) -> Tensor | None:
@@ -155,21 +158,21 @@ def quotient(node: OnnxNode) -> Tensor:
     """`x / y`, where both are functions of one value that a known function combines."""
     y = node.tensor(1)
     if not node.is_constant(0):
-        found = spelled(node, [node.tensor(0), y], lambda v: v[0] / v[1])
+        known = spelled(node, [node.tensor(0), y], lambda v: v[0] / v[1])
     elif node.constant(0).size == 1:
         top = node.scalar(0)
-        found = spelled(node, [y], lambda v: top / v[0])
-        found = found or _times(node, pointwise(node, y, "reciprocal"), top)
+        known = spelled(node, [y], lambda v: top / v[0])
+        known = known or _times(node, pointwise(node, y, "reciprocal"), top)
     else:
-        found = None
-    if found is None and _is_spread(node, y):
+        known = None
+    if known is None and _is_spread(node, y):
         node.refuse(
             "it divides by statistics of the data (a normalisation that is spelled out)",
             "train with BatchNormalization, whose statistics are constants",
         )
-    if found is None:
+    if known is None:
         node.refuse("division by a value that depends on the data has no spiking form")
-    return found
+    return known
 
 
 def _is_spread(node: OnnxNode, x: Tensor) -> bool:
@@ -178,7 +181,7 @@ def _is_spread(node: OnnxNode, x: Tensor) -> bool:
     chain = [made[name] for name in _ancestors(made, x.name)]
     roots = (n for n in chain if isinstance(n.operation, Pointwise) and n.operation.fn == "sqrt")
     return any(
-        made[name].op in ("sum_pool", "reduce_sum")
+        isinstance(made[name].operation, SumPool | ReduceSum)
         for root in roots
         for name in _ancestors(made, root.name)
     )
@@ -196,7 +199,7 @@ def spelled(
     """A known function that `combine(inputs)` is of some earlier value, or None."""
     made = node.builder.nodes
     chains = [_ancestors(made, x.name) for x in inputs]
-    involved = sorted(set().union(*chains), key=list(made).index)
+    involved = sorted(set().union(*chains), key=node.builder.order.__getitem__)
     for base in reversed([name for name in involved if all(name in chain for chain in chains)]):
         values = _values(node, [made[name] for name in involved], base)
         known = [values[x.name] for x in inputs if x.name in values]
@@ -213,33 +216,33 @@ def spelled(
 
 def _ancestors(made: dict[str, Node], name: str) -> list[str]:
     """The value and the earlier ones that it is an element-wise function of, as far as needed."""
-    found = [name]
-    for each in found:
-        if _is_elementwise(made[each]) and len(found) < _FARTHEST:
-            found += [i for i in made[each].inputs if i not in found]
-    return found
+    chain = [name]
+    for later in chain:  # grows while it is gone through
+        if _is_elementwise(made[later]) and len(chain) < _FARTHEST:
+            chain += [earlier for earlier in made[later].inputs if earlier not in chain]
+    return chain
 
 
 def _is_elementwise(node: Node) -> bool:
-    return node.op in ("affine", "add", "relu", "clip", "pointwise")
+    return isinstance(node.operation, Affine | Add | Relu | Clip | Pointwise)
 
 
 def _values(node: OnnxNode, involved: list[Node], base: str) -> dict[str, _Samples]:
     """What each value is on the grid of `base`, where it depends on nothing else."""
-    found: dict[str, _Samples] = {base: _GRID}
-    for each in involved:
-        inside = each.name not in found and _is_elementwise(each)
-        if not inside or any(name not in found for name in each.inputs):
+    samples: dict[str, _Samples] = {base: _GRID}
+    for made in involved:
+        inside = made.name not in samples and _is_elementwise(made)
+        if not inside or any(name not in samples for name in made.inputs):
             continue
         params = {
             role: np.asarray(node.builder.params[param].array, np.float64)
-            for role, param in each.params.items()
+            for role, param in made.params.items()
         }
         if all(param.ndim == 0 for param in params.values()):
             with np.errstate(all="ignore"):
-                inputs = [found[name] for name in each.inputs]
-                found[each.name] = op_of(each).run(inputs, params)
-    return found
+                inputs = [samples[name] for name in made.inputs]
+                samples[made.name] = op_of(made).run(inputs, params)
+    return samples
 
 
 _PLAIN = ("sigmoid", "tanh", "softplus", "softsign", "gelu", "gelu_tanh", "mish", "hard_swish")

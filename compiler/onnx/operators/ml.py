@@ -19,7 +19,7 @@ def scaler(node: OnnxNode) -> Tensor:
     """`(x - offset) * scale`."""
     x = node.tensor()
     x = x if x.grid is None else off_grid(node, x)
-    offset, scale = (np.array(node.attr(name, ()), np.float64) for name in ("offset", "scale"))
+    offset, scale = (np.array(node.floats(name), np.float64) for name in ("offset", "scale"))
     scale = align(node, scale if scale.size else np.ones(1), x.shape)
     offset = align(node, offset if offset.size else np.zeros(1), x.shape)
     return scaled(node, x, scale, -offset * scale)
@@ -32,8 +32,8 @@ def linear_regressor(node: OnnxNode) -> Tensor:
     if node.attr("post_transform", "NONE") != "NONE" or len(x.shape) != 1:
         node.refuse("post_transform is not supported")
     targets = node.attr("targets", 1)
-    w = np.array(node.attr("coefficients", ()), np.float32).reshape(targets, -1)
-    params = {"w": w, "b": np.array(node.attr("intercepts", (0.0,) * targets), np.float32)}
+    w = np.array(node.floats("coefficients"), np.float32).reshape(targets, -1)
+    params = {"w": w, "b": np.array(node.floats("intercepts") or (0.0,) * targets, np.float32)}
     return node.emit("dense", [x], params=params)
 
 

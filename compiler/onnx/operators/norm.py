@@ -13,7 +13,8 @@ from spikec.compiler.onnx.values import Tensor
 def batch_norm(node: OnnxNode) -> Tensor:
     """`scale * (x - mean) / sqrt(var + epsilon) + B` per channel."""
     x = node.tensor()
-    _, (axis,) = located(node, x, [1])
+    x, (axis,) = located(node, x, [1])
+    node.batch = x.batch
     return normalised(node, x, axis)
 
 

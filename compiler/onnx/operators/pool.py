@@ -91,7 +91,7 @@ def global_window(node: OnnxNode, x: Tensor) -> dict[str, AttrValue]:
 def max_pool(node: OnnxNode) -> Tensor:
     """Maxima over windows."""
     x = node.tensor()
-    if (x.batch or 0) > 1:
+    if (x.batch or 0) > 1 and not node.scope.is_single:
         return max_over_axes(node)
     x = batch_first(node, x)
     if node.uses_output(1):

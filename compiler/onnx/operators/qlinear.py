@@ -15,6 +15,7 @@ from spikec.compiler.onnx.operators.linear import matrix_product
 from spikec.compiler.onnx.operators.pool import average_pool, global_average_pool
 from spikec.compiler.onnx.operators.quantize import real, real_weights, requantised
 from spikec.compiler.onnx.operators.routing import joined
+from spikec.compiler.onnx.operators.shape import turned
 from spikec.compiler.onnx.values import Constant, Grid, Tensor
 
 _MS = "com.microsoft"
@@ -89,10 +90,12 @@ def qlinear_concat(node: OnnxNode) -> Tensor:
 @lowers("QLinearAveragePool", "QLinearGlobalAveragePool", domain=_MS, integers="read")
 def qlinear_average(node: OnnxNode) -> Tensor:
     """A mean of integers, on another grid."""
-    if node.attr("channels_last", 0):
-        node.refuse("channels_last is not supported")
     pool = average_pool if node.key[1] == "QLinearAveragePool" else global_average_pool
-    return requantised(node, pool(node, real(node, 0)), 3)
+    x, rank = real(node, 0), len(node.tensor().shape)
+    if not node.attr("channels_last", 0):
+        return requantised(node, pool(node, x), 3)
+    y = pool(node, turned(node, x, (rank - 1, *range(rank - 1))))
+    return requantised(node, turned(node, y, (*range(1, rank), 0)), 3)
 
 
 @lowers("QLinearLeakyRelu", domain=_MS, integers="read")

@@ -15,8 +15,14 @@ from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.activations.quantize import Quantize
 from spikec.ir.ops.activations.relu import Relu
+from spikec.ir.ops.max_pool import MaxPool
+from spikec.ir.ops.routing.gather import Gather
+from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.slice import Slice
+from spikec.ir.ops.routing.transpose import Transpose
+from spikec.ir.ops.routing.upsample import Upsample
 
-_ROUTES = ("max_pool", "reshape", "transpose", "slice", "gather", "upsample")
+_ROUTES = (MaxPool, Reshape, Transpose, Slice, Gather, Upsample)
 """Ops that a quantiser of one scale may change places with."""
 
 
@@ -107,7 +113,7 @@ def _routed(node: OnnxNode, x: Tensor) -> tuple[list[Node], Node]:
     """The routing before a value, in order, and what stands before that."""
     routes: list[Node] = []
     source = node.builder.nodes[x.name]
-    while source.op in _ROUTES:
+    while isinstance(source.operation, _ROUTES):
         routes.insert(0, source)
         source = node.builder.nodes[source.inputs[0]]
     return routes, source
@@ -125,7 +131,9 @@ def rectified(node: OnnxNode, x: Tensor, top: float) -> Tensor | None:
         return None
     exact = np.isinf(top) or np.allclose(np.rint(top / quantiser.scale) * quantiser.scale, top)
     merged = quantiser.clipped(top) if exact else None
-    return None if merged is None else merged.emit(node, _value(node, source.inputs[0]))
+    if merged is None:
+        return None
+    return replace(x, name=merged.emit(node, _value(node, source.inputs[0])).name)
 
 
 def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
@@ -134,7 +142,7 @@ def narrowed(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
     quantiser = _Quantiser.of(node, source)
     if quantiser is None or x.grid is None or len(set(x.grid.zero)) > 1:
         node.refuse("it clips integers that no quantiser before it made")
-    zero, base = x.grid.zero[0], _value(node, source.inputs[0])
+    zero, base = x.grid.zero[0], replace(x, name=source.inputs[0])
     bounds = int(max(quantiser.lo + zero, lo)), int(min(quantiser.hi + zero, hi))
     return quantised(node, base, x.grid, bounds, quantiser.rounding)
 

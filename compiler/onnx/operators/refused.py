@@ -28,11 +28,15 @@ _TRUTH = (
     "use Relu, Clip, Max or Min, or leave the decision to whoever reads the outputs",
 )
 _ONE_HOT = ("it turns indices of the data into vectors", "feed the one-hot vectors as input")
+_BOXES = (
+    "it chooses among boxes by values that depend on the data",
+    "export the network up to its boxes and scores",
+)
 _COMPARED = ("it compares or rounds values that depend on the data", "use Relu, Clip, Max or Min")
 _RANDOM = ("it is random", "export the model in evaluation mode")
 
 _REASONS: dict[tuple[str, ...], tuple[str, str]] = {
-    ("LRN", "LpNormalization", "MeanVarianceNormalization"): _STATISTICS,
+    ("LRN", "MeanVarianceNormalization"): _STATISTICS,
     ("LayerNormalization", "InstanceNormalization", "GroupNormalization"): _STATISTICS,
     ("RMSNormalization", "LpPool", "GlobalLpPool", "ReduceL2", "ReduceL1"): _STATISTICS,
     ("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "ReduceProd"): _STATISTICS,
@@ -44,6 +48,7 @@ _REASONS: dict[tuple[str, ...], tuple[str, str]] = {
     ("NonZero", "Mod"): _COMPARED,
     ("And", "Or", "Not", "Xor", "IsNaN", "IsInf"): _TRUTH,
     ("OneHot",): _ONE_HOT,
+    ("NonMaxSuppression", "RoiAlign", "MaxRoiPool"): _BOXES,
     ("RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"): _RANDOM,
 }
 

@@ -63,7 +63,7 @@ _NEAREST: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 @lowers("Upsample")
 def upsample(node: OnnxNode) -> Tensor:
     """Resize as opsets below 10 write it."""
-    scales = node.attr("scales", ()) or tuple(node.weights(1).reshape(-1).tolist())
+    scales = node.floats("scales") or tuple(node.weights(1).reshape(-1).tolist())
     kernel = _kernel_of(node, node.attr("mode", "nearest"))
     return _resized(node, _Rule("asymmetric", "floor", kernel), scales, None)
 

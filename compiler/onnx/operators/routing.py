@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spikec.compiler.onnx.layout import dissolved, located, reshaped, settled
+from spikec.compiler.onnx.layout import dissolved, full_shape, located, reshaped, settled
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, expanded, scaled
@@ -99,8 +99,8 @@ def split(node: OnnxNode) -> list[Value]:
     x, (axis,) = located(node, node.tensor(), [node.attr("axis", 0)])
     sizes = node.integers(1) if node.has(1) else node.attr("split", ())
     if not sizes:
-        each = -(-x.shape[axis] // node.attr("num_outputs", count))
-        sizes = (each,) * (count - 1) + (x.shape[axis] - each * (count - 1),)
+        even = -(-x.shape[axis] // node.attr("num_outputs", count))
+        sizes = (even,) * (count - 1) + (x.shape[axis] - even * (count - 1),)
     if sum(sizes) != x.shape[axis] or len(sizes) != count or min(sizes) < 0:
         node.invalid(f"parts {list(sizes)} do not make up {x.shape[axis]}")
     starts = np.cumsum([0, *sizes[:-1]]).tolist()
@@ -242,30 +242,34 @@ def _padded_by(node: OnnxNode, x: Tensor, axis: int, before: int, after: int, mo
     return taken(node, x, axis, indices.tolist())
 
 
-@lowers("Expand")
+@lowers("Expand", layouts="read")
 def expand(node: OnnxNode) -> Tensor:
-    """Axes of size 1 repeated."""
+    """Axes of size 1 repeated, axes added in front."""
     x, batch = node.tensor(), node.scope.batch
-    rank = len(x.shape) + 1
-    target = (1,) * (rank - node.constant(1).size) + node.integers(1)
-    if len(target) > rank or target[0] not in (1, batch):
-        node.refuse(f"shape {list(target)} mixes samples of a batch")
-    return expanded(node, x, np.broadcast_shapes(x.shape, target[1:]))
+    try:
+        target = np.broadcast_shapes(full_shape(x, batch), node.integers(1))
+    except ValueError:
+        node.invalid(f"shape {list(node.integers(1))} does not fit {list(x.shape)}")
+    if x.batch is not None and len(target) == x.rank and target[x.batch] == batch:
+        inner = (*target[: x.batch], *target[x.batch + 1 :])
+        return replace(expanded(node, x, inner), batch=x.batch)
+    y = expanded(node, dissolved(node, x, f"shape {list(target)}"), target)
+    return settled(node, replace(y, batch=None))
 
 
-@lowers("Tile")
+@lowers("Tile", layouts="read")
 def tile(node: OnnxNode) -> Tensor:
     """The whole value repeated along axes."""
     x, repeats = node.tensor(), node.integers(1)
-    if len(repeats) != len(x.shape) + 1 or min(repeats) < 1:
-        node.refuse(f"repeats {list(repeats)} do not fit {len(x.shape) + 1} axes")
-    if repeats[0] != 1:
-        node.refuse("it repeats the samples of a batch")
-    for axis, count in enumerate(repeats[1:]):
-        if count > 1:
-            node.builder.check_size(node.name, math.prod(x.shape) * count)
-            x = taken(node, x, axis, list(range(x.shape[axis])) * count)
-    return x
+    if len(repeats) != x.rank or min(repeats) < 1:
+        node.refuse(f"repeats {list(repeats)} do not fit {x.rank} axes")
+    repeated = [axis for axis, count in enumerate(repeats) if count > 1]
+    x, axes = located(node, x, repeated)
+    for axis, place in zip(repeated, axes, strict=True):
+        node.builder.check_size(node.name, math.prod(x.shape) * repeats[axis])
+        y = taken(node, x, place, list(range(x.shape[place])) * repeats[axis])
+        x = replace(y, batch=x.batch)
+    return settled(node, x)
 
 
 @lowers("DepthToSpace")

@@ -38,6 +38,14 @@ def qlinear_softmax(node: OnnxNode) -> Tensor:
     return cut(node, node.tensor())
 
 
+@lowers("LpNormalization", layouts="read", tail=True)
+def lp_normalization(node: OnnxNode) -> Tensor:
+    """Cut off at the end of a network: it does not change the direction of an embedding."""
+    x = node.tensor()
+    _check_axis(node, x, node.attr("axis", -1))
+    return cut(node, x)
+
+
 def cut(node: OnnxNode, x: Tensor) -> Tensor:
     """`x`, marked as what a cut-off operator reads."""
     value = next(v for v in node.proto.input if node.scope.values.get(v) == x)

@@ -28,7 +28,7 @@ class Qcfs(Activation):
     shift: Annotated[float, "added before the floor, in steps"] = 0.5
     rounding: Rounding = "floor"
 
-    params = {**Activation.params, "lambda": ParamSpec("largest value, above 0")}
+    params = {**Activation.params, "lambda": ParamSpec("largest value, above 0", "real")}
 
     def infer(
         self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]

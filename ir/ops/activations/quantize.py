@@ -22,7 +22,7 @@ class Quantize(Activation):
     hi: Annotated[int, "largest integer, above lo"]
     rounding: Rounding = "floor"
 
-    params = {**Activation.params, "scale": ParamSpec("distance of values, above 0")}
+    params = {**Activation.params, "scale": ParamSpec("distance of values, above 0", "real")}
     signed = True
 
     def infer(

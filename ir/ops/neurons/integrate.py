@@ -1,12 +1,13 @@
 """Integrate-and-fire neuron with soft reset."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 
-from spikec.ir.neuron import Neuron, Sign, start
-from spikec.ir.op import Params, Value
+from spikec.ir.neuron import Needs, Neuron, Sign, State, hull, soft_reach
+from spikec.ir.op import Interval, Params, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +18,25 @@ class Integrate(Neuron):
     and constant input this is the QCFS activation (Bu et al., ICLR 2022, eq. 8-12).
     """
 
+    title = "integrate-and-fire with soft reset"
+
     @property
     def sign(self) -> Sign:
         return Sign.UNSIGNED
 
-    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
-        current = inputs[0]
-        p, v = start(current, params)
-        spikes = np.empty((steps, *v.shape), v.dtype)
-        potentials = np.empty_like(spikes)
-        for t in range(steps):
-            v += current[min(t, len(current) - 1)] + p["bias"]
-            spikes[t] = v >= p["theta"]
-            v -= p["theta"] * spikes[t]
-            potentials[t] = v
-        return spikes, potentials
+    def fire(self, state: State, params: Params) -> Value:
+        return (state.v >= params["theta"]).astype(state.v.dtype)
+
+    def after_reset(self, low: Value, high: Value, params: Params) -> Interval:
+        theta = params["theta"]
+        return hull(
+            (high >= theta, np.maximum(low, theta) - theta, high - theta),
+            (low < theta, low, np.minimum(high, theta - 1)),
+        )
+
+    def reach(self, mean: Interval, params: Params, steps: int) -> Value | None:
+        return soft_reach(mean, params, steps) if (params["theta"] > 0).all() else None
+
+    @classmethod
+    def offer(cls, needs: Needs) -> Integrate | None:
+        return cls() if needs == Needs(Sign.UNSIGNED) else None

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.neuron import Neuron, Sign, start
-from spikec.ir.op import Params, ParamSpec, Value, expect
-from spikec.ir.types import TensorType
+from spikec.ir.neuron import Needs, Neuron, Sign, State, soft_reach
+from spikec.ir.op import Interval, Params, ParamSpec, Value, expect
+from spikec.ir.types import DType, TensorType, spikes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,13 @@ class IntegrateGraded(Neuron):
     free: Annotated[bool, "fire negative spikes at any net sum"] = False
     levels: Annotated[int, "number of payloads 1, 2, 4, ...: 2 to 8"] = 4
 
+    title = "signed neuron with payloads 1, 2, 4, ..."
     params = {
         **Neuron.params,
-        "theta": ParamSpec("what a payload of 1 stands for, above 0"),
-        "fire": ParamSpec("a payload of 2^k is sent from 2^k times this on, above 0"),
+        "theta": ParamSpec("what a payload of 1 stands for, above 0", "potential"),
+        "fire": ParamSpec(
+            "a payload of 2^k is sent from 2^k times this on, above 0", "potential", share=0.75
+        ),
     }
 
     def infer(
@@ -47,29 +50,44 @@ class IntegrateGraded(Neuron):
         expect(2 <= self.levels <= 8, f"{self.levels} levels, not 2 to 8")
         return Neuron.infer(self, inputs, params)
 
-    def payload_levels(self, inputs: Sequence[TensorType]) -> int:
-        """The attribute."""
-        return self.levels
-
     @property
     def sign(self) -> Sign:
         return Sign.FREE if self.free else Sign.TAKES_BACK
 
-    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
-        current, levels = inputs[0], self.levels
-        p, v = start(current, params)
-        net = np.zeros(v.shape, np.int64)
-        payloads = np.zeros((steps, *v.shape), v.dtype)
-        potentials = np.empty_like(payloads)
-        for t in range(steps):
-            v += current[min(t, len(current) - 1)] + p["bias"]
-            for unit in (1 << k for k in range(levels)):
-                taken = v < -p["fire"] * unit
-                if not self.free:
-                    taken &= net >= unit
-                payloads[t][v >= p["fire"] * unit] = unit
-                payloads[t][taken] = -unit
-            v -= p["theta"] * payloads[t]
-            net += payloads[t].astype(np.int64)
-            potentials[t] = v
-        return payloads, potentials
+    @property
+    def payload(self) -> DType:
+        return spikes(self.levels)
+
+    def fire(self, state: State, params: Params) -> Value:
+        payload = np.zeros_like(state.v)
+        for unit in (1 << k for k in range(self.levels)):
+            taken = state.v < -params["fire"] * unit
+            if not self.free:
+                taken &= state.net >= unit
+            payload[state.v >= params["fire"] * unit] = unit
+            payload[taken] = -unit
+        return payload
+
+    def after_reset(self, low: Value, high: Value, params: Params) -> Interval:
+        """Firing never raises |v|, as 2 fire >= theta."""
+        return np.minimum(low, -high), np.maximum(high, -low)
+
+    def reach(self, mean: Interval, params: Params, steps: int) -> Value | None:
+        return soft_reach(mean, params, steps)
+
+    def potential_bounds(
+        self, single: Interval, mean: Interval, params: Params, steps: int
+    ) -> Interval | None:
+        """By single steps alone; nothing is known where firing may raise |v|."""
+        raises = (2 * params["fire"] < params["theta"]).any()
+        return None if raises else self.followed(single, params, steps)
+
+    def admissible(self, params: Params) -> dict[str, Value]:
+        """2 fire >= theta, so that firing never raises |v|."""
+        theta = np.maximum(params["theta"], 1)
+        return {**params, "theta": theta, "fire": np.maximum(params["fire"], np.ceil(theta / 2))}
+
+    @classmethod
+    def offer(cls, needs: Needs) -> IntegrateGraded | None:
+        signed = needs.sign is not Sign.UNSIGNED and not needs.gathers
+        return cls(needs.sign is Sign.FREE, needs.levels) if signed and needs.levels > 1 else None

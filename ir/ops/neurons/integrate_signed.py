@@ -1,13 +1,14 @@
 """Signed neuron with memory."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.neuron import Neuron, Sign, start
-from spikec.ir.op import Params, ParamSpec, Value
+from spikec.ir.neuron import Needs, Neuron, Sign, State, hull, soft_reach
+from spikec.ir.op import Interval, Params, ParamSpec, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +23,36 @@ class IntegrateSigned(Neuron):
 
     free: Annotated[bool, "fire negative spikes at any net count"] = False
 
-    params = {**Neuron.params, "theta_neg": ParamSpec("negative spikes fire below it, at most 0")}
+    title = "signed neuron with memory"
+    params = {
+        **Neuron.params,
+        "theta_neg": ParamSpec("negative spikes fire below it, at most 0", "potential", share=0.0),
+    }
 
     @property
     def sign(self) -> Sign:
         return Sign.FREE if self.free else Sign.TAKES_BACK
 
-    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
-        current = inputs[0]
-        p, v = start(current, params)
-        count = np.zeros(v.shape, np.int32)
-        spikes = np.empty((steps, *v.shape), v.dtype)
-        potentials = np.empty_like(spikes)
-        for t in range(steps):
-            v += current[min(t, len(current) - 1)] + p["bias"]
-            negative = v < p["theta_neg"]
-            if not self.free:
-                negative &= count > 0
-            spikes[t] = (v >= p["theta"]).astype(v.dtype) - negative
-            v -= p["theta"] * spikes[t]
-            count += spikes[t].astype(np.int32)
-            potentials[t] = v
-        return spikes, potentials
+    def fire(self, state: State, params: Params) -> Value:
+        negative = state.v < params["theta_neg"]
+        if not self.free:
+            negative &= state.net > 0
+        return (state.v >= params["theta"]).astype(state.v.dtype) - negative
+
+    def after_reset(self, low: Value, high: Value, params: Params) -> Interval:
+        theta, below = params["theta"], params["theta_neg"]
+        quiet = np.maximum(low, below) if self.free else low
+        return hull(
+            (high >= theta, np.maximum(low, theta) - theta, high - theta),
+            ((quiet < theta) & (quiet <= high), quiet, np.minimum(high, theta - 1)),
+            (low < below, low + theta, np.minimum(high, below - 1) + theta),
+        )
+
+    def reach(self, mean: Interval, params: Params, steps: int) -> Value | None:
+        holds = (params["theta"] > 0).all() and (params["theta_neg"] <= 0).all()
+        return soft_reach(mean, params, steps) if holds else None
+
+    @classmethod
+    def offer(cls, needs: Needs) -> IntegrateSigned | None:
+        signed = needs.sign is not Sign.UNSIGNED
+        return cls(needs.sign is Sign.FREE) if signed and needs == Needs(needs.sign) else None

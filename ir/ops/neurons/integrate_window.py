@@ -1,13 +1,14 @@
 """Neuron of the layerwise schedule: a window of input, then a window of output."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.neuron import Neuron, Sign, start
-from spikec.ir.op import Params, Value
+from spikec.ir.neuron import Needs, Neuron, Sign, State, soft_reach
+from spikec.ir.op import Interval, Params, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +23,38 @@ class IntegrateWindow(Neuron):
 
     free: Annotated[bool, "fire negative spikes too"] = False
 
+    title = "neuron that gathers a window, then fires"
+    gathers = True
+
     @property
     def sign(self) -> Sign:
         return Sign.FREE if self.free else Sign.UNSIGNED
 
-    def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
-        current = inputs[0]
-        p, v = start(current, params)
+    def gathered(self, v: Value, current: Value, params: Params, steps: int) -> Value:
+        """As a sum, since the order does not matter."""
         gain = steps if len(current) == 1 else 1
-        v += current.sum(axis=0) * gain + p["bias"] * steps
-        spikes = np.empty((steps, *v.shape), v.dtype)
-        potentials = np.empty_like(spikes)
-        for t in range(steps):
-            spikes[t] = v >= p["theta"]
-            if self.free:
-                spikes[t] -= v < 0
-            v -= p["theta"] * spikes[t]
-            potentials[t] = v
-        return spikes, potentials
+        return v + (current.sum(axis=0) * gain + params["bias"] * steps)
+
+    def fire(self, state: State, params: Params) -> Value:
+        fired = (state.v >= params["theta"]).astype(state.v.dtype)
+        return fired - (state.v < 0) if self.free else fired
+
+    def after_reset(self, low: Value, high: Value, params: Params) -> Interval:
+        """Firing brings it towards 0."""
+        return np.minimum(low, 0), np.maximum(high, params["theta"])
+
+    def reach(self, mean: Interval, params: Params, steps: int) -> Value | None:
+        return soft_reach(mean, params, steps)
+
+    def potential_bounds(
+        self, single: Interval, mean: Interval, params: Params, steps: int
+    ) -> Interval | None:
+        """Those of the sum, which firing brings towards 0."""
+        low, high = (steps * (bound + params["bias"]) for bound in mean)
+        v0 = params["v0"]
+        return self.after_reset(v0 + np.minimum(low, 0), v0 + np.maximum(high, 0), params)
+
+    @classmethod
+    def offer(cls, needs: Needs) -> IntegrateWindow | None:
+        free = needs.sign is Sign.FREE
+        return cls(free) if needs == Needs(cls(free).sign, gathers=True) else None

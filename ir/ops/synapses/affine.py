@@ -17,9 +17,10 @@ class Affine(Synapse):
     one-to-one synapse.
     """
 
+    one_to_one = True
     params = {
-        "w": ParamSpec("factor"),
-        "b": ParamSpec("offset", required=False),
+        "w": ParamSpec("factor", "weight"),
+        "b": ParamSpec("offset", "current", required=False),
         "exponent": EXPONENT,
     }
 

@@ -23,8 +23,8 @@ class ConvTranspose(Sliding, Synapse):
     groups: Annotated[int, "channel groups"] = 1
 
     params = {
-        "w": ParamSpec("weights"),
-        "b": ParamSpec("bias", required=False),
+        "w": ParamSpec("weights", "weight"),
+        "b": ParamSpec("bias", "current", required=False),
         "exponent": EXPONENT,
     }
 

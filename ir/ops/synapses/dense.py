@@ -15,8 +15,8 @@ class Dense(Synapse):
     """`y = w x + b`; x: (in,), w: (out, in), b: (out,)."""
 
     params = {
-        "w": ParamSpec("weights"),
-        "b": ParamSpec("bias", required=False),
+        "w": ParamSpec("weights", "weight"),
+        "b": ParamSpec("bias", "current", required=False),
         "exponent": EXPONENT,
     }
 

@@ -67,7 +67,9 @@ Debug = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
 ]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Artifact directory.")]
-Data = Annotated[Path, typer.Option("--data", help=".npz with x (and y), or .npy.")]
+Data = Annotated[
+    Path, typer.Option("--data", help=".npz with x (and y), .npy, or a folder of images.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use the first N samples.")]
 Steps = Annotated[int, typer.Option(min=1, help="Time steps T.")]
 EngineName = Annotated[
@@ -94,7 +96,7 @@ def read_data(path: Path, art: Artifact, limit: int | None, labels: bool = True)
     """Samples for an artifact's inputs, the first `limit` of them."""
     from spikec.runtime.data import read_dataset
 
-    return read_dataset(path, art.graph, labels=labels).head(limit)
+    return read_dataset(path, art.graph, labels=labels, images=art.images).head(limit)
 
 
 def warn_clipped(ui: Ui, art: Artifact, data: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,6 +92,24 @@ def check(
     raise typer.Exit(0 if found["equal"] else 1)
 
 
+_SAID = {
+    "potential_before": "potential before",
+    "potential_charged": "with current and bias",
+    "count_before": "count before",
+    "expected_spike": "so the spike is",
+    "expected_potential": "and v after",
+}
+_UNSAID = ("inputs", "inputs_nonzero", "constant", "v0", "current_before", "current_after")
+_FIRST = ("current", "bias", "potential_before", "potential_charged")
+_LAST = ("count_before", "expected_spike", "expected_potential")
+
+
+def _said(explanation: Mapping[str, Any]) -> list[str]:
+    """What is said of an explanation, in order: the neuron's own params stand in the middle."""
+    own = [key for key in explanation if key not in (*_FIRST, *_LAST, *_UNSAID)]
+    return [key for key in (*_FIRST, *own, *_LAST) if key in explanation]
+
+
 def _explain(ui: Ui, difference: dict[str, Any]) -> None:
     """What entered the neuron of the first difference, and what follows from it."""
     found = difference["explanation"]
@@ -98,11 +117,7 @@ def _explain(ui: Ui, difference: dict[str, Any]) -> None:
             for v in found["inputs"]]  # fmt: skip
     title = f"Its inputs in this step: {found['inputs_nonzero']} non-zero, the largest first"
     ui.table(title, ["from", "element", "value", "weight", "product"], rows)
-    names = {"current": "current", "bias": "bias", "potential_before": "potential before",
-             "potential_charged": "with current and bias", "theta": "theta",
-             "theta_neg": "theta_neg", "fire": "fire", "count_before": "count before",
-             "expected_spike": "so the spike is", "expected_potential": "and v after"}  # fmt: skip
-    ui.say(", ".join(f"{text} {found[key]}" for key, text in names.items() if key in found))
+    ui.say(", ".join(f"{_SAID.get(key, key)} {found[key]}" for key in _said(found)))
     for name, text in difference["likely_cause"].items():
         ui.say(f"{name}: {text}")
 

@@ -11,7 +11,7 @@ import typer
 from spikec.cli.app import Debug, Json, Quiet, app
 from spikec.cli.options import with_options
 from spikec.cli.text import EPILOGS
-from spikec.options import Options
+from spikec.options import Options, read_recipe
 
 if TYPE_CHECKING:
     from spikec.report.schema import Judged, MappedPart, PassEntry, Range
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 def compile(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx")],
     out: Annotated[Path, typer.Option("-o", "--output", help="Artifact directory to write.")],
-    calib: Annotated[Path | None, typer.Option(help="Calibration data, .npz or .npy.")] = None,
+    context: typer.Context,
+    calib: Annotated[
+        Path | None, typer.Option(help="Calibration data: .npz, .npy or a folder of images.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Options of an earlier compile: OUT or its recipe.json.")
+    ] = None,
     validate: Annotated[
         Path | None, typer.Option(help="Data (labels y if any) to judge each pass or T on.")
     ] = None,
@@ -36,15 +42,19 @@ def compile(
     """Compile an ONNX model into an integer spiking network."""
     from spikec import driver
     from spikec.runtime.data import read_dataset
+    from spikec.runtime.images import read_preparation
     from spikec.ui import Ui
 
-    ui, start, options = Ui(json, quiet), time.perf_counter(), Options.of(settings)
+    ui, start = Ui(json, quiet), time.perf_counter()
+    typed = {key: value for key, value in settings.items() if _is_typed(context, key)}
+    options = Options.of({**({} if recipe is None else read_recipe(recipe)), **typed})
     options.passes()
     driver.check_artifact_place(out)
     with ui.progress() as progress:
         read = driver.Model.load(model)
+        images = read_preparation(options.images)
         data, held = (
-            None if path is None else read_dataset(path, read.graph, labels=labels)
+            None if path is None else read_dataset(path, read.graph, labels=labels, images=images)
             for path, labels in ((calib, options.max_loss is not None), (validate, True))
         )
         art = driver.compile(read, data, validation=held, options=options, progress=progress)
@@ -78,6 +88,12 @@ def compile(
         {"out": str(out), **{k: shown[k] for k in kept}, "seconds": time.perf_counter() - start},
         f"wrote {out} (T = {art.graph.steps}, {len(report.layers)} layers, target {art.target})",
     )
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    """Whether an option was given, which a recipe does not overrule."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _range(bound: Range | None) -> tuple[Any, ...]:

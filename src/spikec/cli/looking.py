@@ -174,7 +174,9 @@ def ops(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     from spikec.ui import Ui
 
     ui = Ui(json, quiet)
-    rows = [(n, ", ".join(op.stages), driver.first_line(op.__doc__)) for n, op in OPS.items()]
+    rows = [
+        (n, ", ".join(op.stages), driver.first_line(op.__doc__)) for n, op in sorted(OPS.items())
+    ]
     ui.table("Ops of the graph", ["name", "stages", "doc"], rows)
     onnx_ops = driver.list_onnx_operators()
     ui.table("ONNX operators", ["domain", "operators"],

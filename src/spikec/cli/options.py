@@ -29,15 +29,19 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameter(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
     about = about_of(field)
+    default = field.default
     shown: dict[str, Any] = {"help": f"{about.text[0].upper()}{about.text[1:]}."}
     shown["rich_help_panel"] = about.group
     if kind is int:
         shown.update(min=about.low, max=about.high)
+    if field.name == "set":
+        shown["metavar"] = "PASS.OPTION=VALUE"
+        kind, default = list[str], []
     if field.name == "target":
         shown.update(metavar="NAME{OPTION=VALUE}", autocompletion=target_names)
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=field.default,
+        default=default,
         annotation=Annotated[kind, typer.Option(**shown)],
     )

@@ -11,9 +11,9 @@ import numpy as np
 
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
-from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import encoded_blocks, quiet
 from spikec.driver.checking import traced
+from spikec.driver.network import Network
 from spikec.ir import Graph, UsageError
 from spikec.runtime import golden
 from spikec.runtime.check import Comparison, traced_block, traced_layers
@@ -25,7 +25,7 @@ from spikec.version import version
 
 
 def check_against(
-    art: Artifact, other: Artifact, data: Dataset, engine_name: str, progress: Progress = quiet
+    art: Network, other: Network, data: Dataset, engine_name: str, progress: Progress = quiet
 ) -> dict[str, Any]:
     """Compare two artifacts on one engine, layer by layer, as far as they have the same layers."""
     simulate = art.engine(engine_name).simulate
@@ -87,7 +87,7 @@ def differing_params(left: Graph, right: Graph) -> list[dict[str, Any]]:
 
 
 def reduce_case(
-    art: Artifact, data: Dataset, engines: Sequence[str], out: Path, progress: Progress = quiet
+    art: Network, data: Dataset, engines: Sequence[str], out: Path, progress: Progress = quiet
 ) -> dict[str, Any]:
     """Shrink the first case in which two engines differ and write it as golden traces."""
     if len(set(engines)) != 2:
@@ -121,7 +121,7 @@ def reduce_case(
 
 
 def write_traces(
-    art: Artifact, data: Dataset, engine_name: str, out: Path, arrays: bool
+    art: Network, data: Dataset, engine_name: str, out: Path, arrays: bool
 ) -> dict[str, Any]:
     """Write golden traces of an artifact on data."""
     feeds = encode(art.graph, data.feeds).feeds
@@ -131,7 +131,7 @@ def write_traces(
 
 
 def verify_traces(
-    folder: Path, engine_name: str, art: Artifact | None = None
+    folder: Path, engine_name: str, art: Network | None = None
 ) -> list[dict[str, Any]]:
     """Recompute golden traces (in a folder or right below it) and compare."""
     folders = golden.read_folders([folder])

@@ -12,7 +12,7 @@ from spikec.driver.model import Model
 from spikec.ir import PassError, UsageError
 from spikec.options import Options
 from spikec.report.schema import Judged
-from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.runtime.data import Dataset
 
 Build = Callable[[Dataset, Options], Artifact]
 """Compiles for one number of time steps."""
@@ -20,8 +20,8 @@ Build = Callable[[Dataset, Options], Artifact]
 
 def choose_steps(
     model: Model,
-    calib: Source | Dataset | None,
-    validation: Source | Dataset | None,
+    calib: Dataset | None,
+    validation: Dataset | None,
     options: Options,
     progress: Progress,
     build: Build,
@@ -37,15 +37,11 @@ def choose_steps(
     assert options.max_loss is not None
     if calib is None:
         raise PassError("max_loss needs calibration data", hint="give --calib CALIB.npz")
-    data = calib if isinstance(calib, Dataset) else make_dataset(calib, model.graph)
-    if validation is None:
+    data, held = calib, validation
+    if held is None:
         if len(data) < 2:
             raise UsageError("max_loss needs samples to judge on: give --validate or more samples")
         data, held = hold_out(data, options.samples, options.seed)
-    else:
-        held = (
-            validation if isinstance(validation, Dataset) else make_dataset(validation, model.graph)
-        )
     judge = Judge.of(model, held, options.seed, progress)
     tried: dict[int, tuple[Artifact, Judged]] = {}
 

@@ -12,17 +12,19 @@ from spikec.backends import target
 from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
-from spikec.driver.blocks import quiet
 from spikec.driver.choosing import choose_steps
 from spikec.driver.judging import Judge
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.profile import profile
+from spikec.driver.progress import Shown, shown
+from spikec.driver.torch_module import first_sample
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
-from spikec.options import Options, Settings
+from spikec.options import Options, Settings, read_recipe
 from spikec.report.schema import Judged, LayerEntry, MappedPart, PassEntry, Range, Report
 from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.runtime.images import read_preparation
 from spikec.version import version
 
 if TYPE_CHECKING:
@@ -38,46 +40,52 @@ def compile(
     *,
     validation: Source | Dataset | None = None,
     options: Options | None = None,
-    progress: Progress = quiet,
+    recipe: str | Path | None = None,
+    progress: Shown = True,
     **settings: Unpack[Settings],
 ) -> Artifact:
     """Compile an ONNX model into an integer spiking network.
 
     Args:
-        model: Path, bytes or onnx.ModelProto.
-        calib: Calibration inputs: an array, a dict of arrays or an iterable of batches.
+        model: Path, bytes, onnx.ModelProto, or a torch.nn.Module, which is exported in memory.
+        calib: Calibration inputs: an array or tensor, a dict of them by ONNX input name, a path, or
+            an iterable of batches x, (x,) or (x, y), such as a DataLoader.
         validation: Other inputs, with labels if there are any, on which the network is judged
             after each pass. With `max_loss` and without `validation`, part of `calib` is held out.
         options: All options at once; or give them as keywords (`timesteps=4`).
-        progress: Called with (what, done, total).
+        recipe: Options of an earlier compile, its artifact directory or `recipe.json`; keywords
+            come before it.
+        progress: True for a bar in a terminal or a notebook, False for none, or called with
+            (what, done, total).
         **settings: Fields of Options.
 
     Raises:
         SpikecError: with what is wrong, where, and what would help.
     """
-    options = Options.of(settings) if options is None else options
+    if options is None:
+        options = Options.of({**({} if recipe is None else read_recipe(recipe)), **settings})
+    target(options.target).refuse_early()
     options.passes()  # refuses what is wrong with them before any work
-    model = Model.load(model)
-    if options.max_loss is not None:
-        return choose_steps(
-            model,
-            calib,
-            validation,
-            options,
-            progress,
-            lambda data, each: _compile(model, data, None, each, progress),
+    with shown(progress) as report:
+        sample, calib = (None, calib) if calib is None else first_sample(model, calib)
+        ann, images = Model.load(model, sample), read_preparation(options.images)
+        data, held = (
+            None if source is None else make_dataset(source, ann.graph, images=images)
+            for source in (calib, validation)
         )
-    judge = None
-    if validation is not None:
-        if not isinstance(validation, Dataset):
-            validation = make_dataset(validation, model.graph)
-        judge = Judge.of(model, validation, options.seed, progress)
-    return _compile(model, calib, judge, options, progress)
+        if options.max_loss is not None:
+
+            def build(kept: Dataset, chosen: Options) -> Artifact:
+                return _compile(ann, kept, None, chosen, report)
+
+            return choose_steps(ann, data, held, options, report, build)
+        judge = None if held is None else Judge.of(ann, held, options.seed, report)
+        return _compile(ann, data, judge, options, report)
 
 
 def _compile(
     model: Model,
-    calib: Source | Dataset | None,
+    calib: Dataset | None,
     judge: Judge | None,
     options: Options,
     progress: Progress,
@@ -86,8 +94,6 @@ def _compile(
     passes, hardware = options.passes(), options.hardware
     emitter = target(options.target)
     ann, imported = model.graph, model.imported
-    if calib is not None and not isinstance(calib, Dataset):
-        calib = make_dataset(calib, ann)
     drawn = None if calib is None else calib.draw(options.samples, options.seed)
     context = Context(
         calib=None if drawn is None else drawn.feeds,
@@ -111,6 +117,7 @@ def _compile(
         "passes": [str(part) for p in passes for part in p.parts],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
+        "images": options.images,
     }
     snn = context.last["snn"]
     report = Report(
@@ -127,7 +134,8 @@ def _compile(
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
     )
-    return Artifact(Stored(graph, snn, manifest, report.to_json()), context.clock.seconds)
+    stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
+    return Artifact(stored, context.clock.seconds, model=model)
 
 
 def pass_entry(record: Record) -> PassEntry:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Progress
-from spikec.driver.artifact import Artifact
 from spikec.driver.blocks import logits, quiet
 from spikec.driver.measuring import Cluster, measure_all
 from spikec.driver.model import Model, ModelSource
+from spikec.driver.network import Network
 from spikec.ir import Graph, RangeError, UsageError
+from spikec.ir.neuron import Membrane
 from spikec.report.schema import Evaluation, StepResult
 from spikec.runtime.check import traced_layers
 from spikec.runtime.data import Dataset
@@ -40,7 +41,7 @@ class _Totals:
 
 
 def evaluate(
-    art: Artifact,
+    art: Network,
     data: Dataset,
     *,
     timesteps: Sequence[int] = (),
@@ -92,7 +93,8 @@ def evaluate(
 
 def _runs(graph: Graph, wanted: list[int]) -> list[list[int]]:
     """Numbers of steps that one run can show; a neuron with windows waits for the last step."""
-    windowed = any(node.op == "integrate_window" for node in graph.nodes)
+    membranes = [node.operation for node in graph if isinstance(node.operation, Membrane)]
+    windowed = any(op.gathers for op in membranes)
     return [[t] for t in wanted] if windowed else [wanted]
 
 
@@ -162,7 +164,7 @@ def _figures(
 
 
 def predict(
-    art: Artifact, data: Dataset, engine_name: str, stage: str, trace: bool, progress: Progress
+    art: Network, data: Dataset, engine_name: str, stage: str, trace: bool, progress: Progress
 ) -> tuple[NDArray[np.float64], dict[str, Array]]:
     """Logits (N, values), and traces by `LAYER.spikes` and `LAYER.potentials` if asked for."""
     graph = art.stage(stage)
@@ -179,7 +181,7 @@ def predict(
     return np.concatenate(parts), joined
 
 
-def check_model(art: Artifact, data: Dataset, model: ModelSource) -> dict[str, Any]:
+def check_model(art: Network, data: Dataset, model: ModelSource) -> dict[str, Any]:
     """Agreement of the integer network with the ANN it came from."""
     ann = Model.load(model)
     same_model(art, ann)
@@ -193,7 +195,7 @@ def check_model(art: Artifact, data: Dataset, model: ModelSource) -> dict[str, A
     }
 
 
-def same_model(art: Artifact, ann: Model) -> None:
+def same_model(art: Network, ann: Model) -> None:
     """Raise UsageError when an artifact was compiled from another model."""
     if art.stored.manifest["model"]["sha256"] != ann.digest:
         raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,9 +76,4 @@ def hold_out(calib: Dataset, samples: int, seed: int) -> tuple[Dataset, Dataset]
     kept = min(samples, total - total // 4)
     picked = np.zeros(total, bool)
     picked[np.random.default_rng(seed).choice(total, kept, replace=False)] = True
-    return _where(calib, picked), _where(calib, ~picked)
-
-
-def _where(data: Dataset, picked: Array) -> Dataset:
-    feeds: Mapping[str, Array] = {name: x[picked] for name, x in data.feeds.items()}
-    return Dataset(dict(feeds), None if data.labels is None else data.labels[picked])
+    return calib.pick(picked), calib.pick(~picked)

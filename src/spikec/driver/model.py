@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spikec.compiler.onnx import Imported, expose, import_model, load_model, model_hash
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import quiet
+from spikec.driver.torch_module import TorchModule, export, is_module
 from spikec.ir import Graph
 from spikec.runtime.interpreter import forward
 
@@ -25,7 +26,7 @@ Array = NDArray[Any]
 _BLOCK = 32
 
 
-ModelSource: TypeAlias = "str | Path | bytes | ModelProto | Model"
+ModelSource: TypeAlias = "str | Path | bytes | ModelProto | TorchModule | Model"
 """What a model can be given as."""
 
 
@@ -46,15 +47,19 @@ class Model:
     refused: list[str] = field(default_factory=list)
 
     @staticmethod
-    def load(model: ModelSource) -> Model:
+    def load(model: ModelSource, sample: Sequence[Array] | None = None) -> Model:
         """Read a model; one that is read already is returned as it is.
 
+        Args:
+            model: Path, bytes, onnx.ModelProto or torch.nn.Module.
+            sample: Of a module its inputs, with a batch axis of 1: what it is exported with.
+
         Raises:
-            InvalidModel: when it cannot be read or breaks ONNX's rules.
+            InvalidModel: when it cannot be read, exported, or breaks ONNX's rules.
         """
         if isinstance(model, Model):
             return model
-        proto, source = load_model(model)
+        proto, source = load_model(export(model, sample) if is_module(model) else model)
         return Model(proto, source, import_model(proto, source))
 
     @cached_property
@@ -78,6 +83,8 @@ class Model:
     @cached_property
     def batch(self) -> int:
         """The fixed batch size of the model, 0 if any."""
+        if not self.imported.has_batch:
+            return 1
         names = {node.loc for node in self.graph.inputs}
         dims = [i.type.tensor_type.shape.dim for i in self.proto.graph.input if i.name in names]
         return max((d[0].dim_value for d in dims if len(d)), default=0)
@@ -114,7 +121,8 @@ class Model:
             if fill > len(x):
                 x = np.concatenate([x, np.repeat(x[-1:], fill - len(x), axis=0)])
             label = node.loc or node.name
-            given[label] = x.astype(_DTYPES.get(named[label], np.float32))
+            x = x.astype(_DTYPES.get(named[label], np.float32))
+            given[label] = x if self.imported.has_batch else x[0]
         try:
             return list(self.session.run(self.imported.logits, given))
         except Exception as error:  # some models load but hold operators that it cannot run

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends import engine
+from spikec.driver.comparing import activations, counterparts
 from spikec.ir import Graph, Node, op_of, spread
 from spikec.ir.analysis import layer_sources
 from spikec.report.schema import Profile, ProfiledLayer
 from spikec.runtime.coding import encode
-from spikec.runtime.interpreter import Simulation, evaluate
+from spikec.runtime.interpreter import Simulation
 from spikec.runtime.metrics import fan_outs, synaptic_operations
 
 Array = NDArray[Any]
@@ -37,7 +38,7 @@ def profile(graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]) ->
     Args:
         graph: The integer network.
         snn: The spiking network before quantisation, for thresholds in real units.
-        ann: The ANN, whose activations have the names of the layers.
+        ann: The ANN.
         calib: Real inputs by input node.
     """
     real = {node.name: node for node in snn.nodes}
@@ -48,13 +49,14 @@ def profile(graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]) ->
     samples = min(SAMPLES, _BYTES // max(total, 1), len(next(iter(calib.values()))))
     feeds = {name: np.asarray(x[:samples]) for name, x in calib.items()}
     coded = encode(graph, feeds).feeds
-    activations = _activations(ann, feeds, {node.name for node in layers})
+    pairs = counterparts(ann, graph)
+    values = activations(ann, feeds, set(pairs.values()))
     rng = np.random.default_rng(0)
     run = engine("fast")(graph, coded, None, [node.name for node in layers])
     return Profile(
         samples=samples,
         layers=[
-            _layer(node, real[node.name], snn, run, activations.get(node.name), rng)
+            _layer(node, real[node.name], snn, run, values.get(pairs.get(node.name, "")), rng)
             for node in layers
         ],
         edges=edges(graph),
@@ -62,11 +64,6 @@ def profile(graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]) ->
             graph, run.events, fan_outs(graph), graph.steps, samples, run.units
         ),
     )
-
-
-def _activations(ann: Graph, feeds: Mapping[str, Array], wanted: set[str]) -> dict[str, Array]:
-    given = {name: x.astype(np.float32) for name, x in feeds.items()}
-    return {node.name: value for node, value in evaluate(ann, given) if node.name in wanted}
 
 
 def _layer(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from spikec.ir import OPS
+from spikec.ir.neuron import Membrane
 from spikec.report.plots import BLUE, GREEN, GREY, INK, ORANGE, RED, draw_steps, legend, new_figure
 from spikec.report.schema import ProfiledLayer, Report
 
@@ -18,6 +22,9 @@ PASS_COLOURS = {
     "snm": BLUE,
     "graded": BLUE,
 }
+Array = NDArray[Any]
+RASTER = 64
+"""Neurons of a layer whose spikes are drawn."""
 MOST_LAYERS = 20
 """Layers that get a small picture of their own; more are thinned out evenly."""
 
@@ -38,12 +45,13 @@ def network(report: Report) -> Any:
     entries = {layer.name: layer for layer in report.layers}
     names = list(dict.fromkeys(name for edge in report.profile.edges for name in edge))
     place = {name: index for index, name in enumerate(names)}
+    kinds = _kinds(report)
     figure, (axes,) = new_figure(width=9.5, height=2.9)
     for name, x in place.items():
         size = entries[name].neurons if name in entries else 0
         kind = entries[name].op if name in entries else "input"
         height = math.log10(size) if size else 0.6
-        axes.bar(x, height, width=0.62, color=_kind_colour(kind))
+        axes.bar(x, height, width=0.62, color=kinds[kind][1] if kind in kinds else GREY)
         label = str(size) if size else "in"
         axes.text(x, height + 0.08, label, ha="center", fontsize=6, color=INK)
     for source, target in report.profile.edges:
@@ -58,26 +66,23 @@ def network(report: Report) -> Any:
                     ha="right", fontsize=6.5)  # fmt: skip
     axes.set(ylabel="neurons, log10")
     axes.grid(visible=False, axis="x")
-    for kind, text in _KINDS.items():
-        if any(layer.op == kind for layer in report.layers):
-            axes.bar(0, 0, color=_kind_colour(kind), label=text)
+    for title, colour in kinds.values():
+        axes.bar(0, 0, color=colour, label=title)
     legend(axes, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5)
     return figure
 
 
-_KINDS = {
-    "integrate": "integrate-and-fire",
-    "integrate_signed": "signed neuron with memory",
-    "integrate_graded": "graded neuron",
-    "integrate_window": "neuron with window",
-    "max_pool_count": "max pooling",
-    "accumulate": "readout",
-}
-_COLOURS = (BLUE, GREEN, ORANGE, ORANGE, GREY, RED)
-
-
-def _kind_colour(kind: str) -> str:
-    return dict(zip(_KINDS, _COLOURS, strict=True)).get(kind, GREY)
+def _kinds(report: Report) -> dict[str, tuple[str, str]]:
+    """Title and colour of each op among the layers: neurons in turn, readouts red, others grey."""
+    colours = itertools.cycle((BLUE, GREEN, ORANGE))
+    kinds: dict[str, tuple[str, str]] = {}
+    for name in sorted({layer.op for layer in report.layers}):
+        op = OPS.get(name)
+        title, colour = name, GREY
+        if op is not None and issubclass(op, Membrane):
+            title, colour = op.title or name, next(colours) if op.neuron else RED
+        kinds[name] = title, colour
+    return kinds
 
 
 def errors(report: Report) -> Any:
@@ -107,29 +112,36 @@ def errors(report: Report) -> Any:
 def scatter(report: Report) -> Any:
     """ANN activation against SNN rate, a small picture per layer."""
     layers = [layer for layer in _profiled(report) if layer.activation is not None]
+    named = {layer.name: layer for layer in layers}
 
-    def draw(axes: Any, layer: ProfiledLayer) -> None:
-        x, y = layer.activation or [0.0], layer.rate or [0.0]
+    def draw(axes: Any, name: str) -> None:
+        x, y = named[name].activation or [0.0], named[name].rate or [0.0]
         high, low = max(*x, *y, 1e-9), min(*x, *y, 0)
         axes.plot([low, high], [low, high], color=ORANGE, lw=0.8)
         axes.plot(x, y, ".", ms=2, color=BLUE, alpha=0.6)
 
-    return _grid(layers, draw, "ANN's activation", "rate x amplitude")
+    return _grid(list(named), draw, "ANN's activation", "rate x amplitude")
 
 
 def raster(report: Report) -> Any:
     """Spikes of one sample: steps to the right, neurons upwards."""
+    layers = {layer.name: np.array(layer.raster) for layer in _profiled(report)}
+    return draw_raster(layers) if layers else None
 
-    def draw(axes: Any, layer: ProfiledLayer) -> None:
-        spikes = np.array(layer.raster)
-        step, neuron = np.nonzero(spikes > 0)
-        axes.plot(step + 1, neuron, "|", ms=3, color=BLUE)
-        step, neuron = np.nonzero(spikes < 0)
-        axes.plot(step + 1, neuron, "|", ms=3, color=RED)
-        axes.set_xlim(0.5, len(spikes) + 0.5)
-        axes.set_ylim(-1, spikes.shape[1])
 
-    return _grid(_profiled(report), draw, "time step", "neuron")
+def draw_raster(spikes: Mapping[str, Array]) -> Any:
+    """Spikes (steps, *shape) of layers: steps to the right, neurons upwards, negative ones red."""
+
+    def draw(axes: Any, name: str) -> None:
+        flat = spikes[name].reshape(len(spikes[name]), -1)
+        flat = flat[:, np.unique(np.linspace(0, flat.shape[1] - 1, RASTER).round().astype(int))]
+        for sign, colour in ((1, BLUE), (-1, RED)):
+            step, neuron = np.nonzero(sign * flat > 0)
+            axes.plot(step + 1, neuron, "|", ms=3, color=colour)
+        axes.set_xlim(0.5, len(flat) + 0.5)
+        axes.set_ylim(-1, flat.shape[1])
+
+    return _grid(list(spikes), draw, "time step", "neuron")
 
 
 def rates(report: Report) -> Any:
@@ -203,10 +215,7 @@ def _profiled(report: Report) -> list[ProfiledLayer]:
 
 
 def _grid(
-    layers: Sequence[ProfiledLayer],
-    draw: Callable[[Any, ProfiledLayer], None],
-    across: str,
-    upwards: str,
+    layers: Sequence[str], draw: Callable[[Any, str], None], across: str, upwards: str
 ) -> Any:
     """Small pictures, five in a row; the first in a row and the last in a column say their axes."""
     if not layers:
@@ -216,7 +225,7 @@ def _grid(
     figure, axes = new_figure(columns, width=9.5, height=1.55 * rows + 0.2, rows=rows)
     for index, (panel, layer) in enumerate(zip(axes, layers, strict=False)):
         draw(panel, layer)
-        panel.set_title(_short(layer.name), fontsize=7, color=INK)
+        panel.set_title(_short(layer), fontsize=7, color=INK)
         panel.tick_params(labelsize=6)
         if index % columns == 0:
             panel.set_ylabel(upwards, fontsize=7)

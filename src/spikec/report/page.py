@@ -6,14 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from spikec.report import figures, plots
 from spikec.report.chip import draw as draw_chip
 from spikec.report.schema import Check, Evaluation, LayerEntry, PassEntry, Report, StepResult
+from spikec.runtime.files import write_file
 from spikec.runtime.metrics import ENERGY, energy
 from spikec.ui import percent, short
 
@@ -47,20 +49,46 @@ class Card:
     state: str = ""
 
 
+class Page(str):
+    """An HTML document that a notebook shows in a frame of its own."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the document."""
+        write_file(Path(path), self.encode())
+
+    def _repr_html_(self) -> str:
+        frame = '<iframe style="width: 100%; height: 640px; border: 0" srcdoc="{}"></iframe>'
+        return frame.format(escape(self))
+
+
+def verdict(report: Report, title: str) -> str:
+    """The cards alone, for a notebook."""
+    template, style = _template("verdict.html"), _style("cards.css")
+    return template.render(title=title, style=style, cards=cards(report))
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("spikec.report", "."), autoescape=True,
+        trim_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    return environment.get_template(name)
+
+
+def _style(*names: str) -> Markup:
+    folder = resources.files("spikec.report")
+    return Markup("".join((folder / name).read_text(encoding="utf-8") for name in names))
+
+
 def build(report: Report) -> str:
     """The page as one HTML document that needs nothing else.
 
     Raises:
         UsageError: where matplotlib is not installed.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spikec.report", "."), autoescape=True,
-        trim_blocks=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    style = (resources.files("spikec.report") / "style.css").read_text(encoding="utf-8")
-    return environment.get_template("page.html").render(
+    return _template("page.html").render(
         title=f"{report.model or 'network'}, T = {report.timesteps}",
-        style=Markup(style),
+        style=_style("cards.css", "style.css"),
         cards=cards(report),
         next_steps=next_steps(report),
         pictures={name: _picture(name, draw(report)) for name, draw in PICTURES.items()},

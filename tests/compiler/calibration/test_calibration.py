@@ -25,12 +25,16 @@ from spikec.ir import (
     spread,
 )
 from spikec.ir.ops import OPS
-from spikec.runtime import kernels
+from spikec.runtime import fast
 
-KINDS = [kernels.UNSIGNED, kernels.SIGNED, kernels.FREE]
+UNSIGNED, SIGNED, FREE = (
+    OPS["integrate"](),
+    *(OPS["integrate_signed"](free) for free in (False, True)),
+)
+KINDS = [UNSIGNED, SIGNED, FREE]
 
 
-def make_layer(theta, v0, *, kind=kernels.UNSIGNED, steps=8, shape=(2, 3, 3), samples=40,
+def make_layer(theta, v0, *, kind=UNSIGNED, steps=8, shape=(2, 3, 3), samples=40,
                seed=0, bias=0.0, constant=False, bounded=False) -> Layer:  # fmt: skip
     """A layer of random currents whose target is what the given neurons would emit."""
     rng = np.random.default_rng(seed)
@@ -122,9 +126,7 @@ def test_the_search_minimises_what_it_claims(seed, joint, shared, kind):
         assert error(found) <= error(layer) + 1e-6
     drawn = draw(found, 10_000)
     theta, v0 = found.neurons.theta, found.neurons.v0
-    errors = kernels.search_errors(
-        drawn.current, drawn.target, theta[:, None], (v0 / theta)[:, None], drawn.bias, kind, 4
-    )
+    errors = fast.rate_errors(kind, drawn, theta[:, None], (v0 / theta)[:, None], {})
     assert errors.mean() == pytest.approx(error(found), rel=1e-3, abs=1e-6)
 
 

@@ -18,8 +18,9 @@ from spikec.compiler.pipeline import Record
 from spikec.ir import SPIKE, Node, ParseError, PassError, TensorType, parse, spread
 from spikec.ir.ops import OPS
 from spikec.ir.types import spikes
-from spikec.runtime import kernels
+from spikec.runtime import fast
 from spikec.runtime.data import make_dataset
+from spikec.runtime.fast.scans import errors_of_rule
 from spikec.runtime.interpreter import simulate
 
 MODEL = "fashion_resnet8.onnx"
@@ -39,22 +40,30 @@ def make_layer(neurons: Neurons, *, steps=4, seed=0, samples=60, low=0.0) -> Lay
     )  # fmt: skip
 
 
-def unit(theta=2.0, kind=kernels.UNSIGNED) -> Neurons:
+UNSIGNED, FREE = OPS["integrate"](), OPS["integrate_signed"](free=True)
+
+
+def unit(theta=2.0, kind=UNSIGNED) -> Neurons:
     wide = np.full(2, theta, np.float32)
     return Neurons(kind, wide, wide / 2, np.zeros(2, np.float32))
 
 
+def graded(levels, fire, free=False) -> Neurons:
+    wide = np.float32([0.3, 0.5])
+    op = OPS["integrate_graded"](free, levels)
+    return replace(unit(kind=op), theta=wide, v0=wide / 4, more={"fire": np.float32(fire)})
+
+
 @pytest.mark.parametrize("steps", [1, 2, 4])
-@pytest.mark.parametrize("kind", [kernels.UNSIGNED, kernels.FREE])
+@pytest.mark.parametrize("kind", [UNSIGNED, FREE])
 def test_payloads_lower_the_error(steps, kind):
-    layer = make_layer(unit(kind=kind), steps=steps, low=-9 if kind == kernels.FREE else 0)
+    layer = make_layer(unit(kind=kind), steps=steps, low=-9 if kind is FREE else 0)
     binary = search(layer, joint=True, per="channel", samples=10_000)
     errors = [binary.error()]
     for levels in (2, 4):
         record = Record("graded", {})
         found = Graded(levels=levels).fit(layer, record)
-        assert found.neurons.levels == levels
-        assert found.neurons.kind == (kernels.FREE if kind == kernels.FREE else kernels.SIGNED)
+        assert found.neurons.op == OPS["integrate_graded"](kind is FREE, levels)
         assert record.layers["n"]["graded"]
         errors.append(found.error())
     assert errors[0] > errors[1] > errors[2]
@@ -62,31 +71,26 @@ def test_payloads_lower_the_error(steps, kind):
 
 def test_the_search_kernel_is_the_neuron():
     """The error that the search reports is that of the layer's own spikes."""
-    wide = np.float32([0.3, 0.5])
-    neurons = replace(unit(), kind=kernels.SIGNED, theta=wide, v0=wide / 4,
-                      levels=3, fire=np.float32([0.5, 0.75]))  # fmt: skip
     for free in (False, True):
-        kind = kernels.FREE if free else kernels.SIGNED
-        layer = make_layer(replace(neurons, kind=kind), low=-9 if free else 0)
+        neurons = graded(3, [0.5, 0.75], free)
+        layer = make_layer(neurons, low=-9 if free else 0)
         rows = np.moveaxis(layer.current.array, 2, 1).reshape(4, 2, -1)
         target = np.moveaxis(layer.target, 1, 0).reshape(2, -1)
-        found = kernels.search_graded_errors(
-            rows, target, wide[:, None], np.full((2, 1), 0.25, np.float32), neurons.fire,
-            np.zeros_like(target), 3, free, 4,
-        )  # fmt: skip
+        drawn = fast.Drawn(rows, target, np.zeros_like(target), 4)
+        start = neurons.theta[:, None], np.full((2, 1), 0.25, np.float32)
         off = (layer.rate() - layer.target) ** 2
-        assert found[:, 0, 0] == pytest.approx(off.mean(axis=(0, 2, 3)), rel=1e-4)
+        for errors in (fast.rate_errors, errors_of_rule):
+            found = errors(neurons.op, drawn, *start, neurons.more)
+            assert found[:, 0, 0] == pytest.approx(off.mean(axis=(0, 2, 3)), rel=1e-4)
 
 
 def test_a_planted_firing_level_is_found():
-    wide = np.float32([0.3, 0.5])
-    planted = replace(unit(), kind=kernels.SIGNED, theta=wide, v0=wide / 4, levels=4,
-                      fire=np.float32([0.625, 0.875]))  # fmt: skip
+    planted = graded(4, [0.625, 0.875])
     layer = make_layer(planted)
     layer = replace(layer, target=layer.rate())
     found = search(layer, joint=False, per="channel", samples=10_000, fires=(0.625, 0.75, 0.875))
-    assert found.neurons.fire == pytest.approx([0.625, 0.875])
-    assert found.neurons.v0 == pytest.approx(wide / 4, abs=0.03)
+    assert found.neurons.more["fire"] == pytest.approx([0.625, 0.875])
+    assert found.neurons.v0 == pytest.approx(planted.v0, abs=0.03)
 
 
 def test_gate():
@@ -94,7 +98,7 @@ def test_gate():
     layer = make_layer(unit())
     layer = replace(layer, target=layer.rate())
     assert Graded().fit(layer, Record("graded", {})).neurons == layer.neurons
-    assert Graded(gate="on").fit(layer, Record("graded", {})).neurons.levels == 4
+    assert Graded(gate="on").fit(layer, Record("graded", {})).neurons.op.levels == 4
 
 
 @pytest.mark.parametrize("options", [{"levels": 1}, {"levels": 9}, {"gate": "off"}, {"fire": 0.4},

@@ -1,0 +1,202 @@
+"""The neurons that have compiled code; all others run by their own rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikec.ir import spread
+from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.op import Params, Value
+from spikec.ir.ops.neurons.integrate import Integrate
+from spikec.ir.ops.neurons.integrate_graded import IntegrateGraded
+from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
+from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
+from spikec.runtime import kernels
+
+_KINDS = {Sign.UNSIGNED: kernels.UNSIGNED, Sign.TAKES_BACK: kernels.SIGNED, Sign.FREE: kernels.FREE}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Some neurons of each channel on calibration data, and what their rates should be.
+
+    Attributes:
+        current: Without bias (steps or 1, channels, samples), float32.
+        target: Of the rates, in the unit of theta (channels, samples).
+        bias: (channels, samples).
+        steps: T.
+    """
+
+    current: Value
+    target: Value
+    bias: Value
+    steps: int
+
+
+Scan = Callable[[Neuron, Value, Params, int, bool, bool], tuple[Value, Value | None]]
+"""As `scan`."""
+Errors = Callable[[Neuron, Drawn, Value, Value, Params], Value]
+"""As `rate_errors`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Compiled code for a neuron.
+
+    Attributes:
+        scan: For a layer of them; None: by their own rule.
+        errors: For the search of thresholds.
+        below: In a layer that is compiled together with its synapses, where negative spikes fire,
+            or None if none do; None itself: such layers do not hold these neurons.
+    """
+
+    scan: Scan | None
+    errors: Errors
+    below: Callable[[Neuron, Params], Value | None] | None
+
+
+def scan(
+    op: Neuron,
+    current: Value,
+    params: Params,
+    steps: int,
+    keep: bool,
+    parallel: bool = True,
+) -> tuple[Value, Value | None]:
+    """Run a layer of neurons for all steps.
+
+    Args:
+        op: The neuron.
+        current: (steps or 1, batch, *shape), float32, int32 or int64.
+        params: By role; each spreads over shape.
+        steps: Time steps.
+        keep: Whether to return potentials.
+        parallel: Whether to use all cores.
+
+    Returns:
+        Payloads (steps, batch, *shape) in their storage type, and potentials after the reset.
+    """
+    kernel = KERNELS.get(type(op))
+    if kernel is not None and kernel.scan is not None:
+        return kernel.scan(op, current, params, steps, keep, parallel)
+    wide = current if current.dtype.kind == "f" else current.astype(np.int64)
+    payloads, potentials = op.scan([wide], params, steps)
+    return payloads.astype(op.payload.storage), potentials if keep else None
+
+
+def rate_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
+    """Mean squared error of the rate for each candidate pair of threshold and initial potential.
+
+    Args:
+        op: The neuron.
+        drawn: Neurons of a layer.
+        theta: Candidate thresholds (channels, candidates), float32.
+        v0: Candidate initial potentials as fractions of theta (channels, fractions), float32.
+        params: The other params, () or (channels,); potentials as shares of theta.
+
+    Returns:
+        (channels, candidates, fractions) of `mean((theta * net / T - target)^2)`.
+    """
+    kernel = KERNELS.get(type(op))
+    return (kernel.errors if kernel else errors_of_rule)(op, drawn, theta, v0, params)
+
+
+def errors_of_rule(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
+    """`rate_errors` by the neuron's own rule, one candidate after the other."""
+    current = (drawn.current + drawn.bias).swapaxes(1, 2)
+    errors = np.empty((*theta.shape, v0.shape[1]))
+    for k, threshold in enumerate(theta.T):
+        scaled = {
+            role: array * threshold if op.params[role].kind == "potential" else array
+            for role, array in params.items()
+        }
+        for r, fraction in enumerate(v0.T):
+            own = {**scaled, "theta": threshold, "v0": fraction * threshold}
+            net = op.scan([current], own, drawn.steps)[0].sum(axis=0).T
+            rate = net * (threshold / np.float32(drawn.steps))[:, None]
+            errors[:, k, r] = ((rate - drawn.target) ** 2).mean(axis=1)
+    return errors
+
+
+def _flat(params: Params, role: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Value:
+    array = spread(np.asarray(params.get(role, 0)), shape)
+    return np.ascontiguousarray(np.broadcast_to(array, shape), dtype=dtype).reshape(-1)
+
+
+def _results(
+    op: Neuron, current: Value, steps: int, keep: bool
+) -> tuple[Value, Value, Value, tuple[int, ...]]:
+    """Rows of current, arrays for payloads and potentials, and the shape of both."""
+    rows = np.ascontiguousarray(current).reshape(*current.shape[:2], -1)
+    payloads = np.empty((steps, *rows.shape[1:]), op.payload.storage)
+    potentials = np.empty(payloads.shape if keep else (0, 0, 0), current.dtype)
+    return rows, payloads, potentials, (steps, *current.shape[1:])
+
+
+def _unit_scan(
+    op: Neuron, current: Value, params: Params, steps: int, keep: bool, parallel: bool
+) -> tuple[Value, Value | None]:
+    rows, payloads, potentials, full = _results(op, current, steps, keep)
+    roles = ("theta", "v0", "bias", "theta_neg")
+    parts = [_flat(params, role, full[2:], current.dtype) for role in roles]
+    run = kernels.scan if parallel else kernels.scan_serial
+    theta, v0, bias, below = parts
+    run(rows, theta, v0, bias, below, _KINDS[op.sign], payloads, potentials)
+    return payloads.reshape(full), potentials.reshape(full) if keep else None
+
+
+def _graded_scan(
+    op: Neuron, current: Value, params: Params, steps: int, keep: bool, parallel: bool
+) -> tuple[Value, Value | None]:
+    rows, payloads, potentials, full = _results(op, current, steps, keep)
+    roles = ("theta", "v0", "bias", "fire")
+    parts = [_flat(params, role, full[2:], current.dtype) for role in roles]
+    run = kernels.scan_graded if parallel else kernels.scan_graded_serial
+    theta, v0, bias, fire = parts
+    levels, free = op.payload.levels, op.sign is Sign.FREE
+    run(rows, theta, v0, bias, fire, levels, free, payloads, potentials)
+    return payloads.reshape(full), potentials.reshape(full) if keep else None
+
+
+def _unit_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
+    parts = drawn.current, drawn.target, theta, v0, drawn.bias
+    return kernels.search_errors(*parts, _KINDS[op.sign], drawn.steps)
+
+
+def _graded_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
+    fire = np.broadcast_to(params["fire"], theta.shape[:1]).astype(np.float32)
+    parts = drawn.current, drawn.target, theta, v0, fire, drawn.bias
+    free = op.sign is Sign.FREE
+    return kernels.search_graded_errors(*parts, op.payload.levels, free, drawn.steps)
+
+
+def _window_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
+    """Neurons that integrate all steps before they fire: the count has a closed form."""
+    steps = drawn.steps
+    gain = steps if len(drawn.current) == 1 else 1
+    total = drawn.current.sum(axis=0) * np.float32(gain) + drawn.bias * np.float32(steps)
+    lowest = -steps if op.sign is Sign.FREE else 0
+    errors = np.empty((*theta.shape, v0.shape[1]))
+    for k, threshold in enumerate(theta.T):
+        for r, fraction in enumerate(v0.T):
+            units = total / threshold[:, None] + fraction[:, None]
+            count = np.clip(np.floor(units), lowest, steps)
+            rate = count * (threshold / np.float32(steps))[:, None]
+            errors[:, k, r] = ((rate - drawn.target) ** 2).mean(axis=1)
+    return errors
+
+
+def _below_0(op: Neuron, params: Params) -> Value | None:
+    return np.zeros((), np.int64) if op.sign is Sign.FREE else None
+
+
+KERNELS: dict[type[Neuron], Kernel] = {
+    Integrate: Kernel(_unit_scan, _unit_errors, below=lambda op, params: None),
+    IntegrateSigned: Kernel(_unit_scan, _unit_errors, below=lambda op, params: params["theta_neg"]),
+    IntegrateGraded: Kernel(_graded_scan, _graded_errors, below=None),
+    IntegrateWindow: Kernel(None, _window_errors, below=_below_0),
+}
+"""The engine's table of neurons."""

@@ -1,0 +1,142 @@
+"""A compiled network: its graphs, its target, and engines that run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.backends import BACKENDS, Engine, Target, available_engine, make_target
+from spikec.compiler.pipeline import Progress
+from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
+from spikec.driver.checking import check
+from spikec.ir import BackendError, Graph, UsageError
+from spikec.runtime.artifact import Stored
+from spikec.runtime.check import traced_block
+from spikec.runtime.coding import encode
+from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.runtime.images import Preparation, read_preparation
+from spikec.runtime.interpreter import Simulation
+
+Array = NDArray[Any]
+
+
+@dataclass(slots=True, repr=False)
+class Network:
+    """A compiled network: its integer graph, and the float graph behind it where there is one.
+
+    Attributes:
+        stored: Graphs, manifest and the report as it was stored.
+    """
+
+    stored: Stored
+
+    @property
+    def graph(self) -> Graph:
+        """The integer spiking graph."""
+        return self.stored.graph
+
+    @property
+    def images(self) -> Preparation:
+        """How images were prepared for calibration, and are for every later use."""
+        return read_preparation(self.stored.manifest.get("images"))
+
+    def dataset(self, x: Source | Dataset, labels: Array | None = None) -> Dataset:
+        """Data as inputs of the network; see `spikec.runtime.data.make_dataset`."""
+        return make_dataset(x, self.graph, labels=labels, images=self.images)
+
+    def stage(self, stage: str) -> Graph:
+        """The graph of stage `int` or `float`."""
+        if stage not in ("int", "float"):
+            raise UsageError(f"stage must be one of int, float, not '{stage}'")
+        if stage == "int":
+            return self.graph
+        if self.stored.float_graph is None:
+            raise UsageError("this artifact was made from a graph: it has no float network")
+        return self.stored.float_graph
+
+    def run(
+        self,
+        x: Source | Dataset,
+        *,
+        engine: str = "fast",
+        stage: str = "int",
+        timesteps: int | None = None,
+    ) -> NDArray[np.float64]:
+        """Logits (N, classes) of the spiking network: accumulated current per step.
+
+        Args:
+            x: Real inputs (N, *shape), by name where there are several.
+            engine: reference, fast or lava.
+            stage: int, or float for the network before quantisation.
+            timesteps: Steps to run; those it was compiled for by default.
+        """
+        data = self.dataset(x)
+        graph = self.stage(stage)
+        steps = graph.steps if timesteps is None else timesteps
+        if steps < 1:
+            raise UsageError(f"timesteps must be at least 1, not {steps}")
+        parts = [
+            logits(graph, run.readout, steps) for run in self.blocks(data, engine, stage, steps)
+        ]
+        return np.concatenate(parts)
+
+    def blocks(
+        self,
+        data: Dataset,
+        engine_name: str = "fast",
+        stage: str = "int",
+        steps: int | None = None,
+        trace: Sequence[str] = (),
+        progress: Progress = quiet,
+    ) -> Iterator[Simulation]:
+        """Simulate all samples, block by block."""
+        graph = self.stage(stage)
+        simulate = self.engine(engine_name, graph.stage).simulate
+        size = traced_block(graph) if trace else block_size(engine_name)
+        for start, feeds in encoded_blocks(graph, data, size):
+            yield simulate(graph, feeds, steps, trace)
+            progress("simulate", min(start + size, len(data)), len(data))
+
+    def clipped(self, x: Dataset) -> tuple[int, int]:
+        """How many input elements lie outside the coded range, and how many there are."""
+        found = [encode(self.graph, feeds) for _, feeds in slices(x, LARGE_BLOCK)]
+        return sum(e.clipped for e in found), sum(e.total for e in found)
+
+    def check(
+        self,
+        x: Source | Dataset,
+        engines: Sequence[str] = ("reference", "fast"),
+        progress: Progress = quiet,
+    ) -> dict[str, Any]:
+        """Compare engines bit for bit on every layer and step; see `spikec check --json`."""
+        data = self.dataset(x)
+        if len(set(engines)) < len(engines):
+            raise UsageError("check needs at least two engines, each named once")
+        runners = {name: self.engine(name).simulate for name in engines}
+        return check(self.graph, data, runners, progress)
+
+    @property
+    def target(self) -> Target:
+        """What the artifact was compiled for, with its options."""
+        named = self.stored.manifest["target"]
+        return make_target(named["name"], named["options"])
+
+    def engine(self, text: str, stage: str = "int") -> Engine:
+        """An engine; that of the artifact's own target, named without options, has the target's.
+
+        Raises:
+            BackendError: where it is unknown, not available, or cannot run a graph of `stage`.
+        """
+        own = self.stored.manifest["target"]["name"]
+        if text == own and issubclass(BACKENDS[own], Engine):
+            text = str(self.target)
+        backend = available_engine(text)
+        if stage not in backend.stages:
+            raise BackendError(
+                f"engine '{backend.name}' runs integers only", hint="leave out --stage float"
+            )
+        return backend
