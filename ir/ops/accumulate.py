@@ -1,5 +1,7 @@
 """Readout."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

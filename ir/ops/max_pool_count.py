@@ -1,5 +1,7 @@
 """Max pooling of spike trains by the running-count maximum."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
