@@ -292,8 +292,8 @@ class Synapse(Op, ABC):
         """The weights with `factor` (output channels,) multiplied into them."""
 
     @abstractmethod
-    def output_magnitudes(self, w: Value) -> Value:
-        """The largest absolute weight of each output channel (output channels,)."""
+    def by_output(self, w: Value) -> Value:
+        """The weights that reach each output channel (output channels, weights)."""
 
     @abstractmethod
     def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:

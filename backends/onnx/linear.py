@@ -151,8 +151,7 @@ def conv_transpose(net: Net, node: Node) -> Value:
     """ConvTranspose in float, whose sums of integers are exact."""
     op, w = op_of(node, ConvTranspose), net.graph.weights(node).astype(np.int64)
     groups, window = op.groups, op.window(w.shape[2:])
-    by_group = w.reshape(groups, len(w) // groups, w.shape[1], -1).swapaxes(1, 2)
-    rows = by_group.reshape(groups * w.shape[1], -1)
+    rows = op.by_output(w)
     extra = list(op.extra)
     return _convolution(net, node, "ConvTranspose", window, w, rows, groups, output_padding=extra)
 

@@ -80,9 +80,11 @@ class Folded:
         names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
         return next((self.own_bits[name] for name in names if name in self.own_bits), self.bits)
 
-    def _variables(self, synapse: str, largest: Array, power: float) -> Current:
-        """New scale variables for a synapse with these largest weights per output channel."""
-        current = self.scales.add(largest / signed(self.bits_of(synapse)).bounds[1], power)
+    def _variables(self, synapse: str, rows: Array, source: str) -> Current:
+        """New scale variables for a synapse with these weights (output channels, weights)."""
+        low, high = self._made(source).type.dtype.bounds
+        levels = signed(self.bits_of(synapse)).bounds[1]
+        current = self.scales.add(rows, levels, max(high, -low, 1))
         self.synapse[synapse] = current.variable
         return current
 
@@ -127,14 +129,8 @@ class Folded:
         op = op_of(node, Synapse)
         w = op.scale_inputs(self.graph.array(node, "w").astype(np.float64), side)
         self.weights[node.name] = w
-        largest = op.output_magnitudes(w)
-        current = self._variables(node.name, largest, self._power(name, w.size // len(largest)))
+        current = self._variables(node.name, op.by_output(w), name)
         self._add(node, (name,), self.current(node.type), current)
-
-    def _power(self, source: str, taps: int) -> float:
-        """How much noise rounding each of `taps` weights on an integer value by one step adds."""
-        low, high = self._made(source).type.dtype.bounds
-        return float(np.sqrt(max(taps, 1)) * max(high, -low, 1))
 
     def _made(self, name: str) -> Node:
         return next(node for node in reversed(self.nodes) if node.name == name)
@@ -196,8 +192,7 @@ class Folded:
             shape = self.graph[name].type.shape
             w = np.broadcast_to(scale.scale, shape[:1]) if scale.scale.ndim <= 1 else scale.scale
             self.weights[made] = w
-            largest = np.abs(w).reshape(len(w), -1).max(axis=1)
-            current = self._variables(made, largest, self._power(source, 1))
+            current = self._variables(made, w.reshape(len(w), -1), source)
             self._insert(made, name, source, current)
         inserted, scale = self.value[made]
         assert isinstance(scale, Current)

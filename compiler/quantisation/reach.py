@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, Node
-from spikec.ir.neuron import Membrane
+from spikec.ir import Graph, Node, op_of
+from spikec.ir.neuron import Membrane, Neuron
 from spikec.runtime import fast
-from spikec.runtime.interpreter import Feeds, charged
+from spikec.runtime.interpreter import Feeds
 
 Array = NDArray[Any]
 SAMPLES = 64
@@ -39,11 +39,17 @@ def reached_potentials(graph: Graph, calib: Feeds) -> Mapping[str, Array]:
             trace = run.traces[node.name]
             potential = trace.potentials
             if trace.spikes is not None:
-                before = charged(graph, node, potential, trace.spikes)
+                before = _before_reset(graph, node, potential, trace.spikes)
                 potential = np.maximum(abs(potential), abs(before))
             peak = _by_channel(node, potential)
             np.maximum(reached[node.name], peak, out=reached[node.name])
     return reached
+
+
+def _before_reset(graph: Graph, node: Node, potentials: Array, payloads: Array) -> Array:
+    op = op_of(node, Neuron)
+    params = op.spread_params(graph.arrays(node), node.type.shape, potentials)
+    return op.before_reset(potentials, payloads.astype(potentials.dtype), params)
 
 
 def _by_channel(node: Node, potential: Array) -> Array:

@@ -7,7 +7,7 @@ must agree there, up to a weight exponent: a synapse's sum counts `2^exponent` u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +21,17 @@ NOTHING = -1
 """In place of a variable: the value is always 0 there."""
 _FINE = 64
 """Units that the smallest threshold should have, so that rounding it costs less than 1 %."""
-_TOLERATED = 2.0
-"""How much coarser than its own best step a synapse's may be before it gets an exponent."""
+_TOLERATED = 1.5
+"""How much noisier the rounding of weights may be for the sake of doing without exponents."""
 _PROOF = 1.5
 """How much coarser than wanted a scale may be for the sake of a proof over all inputs."""
 MOST_EXPONENT = 20
+_PHASES = 4
+"""Members of a group whose steps are tried."""
+_GRID = 1e-4
+"""How far from a whole number of steps a weight on a grid may lie: rounding of float32."""
+_PROBED = 32
+"""Weights of a row that are looked at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class Scales:
 
     Attributes:
         step: For each variable, the scale at which the largest weight of its channel just fits.
+        grid: For each variable, the step that all its weights are multiples of, or 0.
         power: For each variable, the root of the sum of squares of what its weights are
             multiplied by: rounding each weight by one step adds so much noise.
         proven: For each variable, the scale below which some input may overflow a potential.
@@ -97,6 +104,7 @@ class Scales:
     """
 
     step: list[float] = field(default_factory=list)
+    grid: list[float] = field(default_factory=list)
     power: list[float] = field(default_factory=list)
     proven: list[float] = field(default_factory=list)
     seen: list[float] = field(default_factory=list)
@@ -105,12 +113,18 @@ class Scales:
     _ratio: list[float] = field(default_factory=list)
     """Scale of a variable over that of its parent."""
 
-    def add(self, step: Array, power: float) -> Current:
-        """New variables, one per output channel, for the steps and the power of their weights."""
-        first = len(self.step)
-        count = len(step)
-        self.step += [float(value) for value in step]
-        self.power += [power] * count
+    def add(self, rows: Array, levels: int, largest_input: float) -> Current:
+        """New variables for a synapse, one per output channel.
+
+        Args:
+            rows: The real weights of each output channel (channels, weights).
+            levels: The largest integer weight.
+            largest_input: The largest integer that reaches a weight.
+        """
+        first, count = len(self.step), len(rows)
+        self.step += (np.abs(rows).max(axis=1, initial=0.0) / levels).tolist()
+        self.grid += grid_of(rows, levels).tolist()
+        self.power += [largest_input * float(np.sqrt(rows.shape[1]))] * count
         self.proven += [0.0] * count
         self.seen += [0.0] * count
         self.smallest += [np.inf] * count
@@ -177,44 +191,28 @@ class Scales:
     def choose(self, *, checked: bool = False) -> Choice:
         """The scale of each variable, and its weight exponent.
 
-        Weights are as fine as their channel's largest allows. Where
-        synapses that meet differ, the scale is as fine as the finest of them needs and the sums of
-        the others are shifted, as far as potentials fit. With `checked`, potentials need fit as
-        far as they were seen only, where a proof over all inputs would cost too much.
+        Weights are as fine as their channel's largest allows. Where synapses that meet differ, the
+        scale is as fine as the finest of them needs and the sums of the others are shifted, as far
+        as potentials fit. With `checked`, potentials need fit as far as they were seen only, where
+        a proof over all inputs would cost too much.
         """
-        roots, ratios = self._roots()
-        count = len(roots)
-        power = np.asarray(self.power)
-        own = np.asarray(self.step) / ratios
-
-        def over_group(values: Array, worst: Any, start: float) -> Array:
-            total = np.full(count, start)
-            worst.at(total, roots, values)
-            return total
-
-        coarsest = over_group(own, np.maximum, 0.0)
-        noise = over_group(own * power, np.maximum, 0.0)
-        # A synapse need not be finer than what rounding the noisiest one costs anyway.
-        enough = np.maximum(own, 0.5 * noise[roots] / power)
-        wanted = over_group(np.where(own > 0, enough, np.inf), np.minimum, np.inf)
-        wanted = np.where(coarsest <= _TOLERATED * wanted, coarsest, wanted)
-        smallest = over_group(np.asarray(self.smallest) / ratios, np.minimum, np.inf)
-        # Finer by whole bits, so that a synapse by itself keeps all levels of its weights.
-        bits = np.ceil(np.log2(np.maximum(wanted * _FINE / smallest, 1.0)))
-        wanted = np.where(np.isfinite(wanted), wanted / 2.0**bits, wanted)
-        silent = ~np.isfinite(wanted) | (wanted <= 0)
-        wanted = np.where(silent, wanted[~silent].mean() if (~silent).any() else 1.0, wanted)
-        limit = over_group(np.asarray(self.proven) / ratios, np.maximum, 0.0)
-        costly = limit > _PROOF * wanted
+        groups = _Groups(*self._roots(), np.asarray(self.step), np.asarray(self.grid),
+                         np.asarray(self.power))  # fmt: skip
+        wanted = groups.wanted()
+        smallest = groups.over(np.asarray(self.smallest) / groups.ratios, np.minimum, np.inf)
+        limit = groups.over(np.asarray(self.proven) / groups.ratios, np.maximum, 0.0)
+        # Finer by whole bits, so that weights on a grid stay there.
+        finest = wanted / 2.0 ** np.ceil(np.log2(np.maximum(wanted * _FINE / smallest, 1.0)))
+        costly = _fitting(wanted, finest, limit) > _PROOF * finest
         if checked:
-            seen = over_group(np.asarray(self.seen) / ratios, np.maximum, 0.0)
+            seen = groups.over(np.asarray(self.seen) / groups.ratios, np.maximum, 0.0)
             limit = np.where(costly, np.minimum(limit, seen), limit)
-        scale = np.maximum(wanted, limit)
-        steps = np.where(own > 0, own / scale[roots], 1.0)
-        exponent = np.ceil(np.log2(np.maximum(steps, 1.0)) - 1e-9).clip(0, MOST_EXPONENT)
-        beyond = over_group(steps / 2.0**exponent, np.maximum, 1.0)
-        exact = (scale * beyond)[roots] * ratios
-        return Choice(exact, exponent.astype(np.int64), bool(costly[roots].any()))
+        scale = _fitting(wanted, finest, limit)
+        exponent = groups.exponents(scale).clip(0, MOST_EXPONENT)
+        steps = np.where(groups.own > 0, groups.own / scale[groups.roots], 1.0)
+        beyond = groups.over(steps / 2.0**exponent, np.maximum, 1.0)
+        exact = (scale * beyond)[groups.roots] * groups.ratios
+        return Choice(exact, exponent.astype(np.int64), bool(costly[groups.roots].any()))
 
     def _roots(self) -> tuple[Array, Array]:
         """For each variable the one that stands for its group, and its ratio to that."""
@@ -223,3 +221,117 @@ class Scales:
         for variable in range(count):
             roots[variable], ratios[variable] = self.root(variable)
         return roots, ratios
+
+
+class _Groups:
+    """Variables by groups that share a scale, each group's values under one of its variables.
+
+    Attributes:
+        roots: For each variable the one that stands for its group.
+        ratios: For each variable its scale over that of its group.
+        own: For each variable its step, in the scale of its group.
+    """
+
+    def __init__(self, roots: Array, ratios: Array, step: Array, grid: Array, power: Array) -> None:
+        self.roots, self.ratios, self.power = roots, ratios, power
+        self.own, self.grid = step / ratios, grid / ratios
+
+    def over(self, values: Array, worst: np.ufunc, start: float) -> Array:
+        """One value for each group."""
+        total = np.full(len(self.roots), start)
+        worst.at(total, self.roots, values)
+        return total
+
+    def wanted(self) -> Array:
+        """The scale that each group should have for the sake of its weights.
+
+        One without exponents is taken unless it makes rounding `_TOLERATED` times as noisy.
+        """
+        plain, plain_noise = self._best(self.over(self.own, np.maximum, 0.0)[self.roots])
+        loudest = self.over(self.own * self.power, np.maximum, 0.0)[self.roots]
+        # A synapse need not be finer than what rounding the noisiest one costs anyway.
+        shifted, noise = self._best(np.maximum(self.own, 0.5 * loudest / self.power))
+        wanted = np.where(plain_noise <= _TOLERATED * noise + 1e-12, plain, shifted)
+        usable = np.isfinite(wanted) & (wanted > 0)
+        return np.where(usable, wanted, wanted[usable].mean() if usable.any() else 1.0)
+
+    def _best(self, enough: Array) -> tuple[Array, Array]:
+        """For each group the least noisy scale that is fine enough for a member, and its noise."""
+        enough = np.where(self.own > 0, enough, np.inf)
+        best, least = np.full(len(self.roots), np.inf), np.full(len(self.roots), np.inf)
+        for phase in self._phases():
+            scale = self.over(_octave(enough, phase[self.roots]), np.minimum, np.inf)
+            noise = self._noise(scale)
+            best = np.where(noise < least, scale, best)
+            least = np.minimum(least, noise)
+        return best, least
+
+    def _phases(self) -> Iterator[Array]:
+        """Steps of the noisiest members of each group: a scale is one of them by whole bits."""
+        noise = self.own * self.power
+        order = np.lexsort((-noise, self.roots))
+        roots = self.roots[order]
+        rank = np.arange(len(order)) - np.searchsorted(roots, roots)
+        step = np.where((self.grid > 0) & ~self._exact(self.own), self.grid, self.own)[order]
+        phase = np.zeros(len(order))
+        for place in range(_PHASES):
+            chosen = (rank == place) & (step > 0)
+            phase[roots[chosen]] = step[chosen]
+            yield phase
+
+    def exponents(self, scale: Array) -> Array:
+        """How far each synapse's sums are shifted, so that its weights fit."""
+        steps = self.own / scale[self.roots]
+        return np.ceil(np.log2(np.maximum(steps, 1.0)) - 1e-9)
+
+    def _noise(self, scale: Array) -> Array:
+        """What rounding the weights costs each group: nothing where they stay on their grid."""
+        usable = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
+        step = usable[self.roots] * 2.0 ** self.exponents(usable)
+        lost = np.where(self._exact(step) | (self.own <= 0), 0.0, self.power * step)
+        return np.sqrt(self.over(lost**2, np.add, 0.0))
+
+    def _exact(self, step: Array) -> Array:
+        """Whether weights that lie on a grid are whole multiples of a step."""
+        whole = self.grid / np.where(step > 0, step, 1.0)
+        return np.asarray((whole > 0.5) & (np.abs(whole - np.rint(whole)) < 1e-6 * whole))
+
+
+def _octave(enough: Array, phase: Array) -> Array:
+    """The smallest `phase 2^k` that is not below `enough`."""
+    usable = (phase > 0) & np.isfinite(enough) & (enough > 0)
+    ratio = np.where(usable, enough, 1.0) / np.where(usable, phase, 1.0)
+    return np.where(usable, phase * 2.0 ** np.ceil(np.log2(ratio) - 1e-9), np.inf)
+
+
+def _fitting(wanted: Array, finest: Array, limit: Array) -> Array:
+    """The finest scales above `limit` that are `wanted` divided by a power of 2, at most `finest`.
+
+    Where `limit` itself is above `wanted`, it is taken.
+    """
+    room = np.floor(np.log2(wanted / np.maximum(limit, 1e-300)))
+    most = np.rint(np.log2(wanted / finest))
+    return np.maximum(wanted / 2.0 ** np.clip(room, 0, most), limit)
+
+
+def grid_of(rows: Array, levels: int) -> Array:
+    """The coarsest step of at most `levels` that all weights of a row are multiples of, or 0.
+
+    Args:
+        rows: Weights (channels, weights).
+        levels: The largest multiple.
+    """
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    grid = np.zeros(len(rows))
+    few = rows[:, :: max(1, rows.shape[1] // _PROBED)]  # enough to rule out nearly all
+    for multiple in range(1, levels + 1):
+        left = np.flatnonzero((grid == 0) & (largest > 0))
+        left = left[_on_grid(few[left], largest[left] / multiple)]
+        left = left[_on_grid(rows[left], largest[left] / multiple)]
+        grid[left] = largest[left] / multiple
+    return grid
+
+
+def _on_grid(rows: Array, step: Array) -> Array:
+    whole = rows / step[:, None]
+    return np.asarray((np.abs(whole - np.rint(whole)) < _GRID).all(axis=1))

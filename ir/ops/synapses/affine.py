@@ -46,8 +46,8 @@ class Affine(Synapse):
     def scale_outputs(self, w: Value, factor: Value) -> Value:
         return w * _spread(factor, w)
 
-    def output_magnitudes(self, w: Value) -> Value:
-        return np.abs(w).reshape(len(w), -1).max(axis=1) if w.ndim else np.abs(w)
+    def by_output(self, w: Value) -> Value:
+        return w.reshape(len(w) if w.ndim else 1, -1)
 
     def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
         return np.broadcast_to(spread(w, shape) != 0, shape).astype(np.int64)

@@ -51,8 +51,8 @@ class Conv(Sliding, Synapse):
     def scale_outputs(self, w: Value, factor: Value) -> Value:
         return w * factor.reshape(-1, *(1,) * (w.ndim - 1))
 
-    def output_magnitudes(self, w: Value) -> Value:
-        return np.abs(w).reshape(len(w), -1).max(axis=1)
+    def by_output(self, w: Value) -> Value:
+        return w.reshape(len(w), -1)
 
     def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
         groups = self.groups

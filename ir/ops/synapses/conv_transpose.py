@@ -73,10 +73,10 @@ class ConvTranspose(Sliding, Synapse):
         side = np.repeat(factor.reshape(groups, -1), len(w) // groups, axis=0)
         return w * side.reshape(*w.shape[:2], *(1,) * (w.ndim - 2))
 
-    def output_magnitudes(self, w: Value) -> Value:
+    def by_output(self, w: Value) -> Value:
         groups = self.groups
-        by_group = np.abs(w).reshape(groups, len(w) // groups, w.shape[1], -1)
-        return by_group.max(axis=(1, 3)).reshape(-1)
+        by_group = w.reshape(groups, len(w) // groups, w.shape[1], -1).swapaxes(1, 2)
+        return by_group.reshape(groups * w.shape[1], -1)
 
     def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
         window, extra = self.window(w.shape[2:]), self.extra

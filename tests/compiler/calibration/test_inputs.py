@@ -88,7 +88,7 @@ def test_a_flat_image_has_one_code_per_channel():
     scale = seen.array(seen["x"], "scale").reshape(3, 4)
     assert (scale == scale[:, :1]).all()
     spans = [np.ptp(x[:, 4 * c : 4 * c + 4]) for c in range(3)]
-    wider = 1 + 2 * 0.25  # the margin of few samples
+    wider = 1 + 2 * 2 / np.sqrt(20 * 4)  # the margin of few samples
     np.testing.assert_allclose(scale[:, 0], wider * np.array(spans) / 255)
 
 
