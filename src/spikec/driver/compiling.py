@@ -136,7 +136,9 @@ def _compile(
         placement=next((r.summary for r in records if r.name == "place"), None),
         mapping=[MappedPart(**row) for row in emitter.describe(graph)],
         samples=0 if drawn is None else len(drawn),
-        profile=None if drawn is None else profile(graph, snn, ann, pairs, drawn.feeds),
+        profile=None
+        if drawn is None
+        else profile(graph, snn, context.last["ann"], pairs, drawn.feeds),
         notes=imported.notes,
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
