@@ -242,6 +242,12 @@ def _reference(
     """
     sources = {}
     for node in filter(_is_layer, snn.nodes):
+        if node.name not in counterparts:
+            raise PassError(
+                f"nothing says what %{node.name} stands for in the ANN",
+                loc=node.loc,
+                hint="run qcfs in the same pipeline",
+            )
         stood_for = counterparts[node.name]
         before = stood_for if node.name in snn.outputs else ann[stood_for].inputs[0]
         sources[node.name] = before, stood_for
