@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
-from spikec.ir.op import Op
+from spikec.ir.op import Op, Synapse
 from spikec.ir.ops.input import Input
 from spikec.ir.printing import array_text, attribute_text
 from spikec.ir.types import Param, TensorType
@@ -137,6 +137,10 @@ class Graph:
         if param is None or param.array is None:
             raise InvalidGraph(f"param '{role}' of %{node.name} has no values", loc=node.loc)
         return param.array
+
+    def weights(self, node: Node) -> NDArray[Any]:
+        """A synapse's weights with its exponents multiplied in; exact for integers."""
+        return op_of(node, Synapse).whole_weights(self.arrays(node))
 
     def arrays(self, node: Node) -> dict[str, NDArray[Any]]:
         """All arrays of a node's params, by role."""

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
-from spikec.ir.types import SPIKE, DType, TensorType
+from spikec.ir.types import SPIKE, DType, TensorType, spread
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -67,6 +67,12 @@ class ParamSpec:
     def is_unit(self) -> bool:
         """Whether it only says what integers stand for."""
         return self.kind == "unit"
+
+
+EXPONENT = ParamSpec(
+    "sums are shifted left by so many bits, per output channel", "number", required=False
+)
+"""Of synapses: the weights are mantissas, as those of Loihi's synapses with `weight_exp`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,12 +249,41 @@ class Stateful(Op, ABC):
 
 @dataclass(frozen=True, slots=True)
 class Synapse(Op, ABC):
-    """Base of the ops that multiply their input with the weights `w` and may add `b`."""
+    """Base of the ops that multiply their input with the weights `w` and may add `b`.
+
+    `y = 2^exponent (w x) + b`; without exponents `w x + b`.
+    """
 
     one_to_one: ClassVar[bool] = False
     """Whether each element meets one weight alone, so that weights are amplitudes."""
     linear = True
     weighted = True
+
+    @staticmethod
+    def expect_exponent(params: Mapping[str, TensorType], channels: tuple[int, ...]) -> None:
+        """Check that weight exponents, if there are any, are one per output channel."""
+        if "exponent" in params:
+            type_ = params["exponent"]
+            fits = type_.shape == channels and type_.dtype.kind == "u" and type_.dtype.bits <= 5
+            expect(fits, f"exponent must be {list(channels)} of at most u5, not {type_}")
+
+    @staticmethod
+    def finished(total: Value, params: Params) -> Value:
+        """What the synapse gives for the sum `w x`."""
+        shape = total.shape[1:]
+        if "exponent" in params:
+            exponent = spread(params["exponent"], shape)
+            whole = total.dtype.kind != "f"
+            total = total << exponent.astype(np.int64) if whole else total * np.exp2(exponent)
+        return total + spread(params["b"], shape) if "b" in params else total
+
+    def whole_weights(self, params: Params) -> Value:
+        """The weights with their exponents multiplied in; exact for integers."""
+        w = params["w"]
+        if "exponent" not in params:
+            return w
+        factor = np.left_shift(1, params["exponent"].astype(np.int64))
+        return self.scale_outputs(w.astype(np.int64), factor)
 
     @abstractmethod
     def scale_inputs(self, w: Value, factor: Value) -> Value:
@@ -259,8 +294,8 @@ class Synapse(Op, ABC):
         """The weights with `factor` (output channels,) multiplied into them."""
 
     @abstractmethod
-    def output_magnitudes(self, w: Value) -> Value:
-        """The largest absolute weight of each output channel (output channels,)."""
+    def by_output(self, w: Value) -> Value:
+        """The weights that reach each output channel (output channels, weights)."""
 
     @abstractmethod
     def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:

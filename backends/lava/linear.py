@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends.lava import intervals
-from spikec.backends.lava.matrix import matrices
+from spikec.backends.lava.matrix import Matrix, matrices
 from spikec.backends.lava.plan import Interval, Process, Wire
 from spikec.ir import BackendError, Node, op_of, spread
 from spikec.ir.op import Op
@@ -38,25 +38,58 @@ CONV_MICROSECONDS = 500
 """Time per step up to which Lava's own Conv is preferred, being easier to read."""
 
 
+def shares(
+    planner: Planner, node: Node, w: NDArray[Any]
+) -> Iterator[tuple[int, NDArray[Any], str]]:
+    """A synapse's weights by weight exponent, since Lava's synapses have one for all their weights.
+
+    Yields:
+        The exponent, the weights of the output channels (axis 0) that have it, zeros in place of
+        the others, and what tells this share from the others in names.
+    """
+    if "exponent" not in node.params:
+        yield 0, w, ""
+        return
+    exponents = np.broadcast_to(planner.array(node, "exponent"), w.shape[:1])
+    used = np.unique(exponents)
+    for exponent in used.tolist():
+        mine = (exponents == exponent).reshape(-1, *(1,) * (w.ndim - 1))
+        yield exponent, w * mine, f"_exp{exponent}" if len(used) > 1 else ""
+
+
+def _shifted(exponent: int) -> list[tuple[str, str]]:
+    return [("exponent", str(exponent))] if exponent else []
+
+
 def dense(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
     """Dense: a matrix."""
-    w = planner.weight(node, "w", planner.array(node, "w"))
     wires, _, interval = planner.join(inputs[0], node)
-    bounds = intervals.through(planner.array(node, "w"), interval)
-    process = Process(node.name, "dense", (("", w),), wires, "s_in", wires[0].shape)
+    made = []
+    for exponent, w, part in shares(planner, node, planner.array(node, "w")):
+        bounds = intervals.through(w.astype(np.int64) << exponent, interval)
+        arguments = [("", planner.weight(node, f"w{part}", w)), *_shifted(exponent)]
+        process = Process(
+            f"{node.name}{part}", "dense", tuple(arguments), wires, "s_in", wires[0].shape
+        )
+        made.append(planner.synapse(node, process, bounds))
     planner.plan.synapses += planner.array(node, "w").size
-    return [planner.synapse(node, process, bounds), *planner.bias(node)]
+    return [*made, *planner.bias(node)]
 
 
 def affine(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
     """Element-wise factors: one synapse per neuron."""
     full = np.broadcast_to(spread(planner.array(node, "w"), node.type.shape), node.type.shape)
     wires, _, interval = planner.join(inputs[0], node)
-    bounds = intervals.through(full.reshape(-1, 1), interval)
-    w = planner.weight(node, "w", full)
-    process = Process(node.name, "one_to_one", (("", w),), wires, "s_in", (full.size,))
+    made = []
+    for exponent, w, part in shares(planner, node, full):
+        bounds = intervals.through(w.reshape(-1, 1).astype(np.int64) << exponent, interval)
+        arguments = [("", planner.weight(node, f"w{part}", w)), *_shifted(exponent)]
+        process = Process(
+            f"{node.name}{part}", "one_to_one", tuple(arguments), wires, "s_in", (full.size,)
+        )
+        made.append(planner.synapse(node, process, bounds))
     planner.plan.synapses += full.size
-    return [planner.synapse(node, process, bounds), *planner.bias(node)]
+    return [*made, *planner.bias(node)]
 
 
 def conv(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
@@ -64,7 +97,11 @@ def conv(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wir
     w = planner.array(node, "w")
     op = op_of(node, Conv)
     groups, window = op.groups, op.window(w.shape[2:])
-    return [_convolution(planner, node, inputs[0], w, window, groups), *planner.bias(node)]
+    made = [
+        _convolution(planner, node, inputs[0], share, window, groups, exponent, part)
+        for exponent, share, part in shares(planner, node, w)
+    ]
+    return [*made, *planner.bias(node)]
 
 
 def sum_pool(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
@@ -90,21 +127,38 @@ def any_linear(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> li
     found, offset = matrices(planner.graph, node)
     made = []
     for k, matrix in enumerate(found):
-        key = f"{node.name}.{k}"
-        planner.weight(node, f"{k}.weight", matrix.weight)
-        for part in ("row", "column", "shape"):
-            planner.plan.weights[f"{key}.{part}"] = np.asarray(getattr(matrix, part), np.int32)
         wires, _, interval = planner.join(inputs[k], node)
-        positive, negative = (
-            np.bincount(matrix.row, sign.astype(float), offset.size).astype(np.int64)
-            for sign in (matrix.weight.clip(min=0), -matrix.weight.clip(max=0))
-        )
-        bounds = intervals.through_sums(positive, negative, interval)
-        process = Process(key, "sparse", (("", "w"), ("", f'"{key}"')), wires, "s_in",
-                          matrix.shape[1:])  # fmt: skip
-        planner.plan.synapses += len(matrix.weight)
-        made.append(planner.synapse(node, process, bounds))
+        for exponent, rows, part in _row_shares(planner, node, matrix):
+            key = f"{node.name}.{k}{part}"
+            weight = matrix.weight[rows] >> exponent
+            planner.weight(node, f"{k}{part}.weight", weight)
+            for name, places in (("row", matrix.row[rows]), ("column", matrix.column[rows])):
+                planner.plan.weights[f"{key}.{name}"] = np.asarray(places, np.int32)
+            planner.plan.weights[f"{key}.shape"] = np.asarray(matrix.shape, np.int32)
+            positive, negative = (
+                np.bincount(matrix.row[rows], sign.astype(float), offset.size).astype(np.int64)
+                for sign in (matrix.weight[rows].clip(min=0), -matrix.weight[rows].clip(max=0))
+            )
+            bounds = intervals.through_sums(positive, negative, interval)
+            arguments = [("", "w"), ("", f'"{key}"'), *_shifted(exponent)]
+            process = Process(key, "sparse", tuple(arguments), wires, "s_in", matrix.shape[1:])
+            planner.plan.synapses += len(weight)
+            made.append(planner.synapse(node, process, bounds))
     return made + (planner.constant(node, offset) if offset.any() else [])
+
+
+def _row_shares(
+    planner: Planner, node: Node, matrix: Matrix
+) -> Iterator[tuple[int, NDArray[Any], str]]:
+    """As `shares`, of a matrix with its exponents multiplied in: which entries each takes."""
+    if "exponent" not in node.params:
+        yield 0, np.arange(len(matrix.weight)), ""
+        return
+    exponent = spread(planner.array(node, "exponent"), node.type.shape)
+    by_row = np.broadcast_to(exponent, node.type.shape).ravel()[matrix.row]
+    used = np.unique(by_row)
+    for value in used.tolist():
+        yield value, np.flatnonzero(by_row == value), f"_exp{value}" if len(used) > 1 else ""
 
 
 Lowering = Callable[["Planner", Node, Sequence[list[Wire]]], list[Wire]]
@@ -126,11 +180,15 @@ def _convolution(
     w: NDArray[Any],
     window: Window,
     groups: int,
+    exponent: int = 0,
+    part: str = "",
 ) -> Wire:
     wires, shape, interval = planner.join(source, node)
-    bounds = intervals.through(w.reshape(len(w), -1), interval)
+    bounds = intervals.through(w.reshape(len(w), -1).astype(np.int64) << exponent, interval)
     synapses = w.size * math.prod(node.type.shape[1:])
     beyond = _beyond_lava(w, window, groups, bounds)
+    if exponent and not beyond:
+        beyond = "Lava's Conv has no weight exponent"
     planner.plan.synapses += synapses
     if beyond and synapses > LARGEST_UNROLLED:
         raise BackendError(
@@ -138,11 +196,13 @@ def _convolution(
         )
     slow = _conv_microseconds(w, node) > CONV_MICROSECONDS
     use_stock = not beyond and (not slow or synapses > UNROLLED)
-    arguments = [("", planner.weight(node, "w", w)), ("", str(shape))]
-    arguments += _geometry(window, groups, stock=use_stock)
+    arguments = [("", planner.weight(node, f"w{part}", w)), ("", str(shape))]
+    arguments += [*_geometry(window, groups, stock=use_stock), *_shifted(exponent)]
     call, port = ("conv", shape) if use_stock else ("unrolled_conv", (math.prod(shape),))
-    process = Process(node.name, call, tuple(arguments), wires, "s_in", port, transposed=use_stock,
-                      why=beyond or "Lava's Conv is slower")  # fmt: skip
+    process = Process(
+        f"{node.name}{part}", call, tuple(arguments), wires, "s_in", port,
+        transposed=use_stock, why=beyond or "Lava's Conv is slower",
+    )  # fmt: skip
     return planner.synapse(node, process, bounds)
 
 

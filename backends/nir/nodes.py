@@ -69,9 +69,9 @@ def _made(graph: Graph, node: Node, before: tuple[int, ...], bias: Array | None)
         return _conv(graph, node, op, before, bias)
     if isinstance(op, Dense):
         assert bias is not None
-        return nir.Affine(real(graph.array(node, "w")), real(bias))
+        return nir.Affine(real(graph.weights(node)), real(bias))
     if isinstance(op, Affine):
-        factor = spread(graph.array(node, "w"), shape)
+        factor = spread(graph.weights(node), shape)
         return nir.Scale(real(np.broadcast_to(factor, shape)))
     if isinstance(op, SumPool):
         return _sum_pool(node, op)
@@ -90,7 +90,7 @@ def _fire(graph: Graph, node: Node) -> Any:
 
 
 def _conv(graph: Graph, node: Node, op: Conv, before: tuple[int, ...], bias: Array) -> Any:
-    w = graph.array(node, "w")
+    w = graph.weights(node)
     w, padding = _symmetric(node, w, op.window(w.shape[2:]))
     strides, dilations = op.strides, op.dilations
     shared = {"weight": real(w), "groups": op.groups, "bias": real(bias)}

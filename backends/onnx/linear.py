@@ -114,9 +114,10 @@ def add(net: Net, node: Node) -> Value:
 def affine(net: Net, node: Node) -> Value:
     """Element by element, in integers."""
     (value,) = net.inputs(node)
-    reach = net.bounds.reach(node.inputs[0]) * _most(net, node, "w") + _most(net, node, "b")
+    largest = int(np.abs(net.graph.weights(node).astype(np.int64)).max(initial=0))
+    reach = net.bounds.reach(node.inputs[0]) * largest + _most(net, node, "b")
     type_ = integer(reach, node)
-    factors = [net.cast(value, type_).name, net.param(node, "w", type_)]
+    factors = [net.cast(value, type_).name, net.weights(node, type_)]
     if "b" not in node.params:
         return net.put(node, "Mul", factors, value, type_)
     product = net.out.add("Mul", factors, f"{node.name}/product")
@@ -141,24 +142,23 @@ def sum_pool(net: Net, node: Node) -> Value:
 
 def conv(net: Net, node: Node) -> Value:
     """Conv in float, whose sums of integers are exact."""
-    op, w = op_of(node, Conv), net.graph.array(node, "w").astype(np.int64)
+    op, w = op_of(node, Conv), net.graph.weights(node).astype(np.int64)
     window = op.window(w.shape[2:])
     return _convolution(net, node, "Conv", window, w, w.reshape(len(w), -1), op.groups)
 
 
 def conv_transpose(net: Net, node: Node) -> Value:
     """ConvTranspose in float, whose sums of integers are exact."""
-    op, w = op_of(node, ConvTranspose), net.graph.array(node, "w").astype(np.int64)
+    op, w = op_of(node, ConvTranspose), net.graph.weights(node).astype(np.int64)
     groups, window = op.groups, op.window(w.shape[2:])
-    by_group = w.reshape(groups, len(w) // groups, w.shape[1], -1).swapaxes(1, 2)
-    rows = by_group.reshape(groups * w.shape[1], -1)
+    rows = op.by_output(w)
     extra = list(op.extra)
     return _convolution(net, node, "ConvTranspose", window, w, rows, groups, output_padding=extra)
 
 
 def dense(net: Net, node: Node) -> Value:
     """MatMul in float or double, whose sums of integers are exact."""
-    w = net.graph.array(node, "w").astype(np.int64)
+    w = net.graph.weights(node).astype(np.int64)
     reach = _reach(w, *net.bounds.span(node.inputs[0]))
     type_ = FLOAT if reach <= EXACT[FLOAT] else DOUBLE
 

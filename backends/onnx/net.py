@@ -81,6 +81,13 @@ class Net:
             doc += "; one unit stands for the real number 'scale' in the layer's metadata"
         return self.out.constant(f"{node.name}.{role}", self.array(node, role).astype(dtype), doc)
 
+    def weights(self, node: Node, type_: int) -> str:
+        """A one-to-one synapse's factors with their exponents, shaped to broadcast."""
+        w = spread(self.graph.weights(node), node.type.shape)
+        dtype = np.int32 if type_ == INT32 else np.int64
+        doc = f"w of {node.name}, {self.graph.params[node.params['w']].type}"
+        return self.out.constant(f"{node.name}.w", w.astype(dtype), doc)
+
     def put(
         self, node: Node, op: str, inputs: list[str], like: Value, type_: int, part: str = "",
         **attributes: Any,

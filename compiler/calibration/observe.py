@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from spikec.compiler.calibration.inputs import (
     Code,
     channel_ranges,
+    compact,
     input_channels,
+    with_margin,
     without_input_quantisers,
 )
 from spikec.compiler.pipeline import Context, Pass, Record, within
@@ -129,8 +131,11 @@ def _input_code(
     elif x.min() >= 0 and x.max() <= top and (x == np.rint(x)).all():
         scale, offset, what = np.array(1.0), np.array(0.0), f"integers 0..{top}"
     else:
-        low, high = channel_ranges(x.astype(np.float64), input_channels(graph, node))
-        offset, what = low, "its observed range per channel"
-        scale = np.where(high > low, (high - low) / top, 1.0)
+        channels = input_channels(graph, node)
+        low, high = with_margin(*channel_ranges(x.astype(np.float64), channels), channels, len(x))
+        varied = high > low
+        usual = np.median((high - low)[varied]) if varied.any() else 1.0  # of silent elements
+        scale = compact(np.where(varied, high - low, usual) / top)
+        offset, what = compact(low), "its observed range per channel"
     record.note(f"input '{node.loc or node.name}' is coded in {levels} bits over {what}")
     return {"scale": Param.of(scale, F64), "offset": Param.of(offset, F64)}

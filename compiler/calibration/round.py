@@ -18,6 +18,7 @@ from spikec.compiler.calibration.reconstruct import (
 )
 from spikec.compiler.calibration.sweep import LayerPass
 from spikec.compiler.pipeline import Record, within
+from spikec.compiler.quantisation.scales import Scales
 from spikec.ir.ops.synapses.conv import Conv
 
 Array = NDArray[Any]
@@ -30,9 +31,10 @@ class Round(LayerPass):
     """Round weights to those that `quantise` can hold, before thresholds are searched.
 
     A synapse's integers are its weights times the amplitude of each input, in steps of the largest
-    of an output channel; synapses that meet share their steps. Each weight's error is made up for
-    by those not rounded yet, as their inputs go together on calibration data (GPTQ: Frantar et al.,
-    2023). Where a neuron has more than 5120 inputs its weights are rounded to the nearest.
+    of an output channel; synapses that meet have steps that differ by powers of 2. Each weight's
+    error is made up for by those not rounded yet, as their inputs go together on calibration data
+    (GPTQ: Frantar et al., 2023). Where a neuron has more than 5120 inputs its weights are rounded
+    to the nearest.
 
     Options: bits of a signed weight.
     """
@@ -47,13 +49,9 @@ class Round(LayerPass):
         most = (1 << (self.bits - 1)) - 1
         if not layer.synapses or not all(map(refits, layer.synapses)):
             return layer
-        largest = [np.abs(_rows(s)).max(axis=1) for s in layer.synapses]
-        largest += [np.abs(skip).astype(np.float64) for skip in layer.skips]
-        step = np.maximum(np.maximum.reduce(largest), 1e-30) / most
-        if not layer.spiking:
-            step = np.full_like(step, step.max())
         places = drawn_places(layer, _SAMPLED)
-        for index, synapse in enumerate(layer.synapses):
+        steps = _steps(layer, most)
+        for index, (synapse, step) in enumerate(zip(layer.synapses, steps, strict=True)):
             power = None
             if coupled(synapse):
                 power, _ = moments(*input_rows(synapse, layer.before, places))
@@ -62,6 +60,21 @@ class Round(LayerPass):
             layer = layer.with_weights(index, _rounded(synapse, power, step, most))
         record.layer(layer.node.name, rounded=True)
         return layer
+
+
+def _steps(layer: Layer, most: int) -> list[Array]:
+    """The step of each synapse's weights, per output channel, that `quantise` will choose."""
+    scales = Scales()
+    rows = [_rows(synapse) for synapse in layer.synapses]
+    rows += [skip.astype(np.float64)[:, None] for skip in layer.skips]
+    variables = [scales.add(weights, most, 1).variable for weights in rows]
+    for other in variables[1:]:
+        scales.unify(variables[0], other, np.ones(()))
+    if not layer.spiking:
+        scales.unify(np.full_like(variables[0], variables[0][0]), variables[0], np.ones(()))
+    choice = scales.choose()
+    steps = [choice.scale[which] * 2.0 ** choice.exponent[which] for which in variables]
+    return steps[: len(layer.synapses)]
 
 
 def _rows(synapse: Synapse) -> Array:

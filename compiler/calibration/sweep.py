@@ -112,7 +112,7 @@ def _sweep(
     if "ann" not in context.last:
         raise PassError(f"pass {methods[0].name} needs the ANN that the graph came from")
     ann = context.last["ann"]
-    reference = _reference(ann, graph, calib)
+    reference = _reference(ann, graph, calib, context.counterparts)
     rng = np.random.default_rng(context.seed)
     # The walk changes params and element types only, so what is a cone before it stays one.
     cones = {n.name: cone_of(graph, n.inputs) for n in graph.nodes if op_of(n).stateful}
@@ -125,7 +125,8 @@ def _sweep(
             stored[node.name] = np.asarray(calib[node.name], np.float32)[None]
         elif _is_layer(node):
             before, target = next(reference)
-            activation = ann.by_name.get(node.name, node)
+            neuron = op_of(node).neuron
+            activation = ann[context.counterparts[node.name]] if neuron else node
             radix = op_of(node, Membrane).radix
             cone = StoredCone.of(builder, node.inputs[0], cones[node.name], stored, radix)
             layer = Layer(
@@ -235,12 +236,26 @@ def _unit(builder: GraphBuilder, node: Node) -> Array:
     return np.broadcast_to(size.astype(np.float32), (1, 1, *node.type.shape))
 
 
-def _reference(ann: Graph, snn: Graph, calib: Any) -> Iterator[tuple[Array, Array]]:
-    """Each layer's input and value in the ANN, in the order of the spiking graph's layers."""
-    order = [node.name for node in snn.nodes if _is_layer(node)]
-    outputs = dict(zip(snn.outputs, ann.outputs, strict=True))
-    sources = {name: (ann[name].inputs[0], name) for name in order if name not in outputs}
-    sources |= {name: (outputs[name], outputs[name]) for name in outputs}
+def _reference(
+    ann: Graph, snn: Graph, calib: Any, counterparts: Mapping[str, str]
+) -> Iterator[tuple[Array, Array]]:
+    """Each layer's input and value in the ANN, in the order of the spiking graph's layers.
+
+    A neuron stands for an activation, whose input is its own; a readout for a value of which
+    nothing is before it.
+    """
+    sources = {}
+    for node in filter(_is_layer, snn.nodes):
+        if node.name not in counterparts:
+            raise PassError(
+                f"nothing says what %{node.name} stands for in the ANN",
+                loc=node.loc,
+                hint="run qcfs in the same pipeline",
+            )
+        stood_for = counterparts[node.name]
+        before = stood_for if node.name in snn.outputs else ann[stood_for].inputs[0]
+        sources[node.name] = before, stood_for
+    order = list(sources)
     last = {value: name for name in order for value in sources[name]}
     held: dict[str, Array] = {}
     evaluated = evaluate(ann, calib)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.compiler.quantisation.currents import channelwise
-from spikec.compiler.quantisation.scales import Chosen, Fixed, Scale, ScaleGroups
+from spikec.compiler.quantisation.scales import Conflict, Current, Fixed, Scale, Scales
 from spikec.ir import Graph, Node, PassError, TensorType, op_of, signed, spread, unsigned
 from spikec.ir.hardware import HardwareSpec
 from spikec.ir.neuron import Membrane
@@ -29,21 +30,27 @@ class Folded:
     Attributes:
         graph: The spiking float graph.
         spec: Widths of the target.
+        bits: Of signed weights.
+        own_bits: Of single synapses, by name; those that came from one synapse share its bits.
         nodes: Nodes of the integer graph, params not yet set.
         weights: Real weights of each synapse, input scales folded in.
         value: Float value to its integer node and scale.
-        groups: Which synapses share a scale.
+        scales: The scales that are still to be chosen.
+        synapse: For each synapse, the variables of its output channels.
         potential: Scale of each neuron's and readout's potential.
         levelled: Inserted synapses whose weights are integers already.
     """
 
     graph: Graph
     spec: HardwareSpec
+    bits: int
+    own_bits: Mapping[str, int]
     nodes: list[Node] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     value: dict[str, tuple[str, Scale]] = field(default_factory=dict)
-    groups: ScaleGroups = field(default_factory=ScaleGroups)
-    potential: dict[str, Chosen] = field(default_factory=dict)
+    scales: Scales = field(default_factory=Scales)
+    synapse: dict[str, Array] = field(default_factory=dict)
+    potential: dict[str, Current] = field(default_factory=dict)
     levelled: set[str] = field(default_factory=set)
 
     def visit(self, node: Node) -> None:
@@ -67,6 +74,20 @@ class Folded:
         else:
             raise PassError(f"op {node.op} has no integer form", loc=node.loc)
 
+    def bits_of(self, synapse: str) -> int:
+        """Bits of a synapse's weights."""
+        parts = synapse.split(".")
+        names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+        return next((self.own_bits[name] for name in names if name in self.own_bits), self.bits)
+
+    def _variables(self, synapse: str, rows: Array, source: str) -> Current:
+        """New scale variables for a synapse with these weights (output channels, weights)."""
+        low, high = self._made(source).type.dtype.bounds
+        levels = signed(self.bits_of(synapse)).bounds[1]
+        current = self.scales.add(rows, levels, max(high, -low, 1))
+        self.synapse[synapse] = current.variable
+        return current
+
     def current(self, type_: TensorType) -> TensorType:
         """The type of a current of the same shape."""
         return type_.with_dtype(signed(self.spec.state_bits))
@@ -79,20 +100,24 @@ class Folded:
         """An affine vanishes: its factor joins the scale of its value."""
         name, scale = self.value[node.inputs[0]]
         w, shape = self.graph.array(node, "w").astype(np.float64), node.type.shape
-        old = scale.scale if isinstance(scale, Fixed) else scale.factor
+        old = scale.scale if isinstance(scale, Fixed) else scale.gain
         flat = old.ndim <= 1 and w.ndim <= 1
         gain = old * w if flat else spread(old, shape) * spread(w, shape)
         if isinstance(scale, Fixed):
             self.value[node.name] = (name, Fixed(gain))
-        elif gain.ndim <= 1 and (gain > 0).all():
-            self.value[node.name] = (name, Chosen(scale.synapse, gain))
+        elif (gain > 0).all():
+            self.value[node.name] = (name, Current(scale.variable, gain))
         else:
-            raise PassError("this factor on a synapse's output has no integer form", loc=node.loc)
+            raise PassError(
+                "a factor that is not above 0 on a synapse's output has no integer form",
+                loc=node.loc,
+                hint="run the pass relay before qcfs",
+            )
 
     def _synapse(self, node: Node) -> None:
         """A synapse takes its input's scale into its weights."""
         name, scale = self.value[node.inputs[0]]
-        if isinstance(scale, Chosen):
+        if isinstance(scale, Current):
             raise PassError(
                 f"%{node.inputs[0]} is the output of a synapse and enters another",
                 loc=node.loc,
@@ -101,43 +126,77 @@ class Folded:
         if scale.scale.ndim > 1:
             name, scale = self._levelled(node.inputs[0], scale.scale)
         side = np.broadcast_to(scale.scale, self.graph[node.inputs[0]].type.shape[:1])
-        w = op_of(node, Synapse).scale_inputs(self.graph.array(node, "w").astype(np.float64), side)
+        op = op_of(node, Synapse)
+        w = op.scale_inputs(self.graph.array(node, "w").astype(np.float64), side)
         self.weights[node.name] = w
-        largest = op_of(node, Synapse).output_magnitudes(w)
-        scale = self.groups.add(node.name, largest)
-        self._add(node, (name,), self.current(node.type), scale)
+        current = self._variables(node.name, op.by_output(w), name)
+        self._add(node, (name,), self.current(node.type), current)
+
+    def _made(self, name: str) -> Node:
+        return next(node for node in reversed(self.nodes) if node.name == name)
 
     def _join(self, node: Node) -> None:
         """Currents that meet share a scale."""
-        inputs = [self._chosen(name) for name in node.inputs]
-        for _, scale in inputs[1:]:
-            self.groups.same(inputs[0][1], scale)
+        inputs = [self._as_current(name) for name in node.inputs]
+        joined = inputs[0][1]
+        for _, other in inputs[1:]:
+            joined = self._same(joined, other, node)
         names = tuple(name for name, _ in inputs)
-        self._add(node, names, self.current(node.type), inputs[0][1])
+        self._add(node, names, self.current(node.type), joined)
+
+    def _same(self, left: Current, right: Current, node: Node) -> Current:
+        """Make two currents of a node's shape stand for real values in one scale."""
+        shape = node.type.shape
+        parts = [left.variable, left.gain, right.variable, right.gain]
+        if not all(part.ndim <= 1 for part in parts):
+            parts = [np.broadcast_to(spread(part, shape), shape) for part in parts]
+        a, gain_a, b, gain_b = np.broadcast_arrays(*parts)
+        try:
+            self.scales.unify(a, b, gain_a / gain_b)
+        except Conflict:
+            raise PassError(
+                "currents that meet here stand in another ratio elsewhere", loc=node.loc
+            ) from None
+        here = a >= 0
+        return Current(np.where(here, a, b), np.where(here, gain_a, gain_b))
 
     def _membrane(self, node: Node) -> None:
-        name, scale = self._chosen(node.inputs[0])
+        name, scale = self._as_current(node.inputs[0])
         if isinstance(node.operation, Accumulate):
-            self.groups.make_uniform(scale)
+            self._make_uniform(scale, node.type.shape, node)
         self.potential[node.name] = scale
         type_ = self.current(node.type) if isinstance(node.operation, Accumulate) else node.type
         self._add(node, (name,), type_, Fixed(np.ones(())))
 
-    def _chosen(self, name: str) -> tuple[str, Chosen]:
+    def _make_uniform(self, value: Current, shape: tuple[int, ...], node: Node) -> None:
+        """Let all elements of a current stand for real values in one scale."""
+        variable, gain = (part.ravel() for part in value.spread(shape))
+        used = variable >= 0
+        if not used.any():
+            return
+        first = int(np.argmax(used))
+        try:
+            self.scales.unify(np.full_like(variable, variable[first]), variable, gain[first] / gain)
+        except Conflict:
+            raise PassError(
+                "elements that need one scale here differ elsewhere", loc=node.loc
+            ) from None
+
+    def _as_current(self, name: str) -> tuple[str, Current]:
         """A value as a current: spikes and inputs pass a one-to-one synapse."""
         source, scale = self.value[name]
-        if isinstance(scale, Chosen):
+        if isinstance(scale, Current):
             return source, scale
         made = f"{name}.synapse"
         if made not in self.value:
             shape = self.graph[name].type.shape
             w = np.broadcast_to(scale.scale, shape[:1]) if scale.scale.ndim <= 1 else scale.scale
             self.weights[made] = w
-            largest = np.abs(w).reshape(len(w), -1).max(axis=1)
-            self._insert(made, name, source, self.groups.add(made, largest))
-        found = self.value[made]
-        assert isinstance(found[1], Chosen)
-        return found[0], found[1]
+            current = self._variables(made, w.reshape(len(w), -1), source)
+            self._insert(made, name, source, current)
+        inserted, scale = self.value[made]
+        assert isinstance(scale, Current)
+        return inserted, scale
 
     def _levelled(self, name: str, scale: Array) -> tuple[str, Fixed]:
         """A value whose scale differs by position, brought to one scale by a synapse."""
@@ -158,7 +217,9 @@ class Folded:
     def _route(self, node: Node) -> None:
         """Elements move or are summed: their scales go with them."""
         values = [self.value[name] for name in node.inputs]
-        if any(isinstance(scale, Chosen) for _, scale in values):
+        kinds = {self._made(name).type.dtype for name, _ in values}
+        mixed = op_of(node).result == "same" and len(kinds) > 1
+        if mixed or any(isinstance(scale, Current) for _, scale in values):
             self._route_currents(node)
             return
         shapes = [self.graph[name].type.shape for name in node.inputs]
@@ -178,8 +239,7 @@ class Folded:
             scale, _ = self._moved(node, full)
         type_ = node.type if op_of(node).result == "same" else self.current(node.type)
         if op_of(node).result == "same":
-            source = next(n for n in self.nodes if n.name == names[0])
-            type_ = node.type.with_dtype(source.type.dtype)
+            type_ = node.type.with_dtype(self._made(names[0]).type.dtype)
         self._add(node, names, type_, Fixed(scale))
 
     def _moved(self, node: Node, arrays: list[Array]) -> tuple[Array, bool]:
@@ -195,16 +255,39 @@ class Folded:
         return (flat if flat.ndim else mean), bool(uniform)
 
     def _route_currents(self, node: Node) -> None:
-        inputs = [self._chosen(name) for name in node.inputs]
-        scale = inputs[0][1]
-        if len(inputs) > 1 or not self._keeps_channels(node):
-            for _, other in inputs:
-                if other.factor.ndim or scale.factor.ndim:
-                    raise PassError("channels with different factors are mixed", loc=node.loc)
-                self.groups.make_uniform(other)
-                self.groups.same(scale, other)
+        """Currents move with their variables; where several are summed, they share one."""
+        inputs = [self._as_current(name) for name in node.inputs]
+        op = op_of(node)
+        if op.result == "same":
+            moved = self._carried(node, [scale for _, scale in inputs])
+        else:
+            (_, scale), *_ = inputs
+            if not self._keeps_channels(node) or scale.variable.ndim > 1 or scale.gain.ndim > 1:
+                self._make_uniform(scale, self.graph[node.inputs[0]].type.shape, node)
+                used = scale.variable[scale.variable >= 0]
+                gain = np.broadcast_to(scale.gain, scale.variable.shape)[scale.variable >= 0]
+                moved = Current(np.full(node.type.shape[:1], used[0]), np.asarray(gain[0]))
+            else:
+                moved = scale
         names = tuple(name for name, _ in inputs)
-        self._add(node, names, self.current(node.type), scale)
+        self._add(node, names, self.current(node.type), moved)
+
+    def _carried(self, node: Node, scales: list[Current]) -> Current:
+        """The variables and gains of elements that a node moves."""
+        op = op_of(node)
+        shapes = [self.graph[name].type.shape for name in node.inputs]
+
+        def carry(arrays: list[Array]) -> Array:
+            full = [
+                np.broadcast_to(spread(a, shape), shape)[None]
+                for a, shape in zip(arrays, shapes, strict=True)
+            ]
+            return channelwise(op.run(full, {})[0])
+
+        # Counted from 1, so that a zero that a pad puts in is NOTHING.
+        variable = carry([scale.variable + 1 for scale in scales]) - 1
+        gain = carry([scale.gain for scale in scales])
+        return Current(variable.astype(np.int64), np.where(gain > 0, gain, 1.0))
 
     def _keeps_channels(self, node: Node) -> bool:
         """Whether output channel c gathers input channel c alone."""

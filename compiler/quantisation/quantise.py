@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,19 @@ from numpy.typing import NDArray
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.compiler.quantisation.integer import Folded
-from spikec.ir import F64, Graph, Node, Param, PassError, RangeError, op_of, signed, spread
-from spikec.ir.analysis import Interval
+from spikec.compiler.quantisation.reach import reached_potentials
+from spikec.ir import (
+    F64,
+    Graph,
+    Node,
+    Param,
+    PassError,
+    RangeError,
+    op_of,
+    signed,
+    spread,
+    unsigned,
+)
 from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.op import ParamSpec, Synapse
 from spikec.ir.ops.input import Input
@@ -23,6 +35,11 @@ from spikec.ir.types import DType
 from spikec.runtime.bounds import intervals
 
 Array = NDArray[Any]
+EXPONENT = unsigned(5)
+"""Type of weight exponents."""
+_HEADROOM = 2
+"""How much further than on calibration data potentials may reach."""
+Reaches = Callable[[], Mapping[str, Array]]
 _MARGIN = 1 << 16
 """Units of state kept free for the rounding of weights, biases and thresholds."""
 
@@ -33,13 +50,18 @@ class Quantise(Pass):
 
     Integrate-and-fire does not change under a common positive scale per neuron, so each output
     channel has its own q: `W_int = round(W * amplitude / q)`, and theta, v0 and bias are divided
-    by the same q. Currents that meet share q; so do the classes of a readout.
+    by the same q. The classes of a readout share one.
 
-    Options: bits of signed weights, 0 for the target's; layer_bits of single layers, NAME:BITS.
+    Currents that meet share q, as fine as the finest of them needs; the others are shifted by an
+    exponent of their own (`scales.py`).
+
+    Options: bits of signed weights, 0 for the target's; layer_bits of single layers, NAME:BITS;
+    proof keeps scales at which all inputs provably fit the state, whatever that costs.
     """
 
     bits: int = 0
     layer_bits: tuple[str, ...] = ()
+    proof: bool = False
     stages = ("snn",)
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
@@ -47,11 +69,12 @@ class Quantise(Pass):
         bits = self.bits or spec.weight_bits
         if not 2 <= bits <= spec.weight_bits:
             raise PassError(f"weights of {bits} bits: the target takes 2 to {spec.weight_bits}")
-        folded = Folded(graph, spec)
+        folded = Folded(graph, spec, bits, self._own_bits(graph, spec.weight_bits))
         for node in graph.nodes:
             folded.visit(node)
-        own = self._own_bits(graph, spec.weight_bits)
-        rounding = _Rounding(folded, {n: own.get(n, bits) for n in folded.weights}, record)
+        calib = context.calib
+        seen = None if calib is None or self.proof else partial(reached_potentials, graph, calib)
+        rounding = _Rounding(folded, record, seen)
         nodes = [rounding.node(node) for node in folded.nodes]
         record.note(f"weights in {bits} bits, currents and potentials in {spec.state_bits} bits")
         return graph.with_nodes(nodes, rounding.params, stage="int")
@@ -61,8 +84,8 @@ class Quantise(Pass):
         own = {}
         for text in self.layer_bits:
             name, _, bits = text.rpartition(":")
-            if name not in graph.by_name or not isinstance(graph[name].operation, Synapse):
-                known = [node.name for node in graph if isinstance(node.operation, Synapse)]
+            known = [node.name for node in graph if isinstance(node.operation, Synapse)]
+            if not any(synapse == name or synapse.startswith(f"{name}.") for synapse in known):
                 raise PassError(
                     f"no layer '{name}' has weights",
                     hint=suggestion(name, known) or f"one of {', '.join(known)}",
@@ -74,22 +97,48 @@ class Quantise(Pass):
 
 
 class _Rounding:
-    """Second half: scales are known, every number becomes an integer."""
+    """Second half: scales are chosen, every number becomes an integer."""
 
-    def __init__(self, folded: Folded, bits: Mapping[str, int], record: Record) -> None:
+    def __init__(self, folded: Folded, record: Record, seen: Reaches | None) -> None:
         self.folded, self.record = folded, record
         self.graph = folded.graph
-        self.weight_types = {name: signed(own) for name, own in bits.items()}
         self.state_type = signed(folded.spec.state_bits)
         self.offsets = constant_currents(self.graph, offsets=True)
         self.top = self.state_type.bounds[1]
         bounds = intervals(folded.nodes, folded.weights)
-        current = {node.name: bounds[node.inputs[0]] for node in folded.nodes if node.inputs}
-        for name, chosen in folded.potential.items():
-            folded.groups.at_least(chosen, self._smallest(self.graph[name], current[name]))
-        tops = {name: dtype.bounds[1] for name, dtype in self.weight_types.items()}
-        self.scales = folded.groups.choose(tops)
+        self.current = {n.name: bounds[n.inputs[0]] for n in folded.nodes if n.inputs}
+        for name, current in folded.potential.items():
+            node = self.graph[name]
+            folded.scales.require(current, node.type.shape, self._limits(node))
+        self.choice = folded.scales.choose()
+        if self.choice.unproven and seen is not None:
+            self._relax(seen())
         self.params: dict[str, Param] = {}
+
+    def _limits(self, node: Node) -> dict[str, Array]:
+        """What a unit of the layer's current must keep, so that all inputs fit the state."""
+        theta = self._threshold(node)
+        return {
+            "proven": self._reach(node) / (self.top - _MARGIN),
+            **({} if theta is None else {"smallest": theta}),
+        }
+
+    def _threshold(self, node: Node) -> Array | None:
+        return self.graph.array(node, "theta") if "theta" in node.params else None
+
+    def _relax(self, reached: Mapping[str, Array]) -> None:
+        """Scales as fine as what potentials reached on data allows, where a proof costs too much.
+
+        The engines check every potential at run time, so an overflow is an error, never silent.
+        """
+        for name, current in self.folded.potential.items():
+            finest = _HEADROOM * reached[name] / (self.top - _MARGIN)
+            self.folded.scales.require(current, self.graph[name].type.shape, {"seen": finest})
+        self.choice = self.folded.scales.choose(checked=True)
+        self.record.note(
+            "some scales rest on what potentials reach on calibration data (twice that fits): "
+            "over all inputs they would cost weight bits; overflows are found at run time"
+        )
 
     def node(self, node: Node) -> Node:
         """The node with its integer params."""
@@ -98,7 +147,7 @@ class _Rounding:
             source = self.graph[node.name]
             return replace(node, params=source.params)
         if node.name in self.folded.weights:
-            return self._set(node, {"w": (self._weights(node), self.weight_types[node.name])})
+            return self._set(node, self._weights(node))
         return self._membrane(node, op) if isinstance(op, Membrane) else node
 
     def _set(self, node: Node, values: dict[str, tuple[Array, DType]]) -> Node:
@@ -118,23 +167,25 @@ class _Rounding:
                 hint="its weights are very small beside its threshold: use fewer --weight-bits",
             )
 
-    def _smallest(self, node: Node, current: Interval) -> Array:
-        """The finest scale (channels,) at which no input can overflow the state in T steps."""
+    def _reach(self, node: Node) -> Array:
+        """The largest potential (*shape) over all inputs in T steps."""
         op, shape = op_of(node, Membrane), node.type.shape
         arrays = {role: self.graph.array(node, role) for role in node.params}
         params = {role: spread(array, shape) for role, array in arrays.items()}
         params["bias"] = spread(self._real_bias(node), shape)
-        reach = op.reach(current, params, self.graph.steps)
+        reach = op.reach(self.current[node.name], params, self.graph.steps)
         if reach is None:
             raise PassError(f"no bound is known for the potential of %{node.name} = {node.op}",
                             loc=node.loc)  # fmt: skip
-        return np.asarray(reach.reshape(len(reach), -1).max(axis=1) / (self.top - _MARGIN))
+        return reach
 
-    def _weights(self, node: Node) -> Array:
+    def _weights(self, node: Node) -> dict[str, tuple[Array, DType]]:
         w = self.folded.weights[node.name]
         if node.name in self.folded.levelled:
-            return w
-        scale = self.scales[node.name]
+            return {"w": (w, signed(self.folded.spec.weight_bits))}
+        variables = self.folded.synapse[node.name]
+        exponent = self.choice.exponent[variables]
+        scale = self.choice.scale[variables] * 2.0**exponent
         if isinstance(node.operation, Affine):
             exact = w / spread(scale, w.shape)
         else:
@@ -142,15 +193,14 @@ class _Rounding:
         rounded = np.rint(exact)
         error = np.sqrt(((rounded - exact) ** 2).sum() / max((exact**2).sum(), 1e-300))
         self.record.layer(node.name, weight_error=float(error))
-        return rounded
+        values = {"w": (rounded, signed(self.folded.bits_of(node.name)))}
+        return values | ({"exponent": (exponent, EXPONENT)} if exponent.any() else {})
 
     def _potential_scale(self, node: Node) -> Array:
-        """Real value of one unit of potential: (channels,), or () where channels were mixed."""
-        chosen = self.folded.potential[node.name]
-        scale, channels = self.scales[chosen.synapse], node.type.shape[:1]
-        if scale.shape != channels:
-            return np.asarray(scale.flat[0] * chosen.factor)
-        return np.broadcast_to(scale * chosen.factor, channels)
+        """Real value of one unit of potential: (), (channels,) or per neuron."""
+        variable, gain = self.folded.potential[node.name].spread(node.type.shape)
+        scale = np.where(variable >= 0, self.choice.scale[variable], 1.0) * gain
+        return channelwise(np.asarray(scale))
 
     def _membrane(self, node: Node, op: Membrane) -> Node:
         """A neuron or readout with its params in integers, as their kinds say."""
@@ -175,8 +225,10 @@ class _Rounding:
         values = self.graph.array(node, role).astype(np.float64)
         if spec.kind == "number":
             return np.rint(values)
-        unit = spread(scale, node.type.shape) if values.ndim > 1 else scale
-        return np.rint(values / unit)
+        shape = node.type.shape
+        if values.ndim <= 1 and scale.ndim <= 1:
+            return np.rint(values / scale)
+        return channelwise(np.rint(spread(values, shape) / spread(scale, shape)))
 
     def _real_bias(self, node: Node) -> Array:
         """Bias and the constant part of the input code, per neuron."""

@@ -47,8 +47,10 @@ def _through(node: Node, inputs: list[Interval], params: Params) -> Interval:
     lows, highs = [low for low, _ in inputs], [high for _, high in inputs]
     if "w" not in params:
         return run(lows, {}), run(highs, {})
-    up, down = {"w": np.maximum(params["w"], 0)}, {"w": np.minimum(params["w"], 0)}
-    constant = {role: array for role, array in params.items() if role != "w"}
+    shifts = {role: params[role] for role in ("exponent",) if role in params}
+    constant = {role: params[role] for role in ("b",) if role in params}
+    up = {"w": np.maximum(params["w"], 0), **shifts}
+    down = {"w": np.minimum(params["w"], 0), **shifts}
     return (
         run(lows, {**up, **constant}) + run(highs, down),
         run(highs, {**up, **constant}) + run(lows, down),

@@ -41,6 +41,8 @@ from spikec.runtime.fast.sums import sum_pair
 from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, SEGMENT, TILES
 from spikec.runtime.fast.vector import (
     LANES,
+    add_shifted16,
+    add_shifted32,
     fill16,
     fill32,
     gather,
@@ -138,19 +140,24 @@ def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _sum_chunk(f: Fixed, w: Work, kind: int, segs: int, count: int) -> None:
-    """Add the segments of one chunk into the accumulators."""
+def _sum_chunk(f: Fixed, w: Work, kind: int, segs: int, count: int, exponents: int) -> None:
+    """Add the segments of one chunk into the accumulators, shifted where it has exponents."""
     steps = w.steps_in
+    acc32 = w.acc32 if exponents == 0 else w.unshifted
     if kind != TILES:
-        acc = w.acc16 if kind == LUT else w.acc32
+        acc = w.acc16 if kind == LUT else acc32
         for pair in range(f.padded // PAIR):
             sum_pair(kind, acc, segs, count, pair, steps)
-        if kind == LUT and f.wide != 0:
-            widen(w.acc16, w.acc32, f.padded * steps)
     elif f.hardware != 0:
-        sum_tiles(w.acc32, steps * 128, segs, count, f.padded, steps)
+        sum_tiles(acc32, steps * 128, segs, count, f.padded, steps)
     else:
-        sum_blocks(w.acc32, steps * 128, segs, count, f.padded, steps)
+        sum_blocks(acc32, steps * 128, segs, count, f.padded, steps)
+    if exponents != 0 and kind == LUT:
+        add_shifted16(w.acc16, w.acc32, exponents, f.padded, steps)
+    elif exponents != 0:
+        add_shifted32(w.unshifted, w.acc32, exponents, f.padded, steps)
+    elif kind == LUT and f.wide != 0:
+        widen(w.acc16, w.acc32, f.padded * steps)
 
 
 @njit(cache=True, nogil=True)
@@ -161,7 +168,8 @@ def _sum_links(f: Fixed, w: Work) -> None:
         count = get64(w.starts + 8 * (chunk + 1)) - first
         if count > 0:
             kind = get64(f.sums + 8 * chunk)
-            _sum_chunk(f, w, kind, w.segments + 8 * SEGMENT * first, count)
+            exponents = get64(f.exponents + 8 * chunk)
+            _sum_chunk(f, w, kind, w.segments + 8 * SEGMENT * first, count, exponents)
 
 
 @njit(cache=True, nogil=True)

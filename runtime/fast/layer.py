@@ -131,9 +131,18 @@ def compile_layer(
         for piece in pieces_of_link(i, link, padded, step_bytes, tiles)
     ]
     sums = np.array(assign_chunks(pieces, step_bytes), np.int64)
+    exponents = [_padded_exponents(link, padded) for link in links]
+    for piece in pieces:
+        piece.zero_sum = piece.zero_sum << exponents[piece.link]
+    shifted = [0] * len(sums)
+    for piece in pieces:
+        own = exponents[piece.link]
+        shifted[piece.chunk] = own.ctypes.data if own.any() else 0
+    chunk_exponents = np.array(shifted, np.int64)
     start = _per_pixel(bias, channels, padded)
     rows, v0 = _neurons(spec, channels, padded, steps)
     wide = _leaves_16_bits(pieces, start, rows, v0) or (kind == DOT and reach > I16_MAX)
+    wide = wide or bool(chunk_exponents.any())
     piece_rows, tables = _piece_rows(pieces, step_bytes)
     zeros = _zero_sums(pieces, padded)
     coding = None if spec is None else spec.coding
@@ -142,6 +151,7 @@ def compile_layer(
         wide=int(wide),
         chunks=len(sums),
         sums=sums.ctypes.data,
+        exponents=chunk_exponents.ctypes.data,
         hardware=int(tiles and has_tiles()),
         signed=int(spec is not None and spec.theta_neg is not None),
         window=int(spec is not None and spec.window),
@@ -160,8 +170,16 @@ def compile_layer(
         v0_rows=len(v0),
         neurons=rows.ctypes.data,
     )
-    tables += [piece_rows, sums, zeros, start, v0, rows]
+    tables += [piece_rows, sums, zeros, start, v0, rows, chunk_exponents, *exponents]
     return Layer(tuple(links), space, channels, steps, steps_in, coding, fixed, tables)
+
+
+def _padded_exponents(link: Link, padded: int) -> Array:
+    """The link's weight exponent of each channel, int64."""
+    exponents = np.zeros(padded, np.int64)
+    if link.exponents is not None:
+        exponents[: len(link.exponents)] = link.exponents
+    return exponents
 
 
 def _leaves_16_bits(pieces: list[Piece], start: Array, rows: Array, v0: Array) -> bool:
@@ -193,6 +211,8 @@ def run_layer(
     size = (layer.padded, layer.steps_in, LANES)
     acc16 = aligned(size, np.int16)
     acc32 = aligned(size, np.int32)
+    unshifted = aligned(size, np.int32)
+    unshifted[:] = 0
     gathered = aligned((layer.padded * fixed.window, layer.steps, LANES), np.int32)
     links = np.array(
         [_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)], np.int64
@@ -224,6 +244,7 @@ def run_layer(
         bottom=0,
         acc16=acc16.ctypes.data,
         acc32=acc32.ctypes.data,
+        unshifted=unshifted.ctypes.data,
         gathered=gathered.ctypes.data,
         start=start.ctypes.data,
         segments=segments.ctypes.data,

@@ -33,6 +33,7 @@ class Link:
         pads: Above and on the left; what lies below and on the right follows from the result.
         dilations: Down and right.
         inside: Whether no tap of any result lies outside the image.
+        exponents: How far its sums are shifted left (out,), or None.
     """
 
     weight: Array
@@ -42,6 +43,7 @@ class Link:
     pads: tuple[int, int] = (0, 0)
     dilations: tuple[int, int] = (1, 1)
     inside: bool = False
+    exponents: Array | None = None
 
 
 @dataclass
@@ -63,6 +65,8 @@ class Piece:
     """[padded out]: largest absolute contribution."""
     kind: int
     """LUT, DOT or TILES."""
+    shifted: bool = False
+    """Whether its link has exponents: no other link is then summed in its chunks."""
     chunk: int = 0
     taps: int = 1
 
@@ -86,6 +90,15 @@ def pieces_of_link(
         step_bytes: Bytes of a word group, all steps.
         tiles: Whether matrix tiles may be used.
     """
+    pieces = _unshifted_pieces(index, link, padded, step_bytes, tiles)
+    for piece in pieces:
+        piece.shifted = link.exponents is not None
+    return pieces
+
+
+def _unshifted_pieces(
+    index: int, link: Link, padded: int, step_bytes: int, tiles: bool
+) -> list[Piece]:
     taps, limit = _dense_taps(link, padded), max(1, L1_BYTES // step_bytes)
     if link.coding.kind == LUT:
         return _pieces_of_taps(index, link, taps, limit)
@@ -280,19 +293,22 @@ def _group_bound(coding: Coding, tap: Array, lo: int, hi: int) -> Array:
 
 
 def assign_chunks(pieces: list[Piece], step_bytes: int) -> list[int]:
-    """Number the pieces into chunks of one kind each; returns the kinds.
+    """Number the pieces into chunks of one kind and of one shift each; returns the kinds.
 
     Chunks of other kinds than TILES fit L1, and lookups stay in 16 bits.
     """
     kinds: list[int] = []
+    shifted: int | None = None
     used, bound = 0, np.zeros(1, np.int64)
     for piece in pieces:
         size = piece.table.shape[1] * step_bytes
         total = piece.bound + bound
         full = piece.kind != TILES and used + size > L1_BYTES
         full |= piece.kind == LUT and np.max(total) > I16_MAX
-        if not kinds or piece.kind != kinds[-1] or full:
+        link = piece.link if piece.shifted else None
+        if not kinds or piece.kind != kinds[-1] or full or link != shifted:
             kinds.append(piece.kind)
+            shifted = link
             used, total = 0, piece.bound
         piece.chunk = len(kinds) - 1
         used, bound = used + size, total

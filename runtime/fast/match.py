@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +25,8 @@ LARGEST = 1 << 25
 """Weights of a synapse that is compiled; larger ones go to BLAS."""
 COMPILED = (Affine, Conv, Dense)
 """Synapses that a compiled layer sums."""
+INT8 = 127
+"""Weights up to which exponents are multiplied into them: what one byte holds."""
 INT32_REACH = 1 << 30
 """Bound of currents and potentials that 32-bit kernels may meet."""
 
@@ -60,6 +62,7 @@ class Synapse:
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int] = (0, 0)
     dilations: tuple[int, int] = (1, 1)
+    exponents: Array | None = None
 
     def stays_inside(self, space: tuple[int, int]) -> bool:
         """Whether no tap of results (height, width) lies outside the image."""
@@ -161,6 +164,7 @@ def _joined(parts: list[Sum]) -> Sum | None:
 
 def _bounded(graph: Graph, node: Node, synapse: Synapse) -> Sum | None:
     w = synapse.weight.astype(np.int64).reshape(len(synapse.weight), -1)
+    w = w if synapse.exponents is None else w << synapse.exponents[:, None]
     up, down = np.maximum(w, 0).sum(axis=1), np.minimum(w, 0).sum(axis=1)
     low, high = synapse.source.low, synapse.source.high
     if synapse.weight.size * synapse.groups > LARGEST:
@@ -198,6 +202,18 @@ def per_neuron(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _synapse(graph: Graph, nodes: Mapping[str, Node], node: Node) -> Synapse | None:
+    synapse = _mantissas(graph, nodes, node)
+    if synapse is None or "exponent" not in node.params:
+        return synapse
+    exponents = np.broadcast_to(graph.array(node, "exponent"), len(synapse.weight))
+    exponents = exponents.astype(np.int64)
+    whole = synapse.weight.astype(np.int64) << exponents.reshape(-1, 1, 1, 1)
+    if np.abs(whole).max(initial=0) <= INT8:
+        return replace(synapse, weight=whole)
+    return replace(synapse, exponents=exponents)
+
+
+def _mantissas(graph: Graph, nodes: Mapping[str, Node], node: Node) -> Synapse | None:
     if geometry(node.type.shape) is None:
         return None
     w = graph.array(node, "w")

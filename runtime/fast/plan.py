@@ -226,6 +226,7 @@ class _Planner:
                 s.pads,
                 s.dilations,
                 s.stays_inside(space),
+                s.exponents,
             )
             for s in step.sum.synapses
         ]

@@ -139,6 +139,8 @@ def _stateful(
 
 def _linear(graph: Graph, node: Node, inputs: list[Array], steps: int) -> Array:
     op, params = op_of(node), graph.arrays(node)
+    if params.pop("exponent", None) is not None:
+        params["w"] = graph.weights(node)
     exact = op.result == "same" and not op.weighted
     carrier = None if exact else _carrier(graph, node, inputs, params)
     if carrier is not None:
@@ -159,7 +161,7 @@ def _carrier(
         return np.float32
     reach = sum(max(abs(float(x.max(initial=0))), abs(float(x.min(initial=0)))) for x in inputs)
     if "w" in params and op_of(node).weighted:
-        w = np.abs(params["w"].astype(np.float64))
+        w = np.abs(graph.weights(node).astype(np.float64))
         many = w.ndim > 1 and not isinstance(node.operation, Affine)
         gain = float(w.reshape(len(w), -1).sum(axis=1).max() if many else w.max(initial=0))
     else:

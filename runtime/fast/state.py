@@ -22,6 +22,8 @@ class Fixed(NamedTuple):
     chunks: int
     sums: int
     """int64 kind of sums of each chunk: LUT, DOT or TILES."""
+    exponents: int
+    """int64 address of the weight exponents of each chunk (channel,), int64; 0 for none."""
     hardware: int
     """Whether sums of kind TILES run in hardware."""
     signed: int
@@ -76,6 +78,8 @@ class Work(NamedTuple):
     acc16: int
     acc32: int
     """Accumulators of a pixel (channel, t, lane)."""
+    unshifted: int
+    """As acc32, zero but while a chunk with exponents is summed."""
     gathered: int
     """Currents of a pixel (channel, t, lane) for neurons with a window, int32."""
     start: int

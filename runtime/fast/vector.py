@@ -181,6 +181,30 @@ widen = procedure(3, _widen)
 """(narrow, wide, count): wide[i] += narrow[i]; narrow[i] = 0, vectors of 32 lanes."""
 
 
+def _add_shifted(bits: int) -> Any:
+    def write(b: Any, args: Any) -> None:
+        source, target, exponents, channels, steps = args
+        narrow, v32 = vec(ir.IntType(bits)), vec(I32)
+        outer = Loop(b, const(0), channels, [source, target])
+        exponent = load(b, exponents, b.mul(outer.i, const(8)), I64)
+        shift = splat(b, b.trunc(exponent, I32))
+        inner = Loop(b, const(0), steps, outer.values)
+        source, target = inner.values
+        value = load(b, source, None, narrow)
+        value = b.shl(value if bits == 32 else b.sext(value, v32), shift)
+        store(b, b.add(load(b, target, None, v32), value), target)
+        store(b, ir.Constant(narrow, None), source)
+        outer.close(inner.close([b.add(source, const(LANES * bits // 8)),
+                                 b.add(target, const(LANES * 4))]))  # fmt: skip
+
+    return procedure(5, write)
+
+
+add_shifted16, add_shifted32 = _add_shifted(16), _add_shifted(32)
+"""(source, target, exponents, channels, steps): `target += source << exponent`, source becomes 0;
+`steps` vectors for each channel, whose exponent is an int64."""
+
+
 def _narrow(b: Any, args: Any) -> None:
     wide, narrow, count = args
     loop = Loop(b, const(0), count, [wide, narrow])

@@ -212,7 +212,7 @@ class Options:
             names += [f"dni{{per={per}}}"] if self.dni == "on" else []
             signed = f"snm{{gate={self.snm} search={search} per={per}}}"
             names += [signed] if self.snm != "off" and not layerwise else []
-        names.append(f"quantise{{bits={self.weight_bits}}}")
+        names += [f"quantise{{bits={self.weight_bits}}}", "correct"]
         return ",".join([*names, *target(self.target).legalise, "range", "place"])
 
     def _levels(self) -> int:

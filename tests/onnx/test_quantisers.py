@@ -271,6 +271,17 @@ def test_domains_need_not_be_declared(build):
     assert np.array_equal(run(model, x), np.rint(x * 4).clip(0, 3) / 4)
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 3, 1, 1), (1, 1, 1, 5)])
+def test_scales_of_a_quantiser_broadcast(shape, build):
+    node = N("Quant", ["x", "s", "z", "b"], ["y"], domain=GENERAL)
+    scale = np.abs(weights(*shape)) + f(0.01)
+    model = build(
+        [node], {"x": ["N", 3, 4, 5]}, {"s": scale, "z": f(0), "b": f(4)}, domains=[GENERAL]
+    )
+    x = RNG.uniform(-9, 9, (2, 3, 4, 5)).astype(np.float32)
+    np.testing.assert_allclose(run(model, x), np.rint(x / scale).clip(-8, 7) * scale, rtol=1e-6)
+
+
 def test_bipolar_quantiser(build):
     node = N("BipolarQuant", ["x", "s"], ["y"], domain=GENERAL)
     x = np.array([[-7, -0.5, -1e-6, 0, 1e-9, 0.3, 900]], np.float32)

@@ -32,10 +32,13 @@ I24 = signed(24)
 
 
 class Build:
-    """Builds random integer graphs node by node."""
+    """Builds random integer graphs node by node.
 
-    def __init__(self, seed: int, steps: int = 4, width: int = 24) -> None:
-        self.rng, self.steps = np.random.default_rng(seed), steps
+    With `exponents`, every other synapse behind the input has random ones up to that.
+    """
+
+    def __init__(self, seed: int, steps: int = 4, width: int = 24, exponents: int = 0) -> None:
+        self.rng, self.steps, self.exponents = np.random.default_rng(seed), steps, exponents
         self.nodes: list[Node] = []
         self.params: dict[str, Param] = {}
         self.current = signed(width)
@@ -71,15 +74,24 @@ class Build:
             // attrs["strides"][i] + 1
             for i, (s, k) in enumerate(zip(shape[1:], kernel, strict=True))
         ]  # fmt: skip
-        return self.add("conv", [x], (out, *size), self.current, attrs, w=(w, signed(8)))
+        more = self.shifts(x, out)
+        return self.add("conv", [x], (out, *size), self.current, attrs, w=(w, signed(8)), **more)
 
     def dense(self, x, out, m=30):
         w = self.rng.integers(-m, m + 1, (out, self.shape(x)[0]))
-        return self.add("dense", [x], (out,), self.current, w=(w, signed(8)))
+        more = self.shifts(x, out)
+        return self.add("dense", [x], (out,), self.current, w=(w, signed(8)), **more)
 
     def affine(self, x, shape=None, m=100):
         w = self.rng.integers(-m, m + 1, self.shape(x)[:1] if shape is None else shape)
-        return self.add("affine", [x], self.shape(x), self.current, w=(w, signed(8)))
+        more = self.shifts(x, self.shape(x)[0])
+        return self.add("affine", [x], self.shape(x), self.current, w=(w, signed(8)), **more)
+
+    def shifts(self, x, out):
+        """Now and then, weight exponents."""
+        if not self.exponents or x == "n0" or self.rng.random() < 0.4:
+            return {}
+        return {"exponent": (self.rng.integers(0, self.exponents + 1, out), unsigned(5))}
 
     def join(self, *names):
         return self.add("add", names, self.shape(names[0]), self.current)
@@ -168,14 +180,15 @@ def kinds(graph: Graph) -> list[type]:
     return [type(step) for step in plan_of(graph, graph.steps).program]
 
 
-def residual(seed, steps, channels, kind, **how) -> Graph:
-    b = Build(seed, steps)
-    x = b.fire(b.conv(b.input(1, 9, 7), channels), kind, 3000, **how)
-    y = b.fire(b.conv(x, channels), kind, 100, **how)
-    y = b.fire(b.join(b.conv(y, channels), b.affine(x)), kind, 100, **how)
-    z = b.fire(b.conv(y, channels + 3, strides=(2, 2)), kind, 100, **how)
+def residual(seed, steps, channels, kind, exponents=0, **how) -> Graph:
+    b = Build(seed, steps, exponents=exponents)
+    how = {"scale": 100, **how}
+    x = b.fire(b.conv(b.input(1, 9, 7), channels), kind, **{**how, "scale": 3000})
+    y = b.fire(b.conv(x, channels), kind, **how)
+    y = b.fire(b.join(b.conv(y, channels), b.affine(x)), kind, **how)
+    z = b.fire(b.conv(y, channels + 3, strides=(2, 2)), kind, **how)
     z = b.fire(b.join(b.conv(z, channels + 3), b.conv(y, channels + 3, (1, 1), (2, 2), (0,) * 4)),
-               kind, 100, **how)  # fmt: skip
+               kind, **how)  # fmt: skip
     p = b.pool(z, b.shape(z)[1:])
     return b.graph(b.out(b.dense(b.flat(p), 10)))
 
@@ -184,6 +197,29 @@ def residual(seed, steps, channels, kind, **how) -> Graph:
 def test_residual_networks_of_every_number_of_steps(steps):
     kind = "integrate_signed" if steps % 2 else "integrate"
     check(residual(steps, steps, 3 + 2 * steps, kind), 5 * steps)
+
+
+@pytest.mark.parametrize("exponents", [1, 4, 9])
+@pytest.mark.parametrize("kind", ["integrate", "integrate_signed", "integrate_window"])
+def test_weight_exponents(kind, exponents):
+    compiled = 0
+    for seed in range(4):
+        graph = residual(seed, 3, 5 + seed, kind, exponents, scale=100 << exponents // 2)
+        shifted = [node.name for node in graph if "exponent" in node.params]
+        assert shifted
+        compiled += kinds(graph).count(Fire) == 6
+        check(graph, 33)
+    assert compiled == 4
+
+
+def test_weight_exponents_behind_pooling_and_groups():
+    b = Build(5, 4, exponents=6)
+    x = b.fire(b.conv(b.input(2, 8, 9), 12), "integrate_signed", 3000)
+    y = b.fire(b.conv(b.pool(x), 12, groups=4), "integrate", 900)
+    y = b.fire(b.join(b.conv(y, 12, groups=12), b.affine(y)), "integrate_signed", 900)
+    graph = b.graph(b.out(b.dense(b.flat(y), 3)))
+    assert any("exponent" in node.params for node in graph)
+    check(graph, 34)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 31, 32, 33, 64, 65, 70])

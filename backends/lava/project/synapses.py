@@ -22,35 +22,35 @@ from scipy.sparse import csr_matrix
 Array = NDArray[Any]
 
 
-def _exact(weights: Any, tag: str) -> dict[str, Any]:
-    """The arguments that make Dense and Sparse multiply by 8-bit `weights` exactly."""
+def _exact(weights: Any, tag: str, exponent: int) -> dict[str, Any]:
+    """The arguments that make Dense and Sparse give `2^exponent` times 8-bit `weights` exactly."""
     wide = weights.astype(np.int32)
     if tag != "fixed_pt":
-        return {"weights": wide.astype(float), "num_message_bits": 24}
+        return {"weights": wide.astype(float) * 2.0**exponent, "num_message_bits": 24}
     return {
         "weights": wide * 2,
-        "weight_exp": -1,
+        "weight_exp": exponent - 1,
         "sign_mode": SignMode.MIXED,
         "num_message_bits": 24,
     }
 
 
-def dense(w: Array, tag: str, name: str) -> Dense:
+def dense(w: Array, tag: str, name: str, exponent: int = 0) -> Dense:
     """Fully connected synapses; w: (out, in). Ports are flat."""
-    return Dense(**_exact(w, tag), name=name)
+    return Dense(**_exact(w, tag, exponent), name=name)
 
 
-def one_to_one(w: Array, tag: str, name: str, delay: int = 0) -> Sparse:
+def one_to_one(w: Array, tag: str, name: str, delay: int = 0, exponent: int = 0) -> Sparse:
     """One synapse per neuron; w: one weight for each. Ports are flat."""
     places = np.arange(w.size)
-    return _sparse(csr_matrix((w.ravel(), (places, places))), tag, name, delay)
+    return _sparse(csr_matrix((w.ravel(), (places, places))), tag, name, delay, exponent)
 
 
-def sparse(w: Mapping[str, Array], key: str, tag: str, name: str) -> Sparse:
+def sparse(w: Mapping[str, Array], key: str, tag: str, name: str, exponent: int = 0) -> Sparse:
     """Any synapses, from the arrays `key`.weight, .row, .column and .shape. Ports are flat."""
     places = (w[f"{key}.row"], w[f"{key}.column"])
     matrix = csr_matrix((w[f"{key}.weight"], places), shape=tuple(w[f"{key}.shape"]))
-    return _sparse(matrix, tag, name)
+    return _sparse(matrix, tag, name, exponent=exponent)
 
 
 def delay(size: int, steps: int, tag: str, name: str) -> Sparse:
@@ -58,12 +58,12 @@ def delay(size: int, steps: int, tag: str, name: str) -> Sparse:
     return one_to_one(np.ones(size, np.int8), tag, name, steps - 1)
 
 
-def _sparse(weights: Any, tag: str, name: str, delay: int = 0) -> Sparse:
+def _sparse(weights: Any, tag: str, name: str, delay: int = 0, exponent: int = 0) -> Sparse:
     if delay == 0:
-        return Sparse(**_exact(weights, tag), name=name)
+        return Sparse(**_exact(weights, tag, exponent), name=name)
     delays = csr_matrix(weights, dtype=int, copy=True)
     delays.data[:] = delay
-    return DelaySparse(**_exact(weights, tag), delays=delays, max_delay=delay, name=name)
+    return DelaySparse(**_exact(weights, tag, exponent), delays=delays, max_delay=delay, name=name)
 
 
 def unrolled_conv(
@@ -75,6 +75,7 @@ def unrolled_conv(
     pads: Sequence[int],
     dilations: Sequence[int],
     groups: int = 1,
+    exponent: int = 0,
 ) -> Sparse:
     """A convolution over any number of axes as Sparse: one synapse per weight and place.
 
@@ -89,6 +90,7 @@ def unrolled_conv(
         pads: First all begins, then all ends.
         dilations: Per spatial axis.
         groups: Channel groups.
+        exponent: Sums are shifted left by so many bits.
     """
     out, fan_in = w.shape[0], math.prod(w.shape[1:])
     places = _places(w.shape[2:], in_shape, strides, pads, dilations)  # channels, out place, tap
@@ -99,7 +101,12 @@ def unrolled_conv(
     used = (columns >= 0) & (weights != 0)
     starts = np.concatenate([[0], np.cumsum(used.sum(axis=-1).ravel())])
     shape = (len(starts) - 1, math.prod(in_shape))
-    return _sparse(csr_matrix((weights[used], columns[used], starts), shape=shape), tag, name)
+    return _sparse(
+        csr_matrix((weights[used], columns[used], starts), shape=shape),
+        tag,
+        name,
+        exponent=exponent,
+    )
 
 
 def _places(

@@ -183,11 +183,15 @@ def prelu(node: OnnxNode) -> Tensor:
 
 
 def leaky(node: OnnxNode, x: Tensor, slope: np.ndarray) -> Tensor:
-    """`slope x + (1 - slope) relu(x)`."""
+    """`relu(x) - slope relu(-x)`: two trains, each with a synapse of its own.
+
+    Not `slope x + (1 - slope) relu(x)`, whose x is no train and whose terms nearly cancel.
+    """
     positive = node.emit("relu", [x])
     if not slope.any():
         return positive
-    return add_all(node, [scaled(node, x, slope, 0.0), scaled(node, positive, 1.0 - slope, 0.0)])
+    negative = node.emit("relu", [scaled(node, x, -1.0, 0.0)])
+    return add_all(node, [positive, scaled(node, negative, -slope, 0.0)])
 
 
 @lowers("Abs", layouts="kept")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikec.ir.op import Params, ParamSpec, Synapse, Value, expect_spread
+from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect_spread
 from spikec.ir.types import TensorType, spread
 
 
@@ -21,12 +21,14 @@ class Affine(Synapse):
     params = {
         "w": ParamSpec("factor", "weight"),
         "b": ParamSpec("offset", "current", required=False),
+        "exponent": EXPONENT,
     }
 
     def infer(
         self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
         expect_spread(params, inputs[0].shape)
+        self.expect_exponent(params, inputs[0].shape[:1])
         return inputs[0].shape
 
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
@@ -36,7 +38,7 @@ class Affine(Synapse):
             w = w.astype(np.int64)
             x = x if x.dtype.kind == "f" else x.astype(np.int64)
         y: Value = x * w
-        return y + spread(params["b"], x.shape[1:]) if "b" in params else y
+        return self.finished(y, params)
 
     def scale_inputs(self, w: Value, factor: Value) -> Value:
         return w * _spread(factor, w)
@@ -44,8 +46,8 @@ class Affine(Synapse):
     def scale_outputs(self, w: Value, factor: Value) -> Value:
         return w * _spread(factor, w)
 
-    def output_magnitudes(self, w: Value) -> Value:
-        return np.abs(w).reshape(len(w), -1).max(axis=1) if w.ndim else np.abs(w)
+    def by_output(self, w: Value) -> Value:
+        return w.reshape(len(w) if w.ndim else 1, -1)
 
     def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
         return np.broadcast_to(spread(w, shape) != 0, shape).astype(np.int64)

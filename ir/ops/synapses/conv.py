@@ -7,8 +7,8 @@ from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import Params, ParamSpec, Synapse, Value, expect
-from spikec.ir.types import TensorType, spread
+from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect
+from spikec.ir.types import TensorType
 from spikec.ir.windows import Sliding, convolve
 
 
@@ -24,6 +24,7 @@ class Conv(Sliding, Synapse):
     params = {
         "w": ParamSpec("weights", "weight"),
         "b": ParamSpec("bias", "current", required=False),
+        "exponent": EXPONENT,
     }
 
     def infer(
@@ -34,12 +35,13 @@ class Conv(Sliding, Synapse):
         expect(groups > 0 and w[0] % groups == 0, f"{w[0]} channels in {groups} groups")
         expect(x[0] == w[1] * groups, f"{x[0]} channels, but weights {list(w)} x {groups} groups")
         expect("b" not in params or params["b"].shape == w[:1], "bias must be (out channels,)")
+        self.expect_exponent(params, w[:1])
         return (w[0], *self.window(w[2:]).output(x[1:]))
 
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
         w = params["w"]
         y = convolve(inputs[0], w, self.window(w.shape[2:]), self.groups)
-        return y + spread(params["b"], y.shape[1:]) if "b" in params else y
+        return self.finished(y, params)
 
     def scale_inputs(self, w: Value, factor: Value) -> Value:
         groups = self.groups
@@ -49,8 +51,8 @@ class Conv(Sliding, Synapse):
     def scale_outputs(self, w: Value, factor: Value) -> Value:
         return w * factor.reshape(-1, *(1,) * (w.ndim - 1))
 
-    def output_magnitudes(self, w: Value) -> Value:
-        return np.abs(w).reshape(len(w), -1).max(axis=1)
+    def by_output(self, w: Value) -> Value:
+        return w.reshape(len(w), -1)
 
     def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
         groups = self.groups

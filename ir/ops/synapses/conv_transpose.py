@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from spikec.ir.op import Params, ParamSpec, Synapse, Value, expect
-from spikec.ir.types import TensorType, spread
+from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect
+from spikec.ir.types import TensorType
 from spikec.ir.windows import Sliding, Window, exact_matmul
 
 
@@ -25,6 +25,7 @@ class ConvTranspose(Sliding, Synapse):
     params = {
         "w": ParamSpec("weights", "weight"),
         "b": ParamSpec("bias", "current", required=False),
+        "exponent": EXPONENT,
     }
 
     def infer(
@@ -36,6 +37,7 @@ class ConvTranspose(Sliding, Synapse):
         expect(x[0] == w[0], f"{x[0]} channels, but weights {list(w)}")
         out = w[1] * groups
         expect("b" not in params or params["b"].shape == (out,), "bias must be (out channels,)")
+        self.expect_exponent(params, (out,))
         extra = self.extra
         expect(len(extra) == len(w) - 2 and min(extra) >= 0, "extra does not fit the window")
         return (out, *_spread_out(self.window(w[2:]), x[1:], extra, cropped=True))
@@ -61,7 +63,7 @@ class ConvTranspose(Sliding, Synapse):
         ends = (size - pad for size, pad in zip(whole, window.pads[rank:], strict=True))
         kept: list[Any] = [slice(b, e) for b, e in zip(window.pads[:rank], ends, strict=True)]
         y = y[(..., *kept)]
-        return y + spread(params["b"], y.shape[1:]) if "b" in params else y
+        return self.finished(y, params)
 
     def scale_inputs(self, w: Value, factor: Value) -> Value:
         return w * factor.reshape(-1, *(1,) * (w.ndim - 1))
@@ -71,10 +73,10 @@ class ConvTranspose(Sliding, Synapse):
         side = np.repeat(factor.reshape(groups, -1), len(w) // groups, axis=0)
         return w * side.reshape(*w.shape[:2], *(1,) * (w.ndim - 2))
 
-    def output_magnitudes(self, w: Value) -> Value:
+    def by_output(self, w: Value) -> Value:
         groups = self.groups
-        by_group = np.abs(w).reshape(groups, len(w) // groups, w.shape[1], -1)
-        return by_group.max(axis=(1, 3)).reshape(-1)
+        by_group = w.reshape(groups, len(w) // groups, w.shape[1], -1).swapaxes(1, 2)
+        return by_group.reshape(groups * w.shape[1], -1)
 
     def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
         window, extra = self.window(w.shape[2:]), self.extra

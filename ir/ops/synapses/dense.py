@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from spikec.ir.op import Params, ParamSpec, Synapse, Value, expect
+from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect
 from spikec.ir.types import TensorType
 from spikec.ir.windows import exact_matmul
 
@@ -17,6 +15,7 @@ class Dense(Synapse):
     params = {
         "w": ParamSpec("weights", "weight"),
         "b": ParamSpec("bias", "current", required=False),
+        "exponent": EXPONENT,
     }
 
     def infer(
@@ -25,11 +24,12 @@ class Dense(Synapse):
         x, w = inputs[0].shape, params["w"].shape
         expect(len(w) == 2 and x == w[1:], f"weights {list(w)} do not fit {list(x)}")
         expect("b" not in params or params["b"].shape == w[:1], "bias must be (out,)")
+        self.expect_exponent(params, w[:1])
         return w[:1]
 
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
         y = exact_matmul(inputs[0], params["w"].T)
-        return y + params["b"] if "b" in params else y
+        return self.finished(y, params)
 
     def scale_inputs(self, w: Value, factor: Value) -> Value:
         return w * factor
@@ -37,8 +37,8 @@ class Dense(Synapse):
     def scale_outputs(self, w: Value, factor: Value) -> Value:
         return w * factor[:, None]
 
-    def output_magnitudes(self, w: Value) -> Value:
-        return np.abs(w).max(axis=1)
+    def by_output(self, w: Value) -> Value:
+        return w
 
     def fan_out(self, shape: tuple[int, ...], w: Value) -> Value:
         return (w != 0).sum(axis=0)

@@ -6,6 +6,7 @@ import pytest
 from spikec.compiler.calibration.inputs import (
     Code,
     channel_ranges,
+    compact,
     input_channels,
     without_input_quantisers,
 )
@@ -61,7 +62,7 @@ graph @two <stage=ann, steps=0> {
         (FLAT, np.repeat(np.arange(3), 4)),
         (LAST, np.broadcast_to(np.arange(3), (2, 4, 3))),
         (TABLE, np.arange(3)),
-        (CONTRADICTING, np.broadcast_to(np.arange(3)[:, None, None], (3, 3, 3))),
+        (CONTRADICTING, np.zeros((3, 3, 3))),
     ],
     ids=["flat", "last", "table", "contradicting"],
 )
@@ -72,10 +73,10 @@ def test_channels(text, channels):
 
 def test_ranges_are_shaped_as_params():
     x = np.array([[[0.0, -1.0, 5.0], [2.0, -2.0, 7.0]]])
-    low, high = channel_ranges(x, np.broadcast_to(np.arange(3), (2, 3)))
+    low, high = map(compact, channel_ranges(x, np.broadcast_to(np.arange(3), (2, 3))))
     assert low.tolist() == [[0, -2, 5]]
     assert high.tolist() == [[2, -1, 7]]
-    low, high = channel_ranges(x, np.array([[0, 0, 0], [1, 1, 1]]))
+    low, high = map(compact, channel_ranges(x, np.array([[0, 0, 0], [1, 1, 1]])))
     assert (low.tolist(), high.tolist()) == ([-1, -2], [5, 7])
 
 
@@ -87,7 +88,8 @@ def test_a_flat_image_has_one_code_per_channel():
     scale = seen.array(seen["x"], "scale").reshape(3, 4)
     assert (scale == scale[:, :1]).all()
     spans = [np.ptp(x[:, 4 * c : 4 * c + 4]) for c in range(3)]
-    np.testing.assert_allclose(scale[:, 0], np.array(spans) / 255)
+    wider = 1 + 2 * 2 / np.sqrt(20 * 4)  # the margin of few samples
+    np.testing.assert_allclose(scale[:, 0], wider * np.array(spans) / 255)
 
 
 QUANTISED = """

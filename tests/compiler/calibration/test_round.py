@@ -52,8 +52,8 @@ def test_four_bits_are_nearly_enough(examples, images, model):
     assert scores[1] > scores[0] - 0.03
     quantise = next(p for p in coarse.report.passes if p.name == "quantise")
     rounded = next(p for p in coarse.report.passes if p.name == "round")
-    assert len(rounded["layers"]) >= 6
-    errors = [v["weight_error"] for v in quantise["layers"].values() if "weight_error" in v]
+    assert len(rounded.layers) >= 6
+    errors = [v["weight_error"] for v in quantise.layers.values() if "weight_error" in v]
     assert np.median(errors) < 1e-3
     names = [p.name for p in fine.report.passes]
     assert "round" not in names
@@ -67,13 +67,13 @@ def test_too_many_inputs_are_left_alone_and_rounded_to_the_nearest(
     passes = {p.name: p for p in art.report.passes}
     large = [node.name for node in art.graph if node.op in ("conv", "dense")][1:]
     assert len(large) == 2
-    assert passes["reconstruct"]["notes"] == [
+    assert passes["reconstruct"].notes == [
         f"%{name} has too many inputs to refit its weights" for name in large
     ]
-    assert passes["round"]["notes"] == [
+    assert passes["round"].notes == [
         f"%{name} has too many inputs: rounded to the nearest" for name in large
     ]
-    figures = passes["reconstruct"]["layers"]
+    figures = passes["reconstruct"].layers
     assert [name for name in figures if "ridge" in figures[name]] in ([], ["relu1"])
-    errors = [passes["quantise"]["layers"][name]["weight_error"] for name in large]
+    errors = [passes["quantise"].layers[name]["weight_error"] for name in large]
     assert max(errors) < 1e-6

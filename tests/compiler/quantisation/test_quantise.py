@@ -161,6 +161,17 @@ def test_widths_hold(net):
             assert str(node.type.dtype) == "u4"
 
 
+def real_weights(graph, name):
+    """Weights of a synapse of the float stage with the amplitudes of its input."""
+    if name.endswith(".synapse"):
+        return graph.array(graph[name.removesuffix(".synapse")], "w")
+    synapse = graph[name]
+    source = graph[synapse.inputs[0]]
+    amplitude = graph.array(source, "w")
+    side = np.broadcast_to(amplitude, source.type.shape[:1])
+    return op_of(synapse).scale_inputs(graph.array(synapse, "w"), side)
+
+
 @given(nets())
 @settings(max_examples=10)
 def test_currents_that_meet_share_a_scale(net):
@@ -169,27 +180,17 @@ def test_currents_that_meet_share_a_scale(net):
     for node in integer:
         if node.op != "add":
             continue
-        scales = []
+        low, high = 0.0, np.inf
         for name in node.inputs:
-            w = integer.array(integer[name], "w").astype(float)
-            if name.endswith(".synapse"):
-                real = floating.array(floating[name.removesuffix(".synapse")], "w")
-            else:
-                source = floating[floating[name].inputs[0]]
-                real = floating.array(floating[name], "w")
-                amplitude = floating.array(source, "w")
-                side = np.broadcast_to(amplitude, source.type.shape[:1])
-                real = op_of(floating[name]).scale_inputs(real, side)
-            flat_w, flat = w.reshape(len(w), -1), real.reshape(len(real), -1)
-            scales.append((flat, flat_w))
-        for channel in range(len(flat)):
-            # every weight lies within half a unit of the one scale that explains them all
-            low = max(((np.abs(r[channel]) / (np.abs(w[channel]) + 0.5)).max()) for r, w in scales)
-            high = min(
-                (np.abs(r[channel]) / np.maximum(np.abs(w[channel]) - 0.5, 1e-9)).min()
-                for r, w in scales
-            )
-            assert low <= high * (1 + 1e-6)
+            whole = integer.weights(integer[name])
+            flat = np.abs(whole).reshape(len(whole), -1)
+            real = np.abs(real_weights(floating, name)).reshape(flat.shape)
+            exponent = integer.arrays(integer[name]).get("exponent", np.zeros(len(whole), int))
+            half = 2.0 ** exponent[:, None] / 2
+            # every weight lies within half a step of the one scale that explains them all
+            low = np.maximum(low, (real / (flat + half)).max(axis=1))
+            high = np.minimum(high, (real / np.maximum(flat - half, 1e-9)).min(axis=1))
+        assert (low <= high * (1 + 1e-6)).all()
 
 
 def test_more_bits_lose_less():
