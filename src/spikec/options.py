@@ -103,6 +103,9 @@ class Options:
         "on", "correct biases on real spikes", CALIBRATION, aliases=("bias",)
     )
     reconstruct: Switch = option("on", "refit weights to real spikes", CALIBRATION)
+    shape: tuple[str, ...] = option(
+        (), "shape of an input whose sizes the model leaves open, the batch first", NETWORK,
+    )  # fmt: skip
     images: str | None = option(
         None,
         "how to prepare images of a folder: resize=256,crop=224,mean=0.5,std=0.25",
@@ -172,10 +175,16 @@ class Options:
                 raise UsageError(
                     f"compile() has no option '{name}'", hint=near or f"one of {', '.join(known)}"
                 )
-        given = settings.get("set", ())
+        given, shapes = settings.get("set", ()), settings.get("shape", ())
         if isinstance(given, Mapping):
             given = [f"{place}={value}" for place, value in given.items()]
-        return Options(**{**settings, "set": tuple(given)})
+        if isinstance(shapes, Mapping):
+            shapes = [f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items()]
+        return Options(**{**settings, "set": tuple(given), "shape": tuple(shapes)})
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of inputs that were given, by name; raises UsageError for other text."""
+        return read_shapes(self.shape)
 
     def passes(self) -> list[Pass]:
         """The passes that these options stand for.
@@ -311,6 +320,7 @@ class Settings(TypedDict, total=False):
     snm: Literal["auto", "on", "off"]
     bias_correction: Switch
     reconstruct: Switch
+    shape: Sequence[str] | Mapping[str, Sequence[int]]
     images: str | None
     samples: int
     seed: int
@@ -323,6 +333,23 @@ class Settings(TypedDict, total=False):
     set: Sequence[str] | Mapping[str, object]
     dump_ir: Path | None
     verify_each: bool
+
+
+def read_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes by the input's name, from texts such as `x=1,3,224,224`.
+
+    Raises:
+        UsageError: for any other text.
+    """
+    from spikec.ir import UsageError
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        if not name or not all(size.strip().isdigit() for size in sizes.split(",")):
+            raise UsageError(f"--shape {text}: write NAME=1,3,224,224")
+        shapes[name] = tuple(int(size) for size in sizes.split(","))
+    return shapes
 
 
 def about_of(field: dataclasses.Field[Any]) -> About:

@@ -28,6 +28,12 @@ def inspect(
     chip: Annotated[
         Path | None, typer.Option(help="Write a picture of the chip (SVG); needs OUT.")
     ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=1,3,224,224", help="Shape of an input that the model leaves open."
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -38,9 +44,10 @@ def inspect(
     """
     from spikec import driver
     from spikec.ir import UsageError
+    from spikec.options import read_shapes
     from spikec.ui import Ui
 
-    ui, found = Ui(json, quiet), driver.inspect(path)
+    ui, found = Ui(json, quiet), driver.inspect(path, read_shapes(shape or ()))
     rows = [(name, count) for name, count in sorted(found["operators"].items())]
     ui.table("Operators", ["operator", "nodes"], rows)
     rows_ = [(u["node"], u["op"], u["reason"], u["hint"]) for u in found["unsupported"]]

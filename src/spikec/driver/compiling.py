@@ -69,7 +69,8 @@ def compile(
     options.passes()  # refuses what is wrong with them before any work
     with shown(progress) as report:
         sample, calib = (None, calib) if calib is None else first_sample(model, calib)
-        ann, images = Model.load(model, sample), read_preparation(options.images)
+        ann = Model.load(model, sample, options.shapes())
+        images = read_preparation(options.images)
         data, held = (
             None if source is None else make_dataset(source, ann.graph, images=images)
             for source in (calib, validation)
@@ -124,6 +125,7 @@ def _compile(
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
         "images": options.images,
+        "shapes": {name: list(shape) for name, shape in options.shapes().items()},
     }
     snn = context.last["snn"]
     pairs = {name: value for name, value in context.counterparts.items() if name in graph.by_name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,13 @@ from spikec.report.chip import draw
 from spikec.runtime.files import write_file
 
 
-def inspect(path: Path) -> dict[str, Any]:
-    """What a model or artifact holds; see `spikec inspect --json`."""
+def inspect(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> dict[str, Any]:
+    """What a model or artifact holds; see `spikec inspect --json`.
+
+    Args:
+        path: A model or an artifact.
+        shapes: Of a model, shapes of inputs whose sizes it leaves open, by name.
+    """
     if is_artifact(path) or path.is_dir():
         art = load(path)
         return {
@@ -31,7 +37,7 @@ def inspect(path: Path) -> dict[str, Any]:
             "placement": placement(art),
             "notes": art.report.notes,
         }
-    imported = Model.load(path).imported
+    imported = Model.load(path, shapes=shapes).imported
     return {
         "supported": imported.graph is not None,
         "unsupported": [asdict(refusal) for refusal in imported.refusals],
