@@ -89,6 +89,8 @@ class Context:
         spec: Widths of the target.
         seed: Seeds every random choice.
         last: The last graph of each stage; that of stage ann is the calibration's reference.
+        counterparts: The ANN's value that each neuron and readout of the spiking graph stands for,
+            told by the pass that makes them; pairs are never guessed from names.
         progress: Told about long work.
         judge: Measures a spiking graph on validation data.
         clock: Books the time of each pass, and what is none's own: sweep, verify and judge.
@@ -99,6 +101,7 @@ class Context:
     spec: HardwareSpec = LOIHI2
     seed: int = 0
     last: dict[str, Graph] = field(default_factory=dict)
+    counterparts: dict[str, str] = field(default_factory=dict)
     progress: Progress = lambda what, done, total: None
     judge: Callable[[Graph], dict[str, Any]] | None = None
     clock: Clock = field(default_factory=Clock)
@@ -124,7 +127,8 @@ class Pass:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.name = cls.__module__.rpartition(".")[2]
+        if "name" not in vars(cls):
+            cls.name = cls.__module__.rpartition(".")[2]
 
     def __post_init__(self) -> None:
         with naming(self.name):
@@ -194,10 +198,10 @@ def within(kind: str, value: float, low: float, high: float = math.inf) -> None:
 def joined(passes: Sequence[Pass]) -> list[Pass]:
     """The passes, neighbours that can do their work in one walk joined."""
     steps: list[Pass] = []
-    for each in passes:
-        both = steps[-1].joined(each) if steps else None
+    for following in passes:
+        both = steps[-1].joined(following) if steps else None
         if both is None:
-            steps.append(each)
+            steps.append(following)
         else:
             steps[-1] = both
     return steps

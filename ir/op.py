@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Value = NDArray[Any]
-Interval: TypeAlias = "tuple[Value, Value]"
+Interval: TypeAlias = tuple[Value, Value]
 """Smallest and largest value of each element, both (*shape)."""
 AttrValue: TypeAlias = "bool | int | float | str | tuple[int, ...]"
 Attrs = Mapping[str, AttrValue]

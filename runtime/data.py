@@ -43,10 +43,15 @@ class Dataset:
 
     def draw(self, samples: int, seed: int) -> Dataset:
         """At most `samples` samples, drawn by the seed and kept in order."""
+        return self.split(samples, seed)[0]
+
+    def split(self, samples: int, seed: int) -> tuple[Dataset, Dataset | None]:
+        """What `draw` gives, and the rest where there is one."""
         if len(self) <= samples:
-            return self
+            return self, None
         drawn = np.random.default_rng(seed).choice(len(self), samples, replace=False)
-        return self.pick(np.sort(drawn))
+        rest = np.setdiff1d(np.arange(len(self)), drawn)
+        return self.pick(np.sort(drawn)), self.pick(rest)
 
     def digest(self) -> str:
         """SHA-256 of all inputs."""

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import spikec
 from spikec.cli import main
-from spikec.driver.choosing import _smallest
+from spikec.driver.choosing import _smallest, is_enough
 from spikec.driver.judging import Judge, hold_out
+from spikec.report.schema import Judged
 from spikec.runtime.data import Dataset
 
 MODEL = "fashion_resnet8.onnx"
@@ -53,6 +54,31 @@ def test_a_loss_is_of_accuracy_or_else_of_agreement():
     assert unlabelled["loss"] == 0.5
 
 
+def judged(lost: int, samples: int) -> Judged:
+    net = np.eye(2)[(np.arange(samples) < lost).astype(int)]
+    data = Dataset({"x": np.zeros((samples, 1))})
+    return Judged(**Judge(data, np.eye(2)[np.zeros(samples, int)]).judge(net))
+
+
+@pytest.mark.parametrize(
+    ("lost", "samples", "limit", "enough"),
+    [
+        (0, 1000, 0.01, True), (7, 1000, 0.01, True), (9, 1000, 0.01, False),
+        (0, 64, 0.01, True),   # too few to show it: what they do not rule out is taken
+        (1, 64, 0.01, True), (4, 64, 0.01, False),
+        (1, 1000, 0.0, False),
+    ],
+)  # fmt: skip
+def test_a_bound_decides_and_few_samples_do_not_refuse_by_noise(lost, samples, limit, enough):
+    assert is_enough(judged(lost, samples), limit) == enough
+
+
+def test_the_bound_is_never_quite_the_loss():
+    none = judged(0, 98)
+    assert (none.loss, none.standard_error) == (0, 0)
+    assert none.bound == pytest.approx(np.sqrt(0.01 * 0.99 / 100))
+
+
 def test_the_smallest_t_that_loses_little_is_compiled(examples, images, tmp_path, capsys):
     calib = tmp_path / "calib.npz"
     np.savez(calib, x=images["x"][:182], y=images["y"][:182])
@@ -65,8 +91,8 @@ def test_the_smallest_t_that_loses_little_is_compiled(examples, images, tmp_path
     found = json.loads(capsys.readouterr().out)
     tried = {row["timesteps"]: row for row in found["steps_tried"]}
     chosen = found["timesteps"]
-    assert tried[chosen]["loss"] <= 0.1
-    assert all(row["loss"] > 0.1 for steps, row in tried.items() if steps < chosen)
+    assert tried[chosen]["bound"] <= 0.1
+    assert all(row["bound"] > 0.1 for steps, row in tried.items() if steps < chosen)
     assert tried[chosen]["samples"] == 150
     assert spikec.load(out).graph.steps == chosen
     assert spikec.load(out).report.to_json()["steps_tried"] == found["steps_tried"]

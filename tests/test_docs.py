@@ -244,6 +244,20 @@ def test_every_option_is_documented_with_its_default():
         assert row in text, row
 
 
+def test_every_key_of_the_json_is_documented():
+    from spikec.report import schema
+
+    text = (DOCS / "json.md").read_text(encoding="utf-8")
+    kinds = [kind for kind in vars(schema).values() if dataclasses.is_dataclass(kind)]
+    assert len(kinds) >= 13
+    for kind in kinds:
+        if kind is not schema.ProfiledLayer:  # of the page's pictures
+            first = kind.__doc__.splitlines()[0]
+            section = text[text.index(first) :].partition("\n## ")[0]
+            for field in dataclasses.fields(kind):
+                assert f"\n| `{field.name}` |" in section, f"{kind.__name__}: {field.name}"
+
+
 def test_the_citation_file_names_this_version():
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")

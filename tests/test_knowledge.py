@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from spikec.ir.ops import NEURONS, OPS
+from spikec.ir.ops import OPS
+from spikec.ir.ops.neurons import neurons
 
+NEURONS = neurons()
 ROOT = Path(__file__).parents[1]
 TABLES = {
     "runtime/fast/scans.py",

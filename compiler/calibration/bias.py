@@ -14,7 +14,11 @@ from spikec.ir import spread
 
 @dataclass(frozen=True)
 class Bias(LayerPass):
-    """Add to each channel's bias the mean of ANN minus SNN input current on calibration data."""
+    """Add to each channel's bias the mean of ANN minus SNN input current on calibration data.
+
+    Rates are rounded and clipped, so the layers before send a little too much or too little on
+    average; a constant current makes up for the mean of it at no cost.
+    """
 
     def fit(self, layer: Layer, record: Record) -> Layer:
         axes = (0, *range(2, layer.before.ndim))

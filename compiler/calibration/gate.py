@@ -14,7 +14,8 @@ def gated(
 ) -> tuple[Layer, dict[str, Any]]:
     """The layer with rewritten neurons where their error on held-out samples is lower.
 
-    A quarter of the samples is held out; the others fit the rewritten neurons.
+    A quarter of the samples is held out; the others fit the rewritten neurons. Neurons with more
+    freedom always fit the samples they are searched on better, so only others can judge them.
 
     Args:
         layer: The layer.
@@ -25,6 +26,7 @@ def gated(
         The layer, and for the report whether it was rewritten and both errors.
     """
     held = max(1, len(layer.target) // 4)
+    # A single sample must do for both.
     fitted = layer.part(slice(held, None)) if len(layer.target) > held else layer
     neurons = rewrite(fitted).neurons
     judged = layer.part(slice(0, held))

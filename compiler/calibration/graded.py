@@ -17,7 +17,11 @@ from spikec.ir.ops.neurons import is_offered, neuron_for
 
 _FIRE = 0.75
 _FIRES = (0.625, 0.875)
-"""Where payload 1 fires, as a share of theta: what the search starts from, and what it tries."""
+"""Where payload 1 fires, as a share of theta: what the search starts from, and what it tries.
+
+At 1/2 a payload is sent as soon as it lies nearest, at 1 only when the potential holds all of it;
+below 1/2 firing could raise the absolute potential.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,9 @@ class Graded(LayerPass):
         always = self.gate == "on"
         sign = Sign.FREE if op.sign is Sign.FREE else Sign.TAKES_BACK
         graded = neuron_for(Needs(sign, levels=self.levels))
-        found, figures = gated(layer, lambda part: self._search(self._start(part, graded)), always)
+        layer, figures = gated(layer, lambda part: self._search(self._start(part, graded)), always)
         record.layer(layer.node.name, graded=figures.pop("taken"), **figures)
-        return found
+        return layer
 
     def _start(self, layer: Layer, graded: Neuron) -> Layer:
         """Graded neurons that are not yet fitted."""

@@ -81,7 +81,7 @@ class Layer:
         before: The ANN's activation input (samples, *shape).
         target: The ANN's activation (samples, *shape).
         steps: T.
-        bounded: Whether thresholds must not rise (a clipped activation).
+        bounded: Whether thresholds must not rise: what the ANN clips must stay clipped.
         rng: For every random choice.
         synapses: Synapses whose weights may be changed.
         skips: Weights (channels,) of one-to-one synapses that reach it besides.

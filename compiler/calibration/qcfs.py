@@ -66,6 +66,7 @@ class Qcfs(Pass):
         for name in graph.outputs:
             spiking.readout(graph[name])
         record.note(f"{len(record.layers)} activations became neurons, T = {context.steps}")
+        context.counterparts = spiking.counterparts
         return spiking.finish()
 
     def _theta(self, graph: Graph, node: Node, steps: int) -> Array:
@@ -105,6 +106,8 @@ class _Spiking:
         """Ann value to the node that carries it as a real number."""
         self.spikes: dict[str, tuple[str, str]] = {}
         """Ann value to its spiking node and the name of its amplitude param."""
+        self.counterparts: dict[str, str] = {}
+        """Layer to the ann value that it stands for."""
 
     def neuron(self, node: Node, theta: Array, v0: Array) -> None:
         bias = channelwise(self.constant[node.inputs[0]])
@@ -120,6 +123,7 @@ class _Spiking:
             loc=node.loc,
         )
         made = self.made.append(self.made.declare(made, params))
+        self.counterparts[made.name] = node.name
         self.spikes[node.name] = (made.name, made.params["theta"])
 
     def pool(self, node: Node, op: MaxPool) -> None:
@@ -147,6 +151,7 @@ class _Spiking:
         made = Node(f"{node.name}.out", Accumulate(), inputs, node.type, loc=node.loc)
         if constant.any():
             made = self.made.declare(made, {"bias": channelwise(constant)})
+        self.counterparts[made.name] = node.name
         self.made.outputs.append(self.made.append(made).name)
 
     def value(self, name: str) -> str:

@@ -19,6 +19,7 @@ Array = NDArray[Any]
 MOST_TAPS = 5120
 """Inputs of a neuron whose covariances are taken; 512 channels in windows of 3 by 3 are 4608."""
 _RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
+"""Relative to the mean power of the inputs."""
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,8 @@ def _by_group(synapse: Synapse, power: Array, rows: Array, most: int) -> Array:
     units = _units(synapse).reshape(groups, -1, rows.shape[1])[:, 0]
     scaled = power / (units[:, :, None] * units[:, None, :])
     parts = [
-        _compensated(part, each, most)
-        for part, each in zip(rows.reshape(groups, -1, rows.shape[1]), scaled, strict=True)
+        _compensated(part, own, most)
+        for part, own in zip(rows.reshape(groups, -1, rows.shape[1]), scaled, strict=True)
     ]
     return np.concatenate(parts)
 

@@ -16,11 +16,19 @@ Array = NDArray[Any]
 Grain: TypeAlias = Literal["channel", "layer", "neuron"]
 """What shares a searched parameter."""
 _THETAS = np.geomspace(0.35, 1.6, 16)
+"""Factors on theta that are tried: QCFS chose it for a count that only rounds, real spikes come
+unevenly. Where the ANN clips, only those up to 1."""
 _STARTS = np.linspace(-0.2, 1.0, 13)
+"""Values of v0 / theta that are tried; QCFS has 1/2, which rounds to the nearest spike count."""
 _PRIOR = 200.0
+"""Samples that err as the channel does, added to those of a single neuron (`_refine_starts`)."""
 _NEURON_OFFSETS = np.linspace(-0.4, 0.4, 9)
+"""How far a neuron's v0 / theta may lie from its channel's."""
 _PAYLOADS = np.geomspace(0.7, 6.0, 20)
+"""Factors on the smallest threshold of graded neurons, which starts at that of QCFS over the
+largest payload."""
 _PAYLOAD_STARTS = np.linspace(-0.5, 0.75, 11)
+"""Values of v0 / theta for graded neurons, which can also take spikes back."""
 
 
 def draw(layer: Layer, samples: int) -> fast.Drawn:
@@ -52,7 +60,10 @@ def search(
     """Thresholds and initial potentials that minimise the error of the rate.
 
     Per channel `argmin mean((theta * count / T - target)^2)` over a grid, then over a finer grid
-    around the best point; `count` is simulated on the layer's real input spikes.
+    around the best point; `count` is simulated on the layer's real input spikes. Theta and v0 are
+    searched together because each moves the other's best value, and on a grid because `count` is a
+    step function of both. A threshold per channel costs nothing on hardware: the next synapse
+    absorbs the amplitude. One per neuron could not be absorbed, so only v0 may differ there.
 
     Args:
         layer: The layer; its parameters are where the search starts.
@@ -68,8 +79,8 @@ def search(
     for fire in fires:
         level = np.full(layer.node.type.shape[:1], fire, np.float32)
         moved = first.with_neurons(more={**first.neurons.more, "fire": level})
-        found, error = _search(moved, drawn, joint, shared, near=True)
-        best = best.with_neurons(**_better(error < least, found.neurons, best.neurons))
+        tried, error = _search(moved, drawn, joint, shared, near=True)
+        best = best.with_neurons(**_better(error < least, tried.neurons, best.neurons))
         least = np.minimum(error, least)
     return _refine_starts(best) if per == "neuron" else best
 
@@ -138,8 +149,8 @@ def _search(
         scale = np.take_along_axis(thetas, row[:, None], 1)[:, 0] / base
         start = np.take_along_axis(fractions, column[:, None], 1)[:, 0]
     theta = (scale * base).astype(np.float32)
-    found = layer.with_neurons(theta=theta, v0=(start * theta).astype(np.float32))
-    return found, errors.reshape(len(base), -1).min(axis=1)
+    best_layer = layer.with_neurons(theta=theta, v0=(start * theta).astype(np.float32))
+    return best_layer, errors.reshape(len(base), -1).min(axis=1)
 
 
 def _errors(drawn: fast.Drawn, layer: Layer, thetas: Array, fractions: Array) -> Array:

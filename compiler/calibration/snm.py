@@ -18,6 +18,10 @@ from spikec.ir.ops.neurons import is_offered, neuron_for
 class Snm(LayerPass):
     """Let neurons take back spikes that later input disproves (SNM; theta_neg = 0).
 
+    A neuron that fired on early input and then receives less cannot say so with +1 alone. One that
+    has a positive count and falls below 0 sends -1. It fires strictly below theta_neg: at `<=` a
+    neuron at exactly 0 would send -1 and +1 in turn for ever.
+
     With one time step there is nothing to take back: layers stay as they are.
 
     Options: gate=auto rewrites a layer where the error on held-out calibration data falls, on
@@ -37,9 +41,9 @@ class Snm(LayerPass):
         op = layer.neurons.op
         if op is None or not is_offered(op, Needs(Sign.UNSIGNED)) or layer.steps == 1:
             return layer
-        found, figures = gated(layer, self._rewritten, self.gate == "on")
+        layer, figures = gated(layer, self._rewritten, self.gate == "on")
         record.layer(layer.node.name, signed=figures.pop("taken"), **figures)
-        return found
+        return layer
 
     def _rewritten(self, layer: Layer) -> Layer:
         signed = layer.neurons.turned_into(neuron_for(Needs(Sign.TAKES_BACK)))

@@ -1,7 +1,9 @@
 """Calibration layer by layer on the spikes that the converted earlier layers really emit.
 
 A sweep visits the layers in topological order. At each one its methods act in turn; then the
-layer's spikes travel on, so every layer also absorbs what remains wrong in those before it.
+layer's spikes travel on, so every layer also absorbs what remains wrong in those before it. Only
+spikes are kept between layers, and only as long as a later layer reads them: currents are computed
+from them again, so memory does not grow with the network's depth.
 """
 
 from __future__ import annotations
@@ -110,7 +112,7 @@ def _sweep(
     if "ann" not in context.last:
         raise PassError(f"pass {methods[0].name} needs the ANN that the graph came from")
     ann = context.last["ann"]
-    reference = _reference(ann, graph, calib)
+    reference = _reference(ann, graph, calib, context.counterparts)
     rng = np.random.default_rng(context.seed)
     # The walk changes params and element types only, so what is a cone before it stays one.
     cones = {n.name: cone_of(graph, n.inputs) for n in graph.nodes if op_of(n).stateful}
@@ -123,7 +125,8 @@ def _sweep(
             stored[node.name] = np.asarray(calib[node.name], np.float32)[None]
         elif _is_layer(node):
             before, target = next(reference)
-            activation = ann.by_name.get(node.name, node)
+            neuron = op_of(node).neuron
+            activation = ann[context.counterparts[node.name]] if neuron else node
             cone = StoredCone.of(builder, node.inputs[0], cones[node.name], stored)
             layer = Layer(
                 node=node,
@@ -160,7 +163,10 @@ def _sweep(
 
 
 def _exact(activation: Node, steps: int) -> bool:
-    """Whether a layer was trained with QCFS for at most this many steps: nothing to calibrate."""
+    """Whether a layer was trained with QCFS for at most this many steps: nothing to calibrate.
+
+    Its lambda and theta / 2 are what the data would give; searching again measured worse.
+    """
     op = activation.operation
     return isinstance(op, Qcfs) and trained(activation) and op.levels <= steps
 
@@ -177,7 +183,10 @@ def _joined(nodes: Mapping[str, Node], layer: Node) -> list[Node]:
 
 
 def _direct_synapses(graph: Graph, layer: Node) -> list[Node]:
-    """Synapses that feed a layer alone, directly or through one join."""
+    """Synapses that feed a layer alone, directly or through one join.
+
+    Only these may get other weights: what a shared synapse wins in one layer it loses in another.
+    """
     source = graph[layer.inputs[0]]
     if isinstance(source.operation, Add) and len(graph.readers[source.name]) > 1:
         return []
@@ -223,12 +232,20 @@ def _unit(builder: GraphBuilder, node: Node) -> Array:
     return np.broadcast_to(size.astype(np.float32), (1, 1, *node.type.shape))
 
 
-def _reference(ann: Graph, snn: Graph, calib: Any) -> Iterator[tuple[Array, Array]]:
-    """Each layer's input and value in the ANN, in the order of the spiking graph's layers."""
-    order = [node.name for node in snn.nodes if _is_layer(node)]
-    outputs = dict(zip(snn.outputs, ann.outputs, strict=True))
-    sources = {name: (ann[name].inputs[0], name) for name in order if name not in outputs}
-    sources |= {name: (outputs[name], outputs[name]) for name in outputs}
+def _reference(
+    ann: Graph, snn: Graph, calib: Any, counterparts: Mapping[str, str]
+) -> Iterator[tuple[Array, Array]]:
+    """Each layer's input and value in the ANN, in the order of the spiking graph's layers.
+
+    A neuron stands for an activation, whose input is its own; a readout for a value of which
+    nothing is before it.
+    """
+    sources = {}
+    for node in filter(_is_layer, snn.nodes):
+        stood_for = counterparts[node.name]
+        before = stood_for if node.name in snn.outputs else ann[stood_for].inputs[0]
+        sources[node.name] = before, stood_for
+    order = list(sources)
     last = {value: name for name in order for value in sources[name]}
     held: dict[str, Array] = {}
     evaluated = evaluate(ann, calib)

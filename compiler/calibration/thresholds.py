@@ -12,6 +12,8 @@ from spikec.ir.ops.activations.qcfs import Qcfs
 
 Array = NDArray[Any]
 _RATIOS = np.linspace(0.02, 1.0, 99)
+"""Thresholds that are tried, as shares of the largest value: one above it only coarsens the levels,
+and clipping rare large values may cost less than spacing the levels to reach them."""
 
 MOST_TRAINED_LEVELS = 32
 """A quantiser with more levels (8-bit QDQ) bounds a layer but was not trained for few steps."""

@@ -37,12 +37,14 @@ class GraphBuilder:
         order: Position of each node.
         params: Their arrays.
         bounds: For a clamped tensor, the tensor before and the bounds.
+        quantised: Quantisers by what they read and do.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
     order: dict[str, int] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
     bounds: dict[str, tuple[Tensor, float, float]] = field(default_factory=dict)
+    quantised: dict[tuple[str, int, int, str, bytes], Tensor] = field(default_factory=dict)
 
     def emit(
         self,

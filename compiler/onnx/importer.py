@@ -5,34 +5,30 @@ Every ONNX value is either a constant (folded at once) or a `Tensor` of the grap
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
-import onnx
 from onnx import ModelProto, NodeProto
 
 from spikec.compiler.onnx.attention import named_attention
 from spikec.compiler.onnx.builder import GraphBuilder
 from spikec.compiler.onnx.grid import off_grid
+from spikec.compiler.onnx.inputs import add_inputs
 from spikec.compiler.onnx.layout import dissolved, settled
 from spikec.compiler.onnx.loader import names_read
 from spikec.compiler.onnx.lower import lower
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators.quantiser import clipped_below
+from spikec.compiler.onnx.operators.refused import RANDOM
 from spikec.compiler.onnx.scope import Refusal, Scope, node_names
-from spikec.compiler.onnx.values import Grid
 from spikec.ir import (
-    F32,
     Graph,
     InvalidModel,
-    Node,
     SpikecError,
-    TensorType,
     UnsupportedOperator,
 )
-from spikec.ir.ops.input import Input
 
 
 @dataclass(slots=True)
@@ -93,11 +89,26 @@ def import_model(
     outputs = list(chosen or (info.name for info in model.graph.output))
     try:
         with np.errstate(all="ignore"):  # what overflows is found where params are made
-            return _with_or_without_batch(model, source, outputs)
+            return _without_random_outputs(model, source, outputs)
     except SpikecError as error:
         if source is not None:
             error.loc = f"{source}: {error.loc}" if error.loc else source
         raise
+
+
+def _without_random_outputs(model: ModelProto, source: str | None, outputs: list[str]) -> Imported:
+    """The model without the outputs that are drawn at random, where others are not."""
+    imported = _with_or_without_batch(model, source, outputs)
+    if not imported.refusals or any(r.op not in RANDOM for r in imported.refusals):
+        return imported
+    drawn = {name for proto in model.graph.node if proto.op_type in RANDOM for name in proto.output}
+    kept = [name for name in outputs if not drawn & _values_behind(model, [name])]
+    if not kept:
+        return imported
+    imported = _with_or_without_batch(model, source, kept)
+    left_out = (name for name in outputs if name not in kept)
+    imported.notes += [f"output '{name}' is left out: it is random" for name in left_out]
+    return imported
 
 
 def _with_or_without_batch(model: ModelProto, source: str | None, outputs: list[str]) -> Imported:
@@ -135,7 +146,7 @@ def _import(
 ) -> Imported:
     scope, builder = Scope(model, has_batch=has_batch), GraphBuilder()
     scope.wanted = _values_behind(model, outputs)
-    _add_inputs(scope, builder)
+    add_inputs(scope, builder)
     for proto, name in zip(model.graph.node, node_names(model.graph.node), strict=True):
         if any(value in scope.wanted for value in proto.output):
             lower(OnnxNode(scope, builder, proto, name))
@@ -166,85 +177,20 @@ def _values_behind(model: ModelProto, outputs: Sequence[str]) -> set[str]:
     return needed
 
 
-def _add_inputs(scope: Scope, builder: GraphBuilder) -> None:
-    graph = scope.model.graph
-    if graph.sparse_initializer:
-        raise InvalidModel("sparse initializers are not supported", hint="store them densely")
-    scope.add_initializers(graph.initializer)
-    given = [info for info in graph.input if info.name not in scope.values]
-    if not scope.has_batch:
-        scope.is_single = True
-        for info in given:
-            _add_input(scope, builder, info)
-        return
-    sizes = {dims[0].dim_value for info in given if (dims := info.type.tensor_type.shape.dim)}
-    fixed = sorted(size for size in sizes if size > 0)
-    if len(fixed) > 1:
-        raise InvalidModel(f"the inputs have different batch sizes: {fixed}")
-    scope.batch = fixed[0] if fixed else 1
-    scope.is_single = fixed == [1]
-    for info in given:
-        _add_input(scope, builder, info)
-
-
-def _add_input(scope: Scope, builder: GraphBuilder, info: onnx.ValueInfoProto) -> None:
-    kind, dims = info.type.tensor_type, info.type.tensor_type.shape.dim
-    if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
-        raise InvalidModel(
-            f"input '{info.name}' has no shape",
-            hint=f"export with fixed shapes, or give one: `--shape {info.name}=1,3,224,224`",
-        )
-    if not dims and scope.has_batch:
-        raise InvalidModel(f"input '{info.name}' has no batch axis")
-    sample = dims[1:] if scope.has_batch else dims
-    for axis, dim in enumerate(sample, len(dims) - len(sample)):
-        if dim.dim_value <= 0:
-            raise InvalidModel(
-                f"axis {axis} of input '{info.name}' has no fixed size",
-                hint="only the first (batch) axis may be dynamic; export with fixed shapes, or "
-                f"give them: `--shape {info.name}={_open_shape(dims)}`",
-            )
-    shape = tuple(dim.dim_value for dim in sample)
-    name = builder.unique_name(info.name)
-    node = Node(name, Input(), (), TensorType(F32, shape), loc=info.name)
-    grid = _input_grid(info.name, kind.elem_type)
-    x = builder.append(node, shape)
-    if not shape:
-        x = replace(builder.emit(info.name, "reshape", [x], {"shape": (1,)}, {}), shape=())
-    scope.values[info.name] = replace(x, grid=grid, batch=0 if scope.has_batch else None)
-
-
-def _open_shape(dims: Iterable[onnx.TensorShapeProto.Dimension]) -> str:
-    """A shape as `--shape` takes it, names where sizes are missing; one sample."""
-    sizes = [str(dim.dim_value or dim.dim_param or "?") for dim in dims]
-    return ",".join(["1", *sizes[1:]])
-
-
-def _input_grid(name: str, elem_type: int) -> Grid | None:
-    try:
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(elem_type)
-    except (KeyError, ValueError, TypeError):
-        raise InvalidModel(f"input '{name}' has the unknown element type {elem_type}") from None
-    if dtype.kind in "iu":
-        return Grid()
-    if dtype.kind not in "fV":
-        raise UnsupportedOperator(
-            f"input '{name}' holds {dtype.name}, not numbers",
-            hint="export with floats; truth values are 0 and 1",
-        )
-    return None
-
-
 def _finish(
     scope: Scope, builder: GraphBuilder, imported: Imported, outputs: Sequence[str]
 ) -> None:
     logits: dict[str, str] = {}
+    constant = [name for name in outputs if scope.is_constant(name)]
+    if len(constant) == len(outputs):
+        raise InvalidModel(f"output '{constant[0]}' does not depend on the input")
+    scope.notes += [f"output '{name}' is left out: it is constant" for name in constant]
     for name in outputs:
         value = scope.values.get(name)
         if value is None:
             raise InvalidModel(f"output '{name}' is not computed by any node")
         if isinstance(value, np.ndarray):
-            raise InvalidModel(f"output '{name}' does not depend on the input")
+            continue
         if value.batch and not scope.is_single:
             raise UnsupportedOperator(f"the batch is axis {value.batch} of output '{name}'")
         protos = (proto for proto in scope.model.graph.node if name in proto.output)

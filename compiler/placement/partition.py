@@ -144,13 +144,13 @@ def demands(graph: Graph) -> list[Demand]:
     flow, layers = layer_graph(graph), [n for n in graph.nodes if op_of(n).stateful]
     depth = depths(flow)
     counts = _fan_ins(graph)
-    found = []
+    needs = []
     for node in layers:
         sources = [name for name in flow.predecessors(node.name)]
         cone = flow.nodes[node.name]["cone"]
         bits = [graph.params[n.params["w"]].type.dtype.bits for n in cone if op_of(n).weighted]
         fan_in = counts[node.name].reshape(-1)
-        found.append(
+        needs.append(
             Demand(
                 node.name,
                 node.loc,
@@ -162,7 +162,7 @@ def demands(graph: Graph) -> list[Demand]:
                 {name: depth[node.name] - 1 - depth[name] for name in sources},
             )
         )
-    return found
+    return needs
 
 
 def layer_graph(graph: Graph) -> nx.DiGraph:
@@ -178,27 +178,27 @@ def layer_graph(graph: Graph) -> nx.DiGraph:
 
 def depths(flow: nx.DiGraph) -> dict[str, int]:
     """Synapses on the longest path to each layer."""
-    found: dict[str, int] = {}
+    depth: dict[str, int] = {}
     for name in nx.topological_sort(flow):
-        found[name] = max((found[p] + 1 for p in flow.predecessors(name)), default=0)
-    return found
+        depth[name] = max((depth[p] + 1 for p in flow.predecessors(name)), default=0)
+    return depth
 
 
 def _fan_ins(graph: Graph) -> dict[str, Array]:
     """For each value, how many non-zero synapses reach each element."""
-    found: dict[str, Array] = {}
+    counts: dict[str, Array] = {}
     for node in graph.nodes:
         op = op_of(node)
         inputs = [np.ones((1, *graph[name].type.shape), np.int64) if is_source(graph[name])
-                  else found[name][None] for name in node.inputs]  # fmt: skip
+                  else counts[name][None] for name in node.inputs]  # fmt: skip
         if isinstance(op, Pooling):
-            found[node.name] = op.sums(inputs[0])[0]
+            counts[node.name] = op.sums(inputs[0])[0]
         elif op.stateful:
-            found[node.name] = inputs[0][0]
+            counts[node.name] = inputs[0][0]
         elif node.inputs:
             given = {"w": (graph.array(node, "w") != 0).astype(np.int64)} if op.weighted else {}
-            found[node.name] = op.run(inputs, given)[0]
-    return found
+            counts[node.name] = op.run(inputs, given)[0]
+    return counts
 
 
 def _kernels(graph: Graph, layer: Node, cone: Iterable[Node], counts: Array) -> Array | None:
@@ -217,10 +217,10 @@ def _kernels(graph: Graph, layer: Node, cone: Iterable[Node], counts: Array) -> 
     return most
 
 
-def place(found: Iterable[Demand], spec: HardwareSpec, sharing: bool = True) -> Placement:
+def place(needs: Iterable[Demand], spec: HardwareSpec, sharing: bool = True) -> Placement:
     """Fill cores with layers, in order; limits that cannot be kept become problems."""
     placement = Placement()
-    for demand in found:
+    for demand in needs:
         _place_layer(placement, demand, spec, sharing)
     return placement
 
@@ -281,11 +281,11 @@ def _too_large(
     placement.problems.append(Problem(demand.name, "synaptic_bytes_per_core", need, have, hint))
 
 
-def check(placement: Placement, found: Iterable[Demand], spec: HardwareSpec) -> list[Problem]:
+def check(placement: Placement, needs: Iterable[Demand], spec: HardwareSpec) -> list[Problem]:
     """All limits that a placed network exceeds."""
-    found = list(found)
+    needs = list(needs)
     problems = list(placement.problems)
-    for demand in found:
+    for demand in needs:
         source = max(demand.delays, key=demand.delays.__getitem__, default="")
         for limit, need, have, hint in (
             ("fan_in", int(demand.fan_in.max(initial=0)), spec.fan_in,
@@ -297,11 +297,11 @@ def check(placement: Placement, found: Iterable[Demand], spec: HardwareSpec) -> 
         ):  # fmt: skip
             if have is not None and need > have:
                 problems.append(Problem(demand.name, limit, need, have, hint))
-    problems += _totals(placement, found, spec)
+    problems += _totals(placement, needs, spec)
     return problems
 
 
-def _totals(placement: Placement, found: list[Demand], spec: HardwareSpec) -> Iterable[Problem]:
+def _totals(placement: Placement, needs: list[Demand], spec: HardwareSpec) -> Iterable[Problem]:
     chips = spec.chips or 1
     cores = len(placement.cores)
     if spec.cores_per_chip is not None and spec.chips is not None:
@@ -313,11 +313,11 @@ def _totals(placement: Placement, found: list[Demand], spec: HardwareSpec) -> It
                 f"%{largest}, which takes {len(placement.held[largest])} cores"
             )
             yield Problem(None, "cores", cores, have, hint)
-    synapses = sum(int(demand.fan_in.sum()) for demand in found)
+    synapses = sum(int(demand.fan_in.sum()) for demand in needs)
     if spec.synapses_per_chip is not None and spec.chips is not None:
         have = chips * spec.synapses_per_chip
         if synapses > have:
-            largest = max(found, key=lambda d: int(d.fan_in.sum())).name
+            largest = max(needs, key=lambda d: int(d.fan_in.sum())).name
             hint = f"{-(-synapses // spec.synapses_per_chip)} chips, or a smaller %{largest}"
             yield Problem(None, "synapses", synapses, have, hint)
 

@@ -35,13 +35,13 @@ class Range(Pass):
     stages = ("int",)
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
-        found = ranges_of(graph)
+        ranges = ranges_of(graph)
         layers = [node for node in graph.nodes if op_of(node).stateful]
         parts = {n.name: [v.name for v in cone_of(graph, n.inputs).nodes] for n in layers}
-        open_values = {name for name, bound in found.values.items() if not bound.fits}
+        open_values = {name for name, bound in ranges.values.items() if not bound.fits}
         unproven = [
             name
-            for name, bound in found.potentials.items()
+            for name, bound in ranges.potentials.items()
             if not bound.fits or open_values & set(parts[name])
         ]
         checked: dict[str, tuple[int, int]] = {}
@@ -51,12 +51,12 @@ class Range(Pass):
             wanted = {*unproven, *(v for name in unproven for v in parts[name])}
             checked = observe(graph, context.calib, wanted & {*unproven, *open_values}, context)
         for name in parts:
-            entry = _entry(found, name, parts[name], checked)
+            entry = _entry(ranges, name, parts[name], checked)
             entry["proven"] = name not in unproven
             record.layer(name, range=entry)
             if self.require and name in unproven:
                 raise RangeError(
-                    f"%{name} is not proven: {_reason(found, name, parts[name])}",
+                    f"%{name} is not proven: {_reason(ranges, name, parts[name])}",
                     loc=graph[name].loc,
                     hint=HINT,
                 )
@@ -73,13 +73,13 @@ def _note(layers: int, unproven: list[str], samples: int) -> str:
 
 
 def _entry(
-    found: Ranges, name: str, parts: list[str], checked: Mapping[str, tuple[int, int]]
+    ranges: Ranges, name: str, parts: list[str], checked: Mapping[str, tuple[int, int]]
 ) -> dict[str, Any]:
-    potential = found.potentials[name]
-    currents = [found.values[part] for part in parts]
+    potential = ranges.potentials[name]
+    currents = [ranges.values[part] for part in parts]
     state = signed_bits(*potential.limits)
     worst = max([potential.bits, *(c.bits for c in currents)])
-    known = name not in found.unknown
+    known = name not in ranges.unknown
     entry: dict[str, Any] = {
         "current": [min(c.low for c in currents), max(c.high for c in currents)]
         if currents
@@ -98,11 +98,11 @@ def _entry(
     return entry
 
 
-def _reason(found: Ranges, name: str, parts: list[str]) -> str:
-    if name in found.unknown:
+def _reason(ranges: Ranges, name: str, parts: list[str]) -> str:
+    if name in ranges.unknown:
         return "no bound is known for its neurons"
-    bounds = {f"its current %{part}": found.values[part] for part in parts}
-    bounds["its potential"] = found.potentials[name]
+    bounds = {f"its current %{part}": ranges.values[part] for part in parts}
+    bounds["its potential"] = ranges.potentials[name]
     what, bound = next((what, b) for what, b in bounds.items() if not b.fits)
     return f"{what} may reach {_far(bound)}; {bound.limits[0]} to {bound.limits[1]} fit"
 
@@ -119,7 +119,7 @@ def observe(
     Raises:
         RangeError: when a value leaves its width on these data.
     """
-    found: dict[str, tuple[int, int]] = {}
+    extremes: dict[str, tuple[int, int]] = {}
     layers = [node.name for node in graph.nodes if op_of(node).stateful]
     total = len(next(iter(calib.values())))
     for start in range(0, total, _BLOCK):
@@ -127,17 +127,17 @@ def observe(
         traces = simulate(graph, feeds, None, layers).traces
         for name, value in _values(graph, feeds, traces, wanted):
             seen = int(value.min()), int(value.max())
-            low, high = found.get(name, seen)
-            found[name] = min(low, seen[0]), max(high, seen[1])
+            low, high = extremes.get(name, seen)
+            extremes[name] = min(low, seen[0]), max(high, seen[1])
         context.progress("range", min(start + _BLOCK, total), total)
-    return found
+    return extremes
 
 
 def _values(
     graph: Graph, feeds: Feeds, traces: Mapping[str, LayerTrace], wanted: set[str]
 ) -> list[tuple[str, Array]]:
     needed = cone_of(graph, wanted).names
-    found, values = [], dict[str, Array]()
+    wanted_values, values = [], dict[str, Array]()
     for node in graph.nodes:
         if node.name not in needed:
             continue
@@ -151,10 +151,10 @@ def _values(
                 if op_of(node).neuron:
                     before = charged(graph, node, before, values[node.name])
             if node.name in wanted:
-                found.append((node.name, before))
+                wanted_values.append((node.name, before))
         else:
             inputs = [values[name] for name in node.inputs]
             values[node.name] = run_linear(node, inputs, graph.arrays(node))
             if node.name in wanted:
-                found.append((node.name, values[node.name]))
-    return found
+                wanted_values.append((node.name, values[node.name]))
+    return wanted_values

@@ -246,19 +246,19 @@ def _long(shape: Sequence[int]) -> list[int]:
 
 def _wanted_layout(graph: Graph, node: Node) -> Perm | None:
     """The one transpose that everything reads an input through, past element-wise nodes."""
-    readers, found, pending = graph.readers, set(), [node.name]
+    perms, pending = set[Perm](), [node.name]
     while pending:
         name = pending.pop()
         if name in graph.outputs:
             return None
-        for reader in readers[name]:
+        for reader in graph.readers[name]:
             if isinstance(reader.operation, Transpose):
-                found.add(reader.operation.perm)
+                perms.add(reader.operation.perm)
             elif isinstance(reader.operation, (*_ELEMENTWISE, *_PER_AXIS)):
                 pending.append(reader.name)
             else:
                 return None
-    return found.pop() if len(found) == 1 else None
+    return perms.pop() if len(perms) == 1 else None
 
 
 def _turned(op: Op, perm: Perm) -> Op:

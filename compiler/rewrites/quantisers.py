@@ -35,16 +35,16 @@ class Quantisers(Pass):
     """
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
-        found = recognise_quantisers(graph)
-        before, after = (_quantisers(g) for g in (graph, found))
+        merged = recognise_quantisers(graph)
+        before, after = (_quantisers(g) for g in (graph, merged))
         for name in sorted(after - before):
-            op = found[name].operation
+            op = merged[name].operation
             if isinstance(op, Qcfs):
-                largest = float(np.mean(found.array(found[name], "lambda")))
+                largest = float(np.mean(merged.array(merged[name], "lambda")))
                 record.layer(name, levels=op.levels, theta=largest)
         count = len(after - before)
         record.note(f"recognised {count} quantisers" if count else "no quantisers spelled out")
-        return found
+        return merged
 
 
 def _quantisers(graph: Graph) -> set[str]:
@@ -105,9 +105,9 @@ def _merge(builder: GraphBuilder, rounding: Node) -> None:
     best, where = None, rounding
     for base, inner in _before(builder, rounding):
         for end, outer in _after(builder, rounding):
-            found = _quantiser(rounding, base, inner, outer)
-            if found is not None and (best is None or found.rank >= best.rank):
-                best, where = found, end
+            quantiser = _quantiser(rounding, base, inner, outer)
+            if quantiser is not None and (best is None or quantiser.rank >= best.rank):
+                best, where = quantiser, end
     if best is not None:
         _put(builder, rounding, where, best)
 
@@ -199,19 +199,19 @@ def _whole(array: Array) -> int | None:
     return value if np.allclose(array, value, rtol=1e-5, atol=1e-3) else None
 
 
-def _put(builder: GraphBuilder, rounding: Node, end: Node, found: _Quantiser) -> None:
+def _put(builder: GraphBuilder, rounding: Node, end: Node, quantiser: _Quantiser) -> None:
     """Put the quantiser in the place of the chain's last node."""
-    name = end.name if found.factor is None else builder.unique(f"{end.name}.quantised")
+    name = end.name if quantiser.factor is None else builder.unique(f"{end.name}.quantised")
     roles = {
         role: builder.add_param(f"{name}.{role}", Param.of(compact(array), F32))
-        for role, array in found.params.items()
+        for role, array in quantiser.params.items()
     }
-    made = Node(name, found.op, (found.base,), end.type, roles, rounding.loc)
-    if found.factor is None:
+    made = Node(name, quantiser.op, (quantiser.base,), end.type, roles, rounding.loc)
+    if quantiser.factor is None:
         builder.replace(made)
     else:
         builder.insert_before(end.name, made)
-        role = builder.add_param(f"{end.name}.factor", Param.of(compact(found.factor), F32))
+        role = builder.add_param(f"{end.name}.factor", Param.of(compact(quantiser.factor), F32))
         builder.replace(Node(end.name, Affine(), (name,), end.type, {"w": role}, end.loc))
     for source in end.inputs:
         builder.erase_unread(source)

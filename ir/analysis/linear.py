@@ -33,8 +33,8 @@ def run_cone(
     nodes: Iterable[Node], values: Mapping[str, Value], params_of: Callable[[Node], Params]
 ) -> dict[str, Value]:
     """The values of linear nodes, given those of what they start from, by name."""
-    found = dict(values)
+    computed = dict(values)
     for node in nodes:
-        inputs = [np.asarray(found[name]) for name in node.inputs]
-        found[node.name] = run_linear(node, inputs, params_of(node))
-    return found
+        inputs = [np.asarray(computed[name]) for name in node.inputs]
+        computed[node.name] = run_linear(node, inputs, params_of(node))
+    return computed

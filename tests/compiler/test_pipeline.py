@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikec import driver
 from spikec.compiler.passes import PASSES, ROOMS
 from spikec.compiler.pipeline import Context, Pass, Pipeline, Record, parse_pipeline
 from spikec.ir import (
@@ -351,3 +352,11 @@ def test_a_broken_plugin_ends_no_other_command(graph, monkeypatch, tmp_path):
         parse_pipeline("fold,broken")
     with pytest.raises(SpikecError, match="must define exactly one Pass, not 0"):
         parse_pipeline("empty")
+
+
+def test_the_list_of_passes_shows_what_cannot_be_loaded(monkeypatch, tmp_path):
+    found = plugins(monkeypatch, tmp_path, broken="import nothing_like_this")
+    monkeypatch.setattr("spikec.driver.looking.PASSES", found)
+    rows = {name: (options, doc) for name, options, doc in driver.list_passes()}
+    assert "pass 'broken' cannot be loaded" in rows["broken"][1]
+    assert rows["snm"][0].startswith("gate=auto|on, search=joint|v0|none")

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from spikec.ir.neuron import Membrane, Needs, Sign
 from spikec.ir.op import Op
-from spikec.ir.ops import NEURONS, OPS
-from spikec.ir.ops.neurons import is_offered, neuron_for
+from spikec.ir.ops import OPS
+from spikec.ir.ops.neurons import is_offered, neuron_for, neurons
 from spikec.runtime import fast
 
 STEPS = 6
+NEURONS = neurons()
 
 
 def variants(kind: type[Op]) -> list[Op]:

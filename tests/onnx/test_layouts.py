@@ -133,6 +133,15 @@ def test_only_a_batch_of_one_may_be_dissolved(build):
     assert caught.value.hint == "export with a batch of 1, or say so with `--shape INPUT=1,...`"
 
 
+@pytest.mark.parametrize("op", ["Gemm", "Add"])
+def test_numbers_per_sample_do_not_broadcast_over_features(op, build):
+    nodes = [N("Gemm", ["x", "w", "c"], ["y"]) if op == "Gemm" else N("Add", ["x", "c"], ["y"])]
+    constants = {"w": weights(4, 4)} if op == "Gemm" else {}
+    model = build(nodes, {"x": ["N", 4], "c": ["N"]}, constants)
+    with pytest.raises(UnsupportedOperator, match="values of different rank or layout meet"):
+        import_model(load_model(model)[0]).require()
+
+
 def test_onnxruntime_runs_such_models_sample_by_sample(build):
     nodes = [N("Transpose", ["x"], ["t"], perm=[1, 0, 2]), N("Relu", ["t"], ["y"])]
     ann = Model.load(build(nodes, {"x": [1, 3, 6]}))

@@ -142,6 +142,21 @@ CASES = {
                    coordinate_transformation_mode="asymmetric"), IMAGE, {"s": floats(1, 1, 2, 3)}),
     "resize_sizes": (one("Resize", ["x", "", "", "s"]), {"x": [1, 4, 6, 5]},
                      {"s": ints(1, 4, 9, 3)}),
+    "matmul_stack": (one("MatMul", "xw"), {"x": ["N", 4, 3, 6]}, {"w": weights(4, 6, 5)}),
+    "matmul_stack_vector": (one("MatMul", "xw"), {"x": ["N", 4, 1, 6]}, {"w": weights(1, 4, 6, 5)}),
+    "einsum": (one("Einsum", "xw", equation="bij,jk->bik"), {"x": ["N", 3, 6]},
+               {"w": weights(6, 5)}),
+    "einsum_left": (one("Einsum", "wx", equation="hjk,bijh->kbih"),
+                    {"x": [1, 3, 6, 2]}, {"w": weights(2, 6, 4)}),
+    "einsum_dense": (one("Einsum", "xw", equation="bi,oi->bo"), VECTOR, {"w": weights(5, 12)}),
+    "reduce_l1": (one("ReduceL1", axes=[1]), IMAGE, {}),
+    "reduce_l2": (one("ReduceL2", axes=[2, 3], keepdims=0), IMAGE, {}),
+    "reduce_sum_square": (one("ReduceSumSquare", axes=[1]), VECTOR, {}),
+    "reduce_log_sum_exp": (one("ReduceLogSumExp", axes=[1]), VECTOR, {}),
+    "gather_elements": (one("GatherElements", ["x", "i"], axis=2), {"x": [1, 2, 5]},
+                        {"i": np.array([[[4, 0, 0], [1, -1, 2]]])}),
+    "gather_nd": (one("GatherND", ["x", "i"]), {"x": [1, 2, 5]},
+                  {"i": np.array([[[0, 1]], [[0, 0]]])}),
     "resize_linear": (resized(mode="linear"), IMAGE, {"s": floats(1, 1, 2, 3)}),
     "resize_linear_half": (resized(mode="linear"), {"x": ["N", 4, 6, 8]},
                            {"s": floats(1, 1, 0.5, 0.5)}),
@@ -165,6 +180,18 @@ CASES = {
     "erf": (one("Erf"), VECTOR, {}),
     "reciprocal": ([N("Exp", ["x"], ["t"]), N("Reciprocal", ["t"], ["y"])], VECTOR, {}),
     "pow": (one("Pow", "xw"), VECTOR, {"w": floats(3)[0]}),
+    "fused_conv": (one("FusedConv", "xwb", domain="com.microsoft", activation="Relu",
+                       pads=[1, 1, 1, 1]), IMAGE, {"w": weights(3, 4, 3, 3), "b": weights(3)}),
+    "fused_conv_clip": (one("FusedConv", "xw", domain="com.microsoft", activation="Clip",
+                            activation_params=[-0.5, 0.75]), IMAGE, {"w": weights(3, 4, 2, 2)}),
+    "fused_conv_sum": ([N("Conv", ["x", "w", "b"], ["a"]),
+                        N("FusedConv", ["x", "w", "b", "a"], ["y"], domain="com.microsoft",
+                          activation="LeakyRelu", activation_params=[0.1])], IMAGE,
+                       {"w": weights(3, 4, 2, 2), "b": weights(3)}),
+    "fused_matmul": (one("FusedMatMul", "xw", domain="com.microsoft", transB=1, alpha=0.5), VECTOR,
+                     {"w": weights(5, 12)}),
+    "fused_gemm": (one("FusedGemm", "xwb", domain="com.microsoft", transB=1, activation="Tanh"),
+                   VECTOR, {"w": weights(5, 12), "b": weights(5)}),
     "microsoft_gelu": (one("Gelu", domain="com.microsoft"), VECTOR, {}),
 }  # fmt: skip
 
@@ -228,6 +255,17 @@ def test_the_larger_of_a_value_and_its_multiple_is_one_rectifier(op, slope, buil
     assert relu.inputs == ("x",)
 
 
+def test_a_spelled_norm_of_an_embedding_is_cut_off(build):
+    nodes = [
+        N("MatMul", ["x", "w"], ["a"]), N("ReduceL2", ["a"], ["b"], axes=[1]),
+        N("Clip", ["b", "e"], ["c"]), N("Expand", ["c", "s"], ["d"]), N("Div", ["a", "d"], ["y"]),
+    ]  # fmt: skip
+    constants = {"w": weights(12, 4), "e": floats(1e-12)[0], "s": ints(1, 4)}
+    imported = import_model(load_model(build(nodes, VECTOR, constants))[0])
+    assert imported.logits == ["a"]
+    assert [node.op for node in imported.require()] == ["input", "dense"]
+
+
 def test_the_norm_of_an_embedding_is_cut_off(build):
     nodes = [N("MatMul", ["x", "w"], ["a"]), N("LpNormalization", ["a"], ["y"], axis=1)]
     imported = import_model(load_model(build(nodes, VECTOR, {"w": weights(12, 4)}))[0])
@@ -235,6 +273,50 @@ def test_the_norm_of_an_embedding_is_cut_off(build):
     assert imported.notes == [
         "LpNormalization 'LpNormalization_0' at the end is left out: outputs are its input"
     ]
+
+
+POOL = N("MaxPool", ["x"], ["t"], kernel_shape=[2, 2])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ops"),
+    [
+        ([POOL, N("Relu", ["t"], ["y"])], ["relu", "max_pool"]),
+        ([N("Relu", ["x"], ["r"]),
+          N("MaxPool", ["r"], ["t"], kernel_shape=[2, 2], pads=[1, 1, 1, 1]),
+          N("Relu", ["t"], ["u"]), N("Relu", ["u"], ["y"])], ["relu", "max_pool"]),
+        ([POOL, N("GlobalMaxPool", ["t"], ["u"]), N("Clip", ["u", "lo", "hi"], ["y"])],
+         ["clip", "max_pool", "max_pool"]),
+    ],
+    ids=["relu", "twice", "clip"],
+)  # fmt: skip
+def test_bounds_come_before_maxima(nodes, ops, build, same):
+    constants = {"lo": floats(0)[0], "hi": floats(0.5)[0]}
+    used = {name for node in nodes for name in node.input}
+    graph = same(build(nodes, IMAGE, {n: a for n, a in constants.items() if n in used}))
+    assert [node.op for node in graph][1:] == ops
+
+
+def test_maxima_come_before_joins(build, same):
+    nodes = [
+        N("Relu", ["x"], ["a"]), N("Conv", ["a", "w"], ["b"]), N("Relu", ["b"], ["c"]),
+        N("Concat", ["a", "c"], ["d"], axis=1),
+        N("MaxPool", ["d"], ["y"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1]),
+    ]  # fmt: skip
+    graph = same(build(nodes, IMAGE, {"w": weights(3, 4, 1, 1)}))
+    pools = [node for node in graph if node.op == "max_pool"]
+    assert [graph[pool.inputs[0]].op for pool in pools] == ["relu", "relu"]
+    assert graph.nodes[-1].op == "concat"
+
+
+def test_maxima_of_one_axis_stay_on_one_axis(build, same):
+    nodes = [
+        N("Relu", ["x"], ["a"]), N("Unsqueeze", ["a", "i"], ["b"]),
+        N("MaxPool", ["b"], ["c"], kernel_shape=[1, 3], strides=[1, 2], pads=[0, 1, 0, 0]),
+        N("Squeeze", ["c", "i"], ["y"]),
+    ]  # fmt: skip
+    graph = same(build(nodes, {"x": ["N", 4, 9]}, {"i": ints(2)}))
+    assert [node.op for node in graph] == ["input", "relu", "max_pool"]
 
 
 SPELLED = {
@@ -281,6 +363,33 @@ def test_several_inputs_and_outputs(build, same):
     nodes = [N("Relu", ["x"], ["a"]), N("Add", ["a", "z"], ["y"]), N("Neg", ["z"], ["v"])]
     graph = same(build(nodes, {"x": ["N", 4], "z": ["N", 4]}, outputs=("y", "v")))
     assert len(graph.inputs) == len(graph.outputs) == 2
+
+
+def test_constant_outputs_are_left_out(build):
+    nodes = [N("Relu", ["x"], ["y"]), N("Shape", ["x"], ["s"]), N("Gather", ["s", "i"], ["v"])]
+    model = build(nodes, VECTOR, {"i": ints(1)}, outputs=("y", "v"))
+    imported = import_model(load_model(model)[0])
+    assert imported.logits == ["y"]
+    assert imported.notes == ["output 'v' is left out: it is constant"]
+
+
+def test_random_outputs_are_left_out(build):
+    nodes = [
+        N("Tanh", ["x"], ["y"]),
+        N("RandomNormalLike", ["x"], ["r"]),
+        N("Add", ["y", "r"], ["v"]),
+    ]
+    model = build(nodes, VECTOR, outputs=("v", "y"))
+    imported = import_model(load_model(model)[0])
+    assert imported.logits == ["y"]
+    assert imported.notes == ["output 'v' is left out: it is random"]
+    (refusal,) = import_model(model, output="v").refusals
+    assert (refusal.op, refusal.reason) == ("RandomNormalLike", "it is random")
+
+
+def test_squeeze_without_axes_keeps_a_batch_of_any_size(build, same):
+    graph = same(build([N("Squeeze", ["x"], ["y"])], {"x": ["N", 4, 1, 1]}))
+    assert graph.nodes[-1].type.shape == (4,)
 
 
 def test_gemm_adds_a_value(build, same):

@@ -147,6 +147,35 @@ def test_a_rectifier_beside_a_quantiser_is_part_of_it(case, build, same):
     assert graph.nodes[2].operation.levels == (60 if "clipped" in case else 127)
 
 
+def test_branches_of_one_grid_that_are_joined_need_no_other_quantiser(build, same):
+    nodes = [
+        N("Conv", ["x", "w"], ["a"]), N("Relu", ["a"], ["b"]), *qdq("b", "c"),
+        N("MaxPool", ["x"], ["d"], kernel_shape=[3]), N("Relu", ["d"], ["e"]),
+        N("Pad", ["c", "p"], ["f"]), N("Pad", ["e", "p"], ["g"]),
+        N("Concat", ["f", "g"], ["h"], axis=1), *qdq("h", "y"),
+    ]  # fmt: skip
+    constants = {
+        "w": weights(4, 3, 3),
+        "s": f(0.01)[0],
+        "z": np.uint8(0),
+        "p": np.int64([0, 0, 1] * 2),
+    }
+    graph = same(build(nodes, {"x": ["N", 3, 12]}, constants))
+    ops = [node.op for node in graph]
+    assert (ops.count("qcfs"), ops.count("relu"), ops.count("concat")) == (2, 0, 1)
+
+
+def test_a_quantiser_for_each_reader_is_one(build, same):
+    nodes = [
+        N("MatMul", ["x", "w"], ["a"]),
+        *qdq("a", "b"),
+        *qdq("a", "c"),
+        N("Add", ["b", "c"], ["y"]),
+    ]
+    graph = same(build(nodes, VECTOR, {"w": weights(12, 5), "s": f(0.01)[0], "z": np.uint8(0)}))
+    assert [node.op for node in graph] == ["input", "dense", "qcfs", "affine"]
+
+
 def test_a_bound_off_the_grid_stays(build, same):
     nodes = [*qdq("x", "q"), N("Clip", ["q", "zero", "top"], ["y"])]
     constants = {"s": f(0.1)[0], "z": np.int8(0), "zero": f(0)[0], "top": f(0.55)[0]}
@@ -240,6 +269,17 @@ def test_domains_need_not_be_declared(build):
     assert [entry.domain for entry in model.opset_import] == [""]
     x = RNG.uniform(-1, 1, (3, 12)).astype(np.float32)
     assert np.array_equal(run(model, x), np.rint(x * 4).clip(0, 3) / 4)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 3, 1, 1), (1, 1, 1, 5)])
+def test_scales_of_a_quantiser_broadcast(shape, build):
+    node = N("Quant", ["x", "s", "z", "b"], ["y"], domain=GENERAL)
+    scale = np.abs(weights(*shape)) + f(0.01)
+    model = build(
+        [node], {"x": ["N", 3, 4, 5]}, {"s": scale, "z": f(0), "b": f(4)}, domains=[GENERAL]
+    )
+    x = RNG.uniform(-9, 9, (2, 3, 4, 5)).astype(np.float32)
+    np.testing.assert_allclose(run(model, x), np.rint(x / scale).clip(-8, 7) * scale, rtol=1e-6)
 
 
 def test_bipolar_quantiser(build):

@@ -1,6 +1,5 @@
 """A neuron with a new param, stated in one file, goes all the way or is refused by name."""
 
-import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +15,9 @@ from spikec.compiler.pipeline import Pass
 from spikec.ir import F32, BackendError, Param
 from spikec.ir.neuron import Neuron, Sign, hull, soft_reach
 from spikec.ir.op import ParamSpec
-from spikec.ir.ops import NEURONS
+from spikec.ir.ops import OPS
 from spikec.ir.ops.neurons.integrate import Integrate
-from spikec.report import build
+from spikec.report.page import build
 from spikec.runtime.coding import encode
 from spikec.runtime.data import make_dataset
 from spikec.runtime.interpreter import charged, simulate
@@ -80,10 +79,14 @@ PIPELINE = (
 @pytest.fixture(scope="module")
 def compiled(tiny_onnx, tiny_data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NEURONS, "leaky_fire", LeakyFire)
+        patch.setitem(OPS, "leaky_fire", LeakyFire)
         patch.setitem(PASSES, "leak", Leak)
         yield spikec.compile(tiny_onnx(), tiny_data, timesteps=4, samples=24,
                              pass_pipeline=PIPELINE)  # fmt: skip
+
+
+def entry_of(art, name):
+    return next(entry for entry in art.report.layers if entry.name == name)
 
 
 def leaky(art):
@@ -96,19 +99,19 @@ def test_it_is_calibrated_and_quantised_with_its_param(compiled):
     for node in layers:
         assert compiled.graph.array(node, "leak") == 3
         assert compiled.graph.params[node.params["leak"]].type.dtype.is_integer
-        entry = next(v for v in compiled.report["layers"] if v["name"] == node.name)
-        assert entry["error_after"]["dni"] < entry["error_before"]
-        assert "snm" in entry["error_after"]
+        entry = entry_of(compiled, node.name)
+        assert entry.error_after["dni"] < entry.error_before
+        assert "snm" in entry.error_after
 
 
 def test_its_ranges_are_proven_and_hold(compiled, tiny_data):
-    assert all(entry["range"]["proven"] for entry in compiled.report["layers"])
+    assert all(entry.range.proven for entry in compiled.report.layers)
     names = [node.name for node in leaky(compiled)]
     feeds = encode(compiled.graph, {compiled.graph.inputs[0].name: tiny_data}).feeds
     run = simulate(compiled.graph, feeds, None, names)
     for name in names:
-        entry = next(v for v in compiled.report["layers"] if v["name"] == name)
-        low, high = entry["range"]["potential"]
+        entry = entry_of(compiled, name)
+        low, high = entry.range.potential
         trace = run.traces[name]
         before = charged(compiled.graph, compiled.graph[name], trace.potentials, trace.spikes)
         assert low <= before.min()
@@ -126,9 +129,9 @@ def test_text_and_artifact_keep_it(compiled, tmp_path, tiny_data):
 def test_engines_that_hold_it_agree(compiled, tiny_data):
     assert compiled.check(tiny_data[:8], engines=["reference", "fast"])["equal"]
     data = make_dataset(tiny_data[:8], compiled.graph)
-    result = driver.evaluate(compiled, data)["results"][0]
-    assert result["spikes"] > 0
-    assert result["payload_bits"] == 0
+    result = driver.evaluate(compiled, data).results[0]
+    assert result.spikes > 0
+    assert result.payload_bits == 0
 
 
 @pytest.mark.parametrize(
@@ -146,10 +149,11 @@ def test_the_report_shows_it(compiled):
 
 
 def test_an_unproven_one_is_reported_too(compiled):
-    report = json.loads(json.dumps(compiled.report))
-    for entry in report["layers"]:
-        entry["range"] = {**entry["range"], "bits": None, "margin_bits": None, "proven": False}
-    assert "unknown" in build(report)
+    layers = [
+        replace(entry, range=replace(entry.range, bits=None, margin_bits=None, proven=False))
+        for entry in compiled.report.layers
+    ]
+    assert "leaky_fire" in build(replace(compiled.report, layers=layers))
 
 
 def test_a_fault_is_explained_with_its_own_rule(compiled, tiny_data, register_engine):

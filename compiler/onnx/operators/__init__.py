@@ -12,13 +12,14 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Literal
+from typing import Literal, TypeVar
 
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.values import Constant, Value
 
 Lowering = Callable[[OnnxNode], Value | Sequence[Value]]
 Folding = Callable[[OnnxNode], Constant]
+L = TypeVar("L", bound=Lowering)
 Key = tuple[str, str]
 """Domain and operator."""
 Integers = Literal["refused", "kept", "read"]
@@ -54,10 +55,10 @@ def lowers(
     integers: Integers = "refused",
     layouts: Layouts = "first",
     tail: bool = False,
-) -> Callable[[Lowering], Lowering]:
+) -> Callable[[L], L]:
     """Register a function as the lowering of ONNX operators; see `Rule`."""
 
-    def register(function: Lowering) -> Lowering:
+    def register(function: L) -> L:
         for op_type in op_types:
             if (domain, op_type) in _RULES:
                 raise ImportError(f"ONNX operator {op_type} is lowered twice")

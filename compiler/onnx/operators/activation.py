@@ -10,6 +10,7 @@ from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, align, scaled, widened
 from spikec.compiler.onnx.operators.quantiser import narrowed, rectified
 from spikec.compiler.onnx.values import Tensor
+from spikec.ir.ops.max_pool import MaxPool
 from spikec.ir.ops.synapses.affine import Affine
 
 
@@ -49,13 +50,27 @@ def bounded(node: OnnxNode, x: Tensor, lo: float, hi: float) -> Tensor:
         node.refuse(f"no value lies within [{lo}, {hi}]")
     if lo == 0 and (y := rectified(node, x, hi)) is not None:
         return y
+    if lo == 0 and isinstance(node.builder.nodes[x.name].operation, MaxPool):
+        return _rectified_before_pooling(node, x, hi)
     base, low, high = node.builder.bounds.get(x.name, (x, -math.inf, math.inf))
     if max(lo, low) >= min(hi, high):
         base, low, high = x, -math.inf, math.inf
     lo, hi = max(lo, low), min(hi, high)
+    if (lo, hi) == (low, high):
+        return x
     y = _clamped(node, replace(base, shape=x.shape), lo, hi)
     node.builder.bounds[y.name] = base, lo, hi
     return y
+
+
+def _rectified_before_pooling(node: OnnxNode, x: Tensor, hi: float) -> Tensor:
+    """`min(max(x, 0), hi)` of maxima over windows, bounds first: maxima of spikes are exact."""
+    pool = node.builder.nodes[x.name]
+    (name,) = pool.inputs
+    inner = bounded(node, Tensor(name, node.builder.nodes[name].type.shape), 0.0, hi)
+    if inner.name == name:
+        return x
+    return replace(x, name=node.emit("max_pool", [inner], pool.operation.attributes()).name)
 
 
 _FAR = 1e4

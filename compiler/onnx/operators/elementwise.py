@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from spikec.compiler.onnx.layout import dissolved, reshaped
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
-from spikec.compiler.onnx.operators.functions import product, quotient
+from spikec.compiler.onnx.operators.functions import is_length, product, quotient
+from spikec.compiler.onnx.operators.tail import cut
 from spikec.compiler.onnx.values import Tensor
 
 Weights = NDArray[Any]
@@ -73,13 +74,20 @@ def expanded(node: OnnxNode, x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def widened(node: OnnxNode, tensors: Sequence[Tensor]) -> list[Tensor]:
     """The values, broadcast to the common shape of all inputs of the node."""
+    given = (i for i in range(len(node.proto.input)) if node.has(i) and node.is_constant(i))
+    return broadcast(node, tensors, [node.constant(index) for index in given])
+
+
+def broadcast(
+    node: OnnxNode, tensors: Sequence[Tensor], constants: Sequence[Weights] = ()
+) -> list[Tensor]:
+    """The values, broadcast to a shape that they have in common with constants."""
     tensors = _in_one_layout(node, tensors)
     shapes = [tensor.shape for tensor in tensors]
     rank = max(map(len, shapes))
-    for index in range(len(node.proto.input)):
-        if node.has(index) and node.is_constant(index):
-            full = _batch_first(node, node.constant(index), rank)
-            shapes.append(full.shape[-rank:] if rank else ())
+    for constant in constants:
+        full = _batch_first(node, constant, rank)
+        shapes.append(full.shape[-rank:] if rank else ())
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
@@ -163,6 +171,8 @@ def mul(node: OnnxNode) -> Tensor:
 def div(node: OnnxNode) -> Tensor:
     """A quotient by a constant, or of functions of the same value."""
     if not node.is_constant(1):
+        if not node.is_constant(0) and is_length(node, node.tensor(1), node.tensor(0)):
+            return cut(node, node.tensor(0))  # an embedding's direction is what is compared
         return quotient(node)
     x, constant, _ = _with_constant(node)
     if (constant == 0).any():

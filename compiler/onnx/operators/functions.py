@@ -16,6 +16,7 @@ from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.values import Tensor
 from spikec.ir import Node, op_of
+from spikec.ir.op import Op
 from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.pointwise import Pointwise, evaluate
 from spikec.ir.ops.activations.relu import Relu
@@ -173,6 +174,19 @@ def quotient(node: OnnxNode) -> Tensor:
     if known is None:
         node.refuse("division by a value that depends on the data has no spiking form")
     return known
+
+
+def is_length(node: OnnxNode, y: Tensor, x: Tensor) -> bool:
+    """Whether `y` is the length of `x`, bounded from below or not, repeated for each element."""
+    ops: list[Op] = []
+    source = node.builder.nodes[y.name]
+    while source.name != x.name and len(source.inputs) == 1 and len(ops) < _FARTHEST:
+        ops.append(source.operation)
+        source = node.builder.nodes[source.inputs[0]]
+    functions = [(op.fn, op.alpha) for op in ops if isinstance(op, Pointwise)]
+    sums = [op for op in ops if isinstance(op, ReduceSum | SumPool)]
+    within = source.name == x.name and len(sums) == 1
+    return within and functions == [("sqrt", 1.0), ("power", 2.0)]
 
 
 def _is_spread(node: OnnxNode, x: Tensor) -> bool:

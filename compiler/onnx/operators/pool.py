@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from spikec.compiler.onnx.layout import batch_first
+from spikec.compiler.onnx.layout import batch_first, reshaped
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.reduce_window import max_over_axes
 from spikec.compiler.onnx.operators.window import window_attrs
 from spikec.compiler.onnx.values import Constant, Tensor
-from spikec.ir.op import AttrValue
+from spikec.ir.op import Attrs, AttrValue
+from spikec.ir.ops.max_pool import MaxPool
+from spikec.ir.ops.routing.concat import Concat
+from spikec.ir.ops.routing.reshape import Reshape
 from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.windows import Window
 
@@ -102,11 +106,54 @@ def max_pool(node: OnnxNode) -> Tensor:
 def maximum_pool(node: OnnxNode, x: Tensor) -> Tensor:
     """Maxima over windows, by the attributes of a node."""
     kernel = _kernel(node, x)
-    return node.emit("max_pool", [x], {"kernel": kernel, **window_attrs(node, x.shape[1:], kernel)})
+    return pooled(node, x, {"kernel": kernel, **window_attrs(node, x.shape[1:], kernel)})
+
+
+def pooled(node: OnnxNode, x: Tensor, window: Attrs) -> Tensor:
+    """Maxima over windows, before what joins channels or adds axes of size 1.
+
+    Spikes that pass nothing else on their way to the maximum need no neuron in between.
+    """
+    source = node.builder.nodes[x.name]
+    values = [Tensor(name, node.builder.nodes[name].type.shape) for name in source.inputs]
+    if isinstance(source.operation, Concat) and source.operation.axis == 0:
+        return node.emit("concat", [pooled(node, value, window) for value in values], {"axis": 0})
+    if isinstance(source.operation, Reshape) and len(values[0].shape) > 1:
+        moving = _moving_axes(x.shape, values[0].shape, MaxPool.of(window).window)
+        if moving is not None:
+            y = pooled(node, values[0], _on_axes(window, moving, len(x.shape) - 1))
+            sizes = iter(y.shape[1:])
+            spatial = (next(sizes) if a in moving else 1 for a in range(len(x.shape) - 1))
+            return reshaped(node, y, (y.shape[0], *spatial))
+    return node.emit("max_pool", [x], window)
+
+
+def _moving_axes(
+    shape: tuple[int, ...], before: tuple[int, ...], window: Window
+) -> list[int] | None:
+    """Spatial axes that a shape without the axes of size 1 keeps, None where others go too."""
+    rank = len(window.kernel)
+    settings = zip(
+        window.kernel, window.strides, window.pads[:rank], window.pads[rank:], strict=True
+    )
+    still = [setting[0] == 1 and setting[2:] == (0, 0) for setting in settings]
+    moving = [a for a in range(rank) if not (still[a] and shape[a + 1] == 1)]
+    kept = (shape[0], *(shape[a + 1] for a in moving))
+    return moving if len(moving) < rank and kept == before else None
+
+
+def _on_axes(window: Attrs, axes: Sequence[int], rank: int) -> Attrs:
+    """A window on some of its axes."""
+    chosen: dict[str, AttrValue] = {}
+    for key, values in window.items():
+        assert isinstance(values, tuple)
+        halves = (values[start : start + rank] for start in range(0, len(values), rank))
+        chosen[key] = tuple(half[axis] for half in halves for axis in axes)
+    return chosen
 
 
 @lowers("GlobalMaxPool")
 def global_max_pool(node: OnnxNode) -> Tensor:
     """The maximum over all positions."""
     x = node.tensor()
-    return node.emit("max_pool", [x], global_window(node, x))
+    return pooled(node, x, global_window(node, x))

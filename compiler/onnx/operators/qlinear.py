@@ -156,9 +156,3 @@ def dynamic_quantize_matmul(node: OnnxNode) -> Tensor:
     zero = node.weights(3) if node.has(3) else np.zeros((), np.float32)
     w = (node.weights(1) - zero) * node.weights(2)
     return matrix_product(node, node.tensor(), w, node.weights(4) if node.has(4) else None)
-
-
-@lowers("FusedConv", domain=_MS)
-def fused_conv(node: OnnxNode) -> Tensor:
-    """Conv with an activation, as onnxruntime's optimiser writes it."""
-    node.refuse("a fused operator of onnxruntime", "save the model before optimisation")

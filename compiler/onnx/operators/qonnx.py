@@ -13,9 +13,8 @@ from spikec.compiler.onnx.operators.elementwise import align, scaled
 from spikec.compiler.onnx.operators.norm import normalised
 from spikec.compiler.onnx.operators.pool import average_pool, maximum_pool
 from spikec.compiler.onnx.operators.quantiser import quantised
-from spikec.compiler.onnx.operators.quantize import grid_of
 from spikec.compiler.onnx.operators.shape import turned
-from spikec.compiler.onnx.values import Constant, Tensor
+from spikec.compiler.onnx.values import Constant, Grid, Tensor
 from spikec.ir.op import Attrs
 
 _DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
@@ -49,7 +48,21 @@ def quant(node: OnnxNode) -> Tensor:
     zero = node.weights(2)
     if (zero != np.rint(zero)).any():
         node.refuse("its zero point is not an integer")
-    return replace(quantised(node, x, grid_of(node, x, 1), _bounds(node)), grid=None)
+    return replace(quantised(node, x, _grid(node, x), _bounds(node)), grid=None)
+
+
+def _grid(node: OnnxNode, x: Tensor) -> Grid:
+    """The grid of a Quant, whose scale and zero point broadcast to the data."""
+    scale, zero = (align(node, node.weights(index), x.shape) for index in (1, 2))
+    if (scale <= 0).any():
+        node.invalid("a scale is not positive")
+    if zero.size > 1:
+        node.refuse("its zero points differ between channels")
+    long = [axis for axis, size in enumerate(scale.shape) if size > 1]
+    if len(long) > 1:
+        node.refuse(f"scales of shape {list(scale.shape)} differ along several axes")
+    scales = tuple(scale.reshape(-1).tolist())
+    return Grid(scales, (int(zero),) * len(scales), long[0] if long else 0)
 
 
 def bipolar_quant(node: OnnxNode) -> Tensor:

@@ -16,13 +16,15 @@ from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.activations.quantize import Quantize
 from spikec.ir.ops.activations.relu import Relu
 from spikec.ir.ops.max_pool import MaxPool
+from spikec.ir.ops.routing.concat import Concat
 from spikec.ir.ops.routing.gather import Gather
+from spikec.ir.ops.routing.pad import Pad
 from spikec.ir.ops.routing.reshape import Reshape
 from spikec.ir.ops.routing.slice import Slice
 from spikec.ir.ops.routing.transpose import Transpose
 from spikec.ir.ops.routing.upsample import Upsample
 
-_ROUTES = (MaxPool, Reshape, Transpose, Slice, Gather, Upsample)
+_ROUTES = (MaxPool, Reshape, Transpose, Slice, Gather, Upsample, Concat, Pad)
 """Ops that a quantiser of one scale may change places with."""
 
 
@@ -55,7 +57,17 @@ class _Quantiser:
         return _Quantiser(0, op.levels, array / np.float32(op.levels), op.rounding)
 
     def emit(self, node: OnnxNode, x: Tensor) -> Tensor:
-        """Quantise a value: `qcfs` where no value is negative, else `quantize`."""
+        """Quantise a value: `qcfs` where no value is negative, else `quantize`.
+
+        Tools write one quantiser for each reader of a value; equal ones are one here.
+        """
+        key = (x.name, self.lo, self.hi, self.rounding, self.scale.tobytes())
+        made = node.builder.quantised.get(key)
+        if made is None:
+            made = node.builder.quantised[key] = self._emit(node, x)
+        return made
+
+    def _emit(self, node: OnnxNode, x: Tensor) -> Tensor:
         if self.lo == 0:
             attrs: Attrs = {"levels": self.hi, "shift": 0.5, "rounding": self.rounding}
             return node.emit("qcfs", [x], attrs, {"lambda": self.scale * self.hi})
@@ -94,29 +106,41 @@ def quantised(
     if lo > 0 or hi <= 0:
         node.refuse(f"integers {bounds[0]} to {bounds[1]} leave out the zero point {zero}")
     quantiser = _Quantiser(lo, hi, spread_grid(grid, len(x.shape))[0], rounding)
-    routes, source = _routed(node, x)
-    before = _Quantiser.of(node, source)
-    if before is not None and quantiser.keeps(before):
-        return replace(x, grid=grid)
-    rectifier = source.operation
-    if isinstance(rectifier, Relu | Clip) and (quantiser.scale.ndim == 0 or not routes):
-        merged = quantiser.clipped(rectifier.hi if isinstance(rectifier, Clip) else np.inf)
-        if merged is not None:
-            y = merged.emit(node, _value(node, source.inputs[0]))
-            for route in routes:
-                y = node.emit(route.op, [y], route.operation.attributes())
-            return replace(x, name=y.name, grid=grid)
+    if _is_merged(node, x.name, quantiser):
+        return replace(x, name=_merged(node, x.name, quantiser).name, grid=grid)
     return replace(x, name=quantiser.emit(node, Tensor(x.name, x.shape)).name, grid=grid)
 
 
-def _routed(node: OnnxNode, x: Tensor) -> tuple[list[Node], Node]:
-    """The routing before a value, in order, and what stands before that."""
-    routes: list[Node] = []
-    source = node.builder.nodes[x.name]
-    while isinstance(source.operation, _ROUTES):
-        routes.insert(0, source)
-        source = node.builder.nodes[source.inputs[0]]
-    return routes, source
+def _is_merged(node: OnnxNode, name: str, quantiser: _Quantiser) -> bool:
+    """Whether a quantiser of a value is no more than rectifiers and quantisers before it."""
+    source = node.builder.nodes[name]
+    if isinstance(source.operation, _ROUTES) and quantiser.scale.ndim == 0:
+        return all(_is_merged(node, earlier, quantiser) for earlier in source.inputs)
+    before = _Quantiser.of(node, source)
+    if before is not None and quantiser.keeps(before):
+        return True
+    rectifier = source.operation
+    return isinstance(rectifier, Relu | Clip) and quantiser.clipped(_top(rectifier)) is not None
+
+
+def _merged(node: OnnxNode, name: str, quantiser: _Quantiser) -> Tensor:
+    """A value quantised, where `_is_merged` holds: routing and maxima come after the quantiser."""
+    source = node.builder.nodes[name]
+    if isinstance(source.operation, _ROUTES):
+        values = [_merged(node, earlier, quantiser) for earlier in source.inputs]
+        if [value.name for value in values] == list(source.inputs):
+            return _value(node, name)
+        return node.emit(source.op, values, source.operation.attributes())
+    rectifier = source.operation
+    if not isinstance(rectifier, Relu | Clip):
+        return _value(node, name)
+    merged = quantiser.clipped(_top(rectifier))
+    assert merged is not None
+    return merged.emit(node, _value(node, source.inputs[0]))
+
+
+def _top(rectifier: Relu | Clip) -> float:
+    return rectifier.hi if isinstance(rectifier, Clip) else np.inf
 
 
 def _value(node: OnnxNode, name: str) -> Tensor:

@@ -137,6 +137,8 @@ def _over(x: Constant, factors: Constant, axis: int, block: int) -> Constant:
 @lowers("DynamicQuantizeLinear", layouts="kept")
 def dynamic_quantize(node: OnnxNode) -> list[Value]:
     """Imported without its rounding, whose scale depends on the data."""
+    if {info.name for info in node.scope.model.graph.output} & set(node.proto.output):
+        node.refuse("an output holds integers whose scale depends on the data")
     node.scope.notes.append(
         "activations are quantised dynamically in the model; imported without that rounding"
     )

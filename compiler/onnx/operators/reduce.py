@@ -8,16 +8,37 @@ from dataclasses import replace
 from spikec.compiler.onnx.layout import located, reshaped, settled
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.operators.activation import absolute
 from spikec.compiler.onnx.operators.elementwise import scaled
+from spikec.compiler.onnx.operators.functions import pointwise
 from spikec.compiler.onnx.operators.pool import global_window
 from spikec.compiler.onnx.operators.shape import turned
 from spikec.compiler.onnx.values import Tensor
 
+_FUNCTIONS = {
+    "ReduceL2": ("power", "sqrt"),
+    "ReduceSumSquare": ("power", ""),
+    "ReduceLogSum": ("", "log"),
+    "ReduceLogSumExp": ("exp", "log"),
+}
+"""Functions before and after the sum, by operator; the power is 2."""
 
-@lowers("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", layouts="read")
+
+@lowers("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", layouts="read")
+@lowers(*_FUNCTIONS, layouts="read")
 def reduce(node: OnnxNode) -> Tensor:
-    """A sum, mean or maximum along axes; the axes stay with size 1 or are dropped."""
-    x = node.tensor()
+    """A sum, mean, norm or maximum along axes; the axes stay with size 1 or are dropped."""
+    x, kind = node.tensor(), node.proto.op_type
+    before, after = _FUNCTIONS.get(kind, ("", ""))
+    if before:
+        x = replace(pointwise(node, x, before, 2.0), batch=x.batch)
+    if kind == "ReduceL1":
+        x = replace(absolute(node), batch=x.batch)
+    y = _reduced(node, x)
+    return replace(pointwise(node, y, after), batch=y.batch) if after else y
+
+
+def _reduced(node: OnnxNode, x: Tensor) -> Tensor:
     given = _axes(node, x)
     if not given:
         return x

@@ -35,21 +35,24 @@ _BOXES = (
 _COMPARED = ("it compares or rounds values that depend on the data", "use Relu, Clip, Max or Min")
 _RANDOM = ("it is random", "export the model in evaluation mode")
 
+RANDOM = (
+    *("RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"),
+    *("RandomNormal", "RandomUniform"),
+)
 _REASONS: dict[tuple[str, ...], tuple[str, str]] = {
     ("LRN", "MeanVarianceNormalization"): _STATISTICS,
     ("LayerNormalization", "InstanceNormalization", "GroupNormalization"): _STATISTICS,
-    ("RMSNormalization", "LpPool", "GlobalLpPool", "ReduceL2", "ReduceL1"): _STATISTICS,
-    ("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "ReduceProd"): _STATISTICS,
+    ("RMSNormalization", "LpPool", "GlobalLpPool", "ReduceProd"): _STATISTICS,
     ("LSTM", "GRU", "RNN"): _RECURRENT,
     ("If", "Loop", "Scan"): _CONTROL,
-    ("Einsum", "RotaryEmbedding"): _PRODUCTS,
+    ("RotaryEmbedding",): _PRODUCTS,
     ("Attention", "MultiHeadAttention", "GroupQueryAttention"): _ATTENTION,
     ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"): _COMPARED,
     ("NonZero", "Mod"): _COMPARED,
     ("And", "Or", "Not", "Xor", "IsNaN", "IsInf"): _TRUTH,
     ("OneHot",): _ONE_HOT,
     ("NonMaxSuppression", "RoiAlign", "MaxRoiPool"): _BOXES,
-    ("RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"): _RANDOM,
+    RANDOM: _RANDOM,
 }
 
 

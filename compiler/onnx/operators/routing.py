@@ -174,6 +174,39 @@ def gather(node: OnnxNode) -> Tensor:
     return settled(node, replace(y, batch=None if x.batch is None else x.batch + moved))
 
 
+@lowers("GatherElements", "GatherND", integers="kept", layouts="read", tail=True)
+def gather_elements(node: OnnxNode) -> Tensor:
+    """Single elements at constant places."""
+    if node.is_constant(0):
+        node.refuse("it looks up constants by values that depend on the data")
+    x, indices = node.tensor(), node.constant(1)
+    full = full_shape(x, node.scope.batch)
+    numbers = np.arange(math.prod(full)).reshape(full)
+    if node.proto.op_type == "GatherElements":
+        places = _elements_at(node, numbers, indices)
+    else:
+        places = _parts_at(node, numbers, indices)
+    x = dissolved(node, x)
+    y = taken(node, reshaped(node, x, (numbers.size,)), 0, places.reshape(-1).tolist())
+    return settled(node, reshaped(node, replace(y, batch=None), places.shape))
+
+
+def _elements_at(node: OnnxNode, numbers: Constant, indices: Constant) -> Constant:
+    axis = node.attr("axis", 0)
+    if indices.ndim != numbers.ndim or not -numbers.ndim <= axis < numbers.ndim:
+        node.invalid(f"indices {list(indices.shape)} do not fit {list(numbers.shape)}")
+    others = [
+        slice(n) if a != axis % numbers.ndim else slice(None) for a, n in enumerate(indices.shape)
+    ]
+    return np.take_along_axis(numbers[tuple(others)], indices, axis)
+
+
+def _parts_at(node: OnnxNode, numbers: Constant, indices: Constant) -> Constant:
+    if node.attr("batch_dims", 0) or not 0 < indices.shape[-1] <= numbers.ndim:
+        node.refuse("batch_dims are not supported", "use Gather")
+    return np.asarray(numbers[tuple(np.moveaxis(indices, -1, 0))])
+
+
 def taken(node: OnnxNode, x: Tensor, axis: int, indices: Sequence[int]) -> Tensor:
     """Elements along one axis: a slice where they are evenly spaced, repeats, or a gather."""
     first, count, size = indices[0], len(indices), x.shape[axis]

@@ -61,10 +61,8 @@ def _reshaped_in_full(node: OnnxNode, x: Tensor, target: Sequence[int]) -> Tenso
 def squeeze(node: OnnxNode) -> Tensor:
     """Axes of size 1 dropped."""
     x, given = node.tensor(), _axes(node)
-    if not given:
-        if node.scope.batch == 1 and not node.scope.is_single:
-            node.refuse("without axes it drops the batch axis too", "name the axes to squeeze")
-        full = full_shape(x, node.scope.batch)
+    if not given:  # of a batch of any size the axis stays
+        full = full_shape(x, node.scope.batch if node.scope.is_single else _BATCH)
         given = tuple(axis for axis, size in enumerate(full) if size == 1)
     dropped = {axis % x.rank for axis in given}
     x, axes = located(node, x, given)

@@ -99,9 +99,7 @@ def read_data(path: Path, art: Artifact, limit: int | None, labels: bool = True)
     return read_dataset(path, art.graph, labels=labels, images=art.images).head(limit)
 
 
-def warn_clipped(ui: Ui, art: Artifact, data: Dataset) -> None:
-    """Say how many inputs lie outside the coded range."""
-    clipped, total = art.clipped(data)
-    if clipped:
-        ui.note(f"warning: {clipped} of {total} input values lie outside the calibrated input "
-                "range and were clipped")  # fmt: skip
+def warn(ui: Ui, art: Artifact, data: Dataset) -> None:
+    """Say what is doubtful about inputs."""
+    for doubt in art.doubts(data):
+        ui.note(f"warning: {doubt}")

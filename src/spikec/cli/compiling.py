@@ -14,7 +14,7 @@ from spikec.cli.text import EPILOGS
 from spikec.options import Options, read_recipe
 
 if TYPE_CHECKING:
-    from spikec.report.schema import Judged, MappedPart, PassEntry, Range
+    from spikec.report.schema import Judged, Loss, MappedPart, PassEntry, Range
     from spikec.ui import Ui
 
 
@@ -75,6 +75,7 @@ def compile(
         ["layer", "neuron", "shape", "error before", "after", "bits", "of", "proven"],
         errors,
     )
+    _show_loss(ui, report.loss)
     for note in [*report.notes, *report.warnings]:
         ui.note(f"note: {note}")
     for entry in report.passes:
@@ -83,7 +84,7 @@ def compile(
                 ui.note(f"note: {note}")
     _show_simulated(ui, report.mapping)
     shown = report.to_json()
-    kept = ("timesteps", "layers", "warnings", "notes", "passes", "mapping", "steps_tried")
+    kept = ("timesteps", "layers", "loss", "warnings", "notes", "passes", "mapping", "steps_tried")
     ui.result(
         {"out": str(out), **{k: shown[k] for k in kept}, "seconds": time.perf_counter() - start},
         f"wrote {out} (T = {art.graph.steps}, {len(report.layers)} layers, target {art.target})",
@@ -114,17 +115,41 @@ def _show_simulated(ui: Ui, mapping: list[MappedPart]) -> None:
         ui.note(f"note: only in simulation: {what} ({how}): {', '.join(layers[:3])}{more}")
 
 
+def _show_loss(ui: Ui, loss: Loss | None) -> None:
+    """The loss budget: how far from the ANN, by which part, and what would help."""
+    from spikec.ui import percent
+
+    if loss is None:
+        return
+    of = "samples not calibrated on" if loss.held_out else "calibration samples"
+    rows = [
+        (name, percent(loss.agreement[stage]), loss.relative_error[stage])
+        for stage, name in (("float", "float network"), ("int", "integers"))
+    ]
+    ui.table(f"Against the ANN on {loss.samples} {of} (standard error {loss.standard_error:.1%})",
+             ["", "same class", "relative error"], rows)  # fmt: skip
+    if not loss.held_out:
+        ui.note("note: give more calibration data than --samples to measure the loss on others")
+    for line in loss.advice:
+        ui.note(f"note: {line}")
+
+
 def _show_tried(ui: Ui, tried: list[Judged], max_loss: float | None) -> None:
     """The numbers of time steps that --max-loss tried."""
+    from spikec.driver.choosing import is_enough
     from spikec.ui import percent
 
     if not tried or max_loss is None:
         return
-    rows = [(r.timesteps, percent(r.accuracy), percent(r.agreement), percent(r.loss),
-             f"±{r.standard_error:.1%}", r.loss <= max_loss) for r in tried]  # fmt: skip
+    rows = [
+        (r.timesteps, percent(r.accuracy), percent(r.agreement), percent(r.loss),
+         f"±{r.standard_error:.1%}", percent(r.bound), is_enough(r, max_loss))
+        for r in tried
+    ]  # fmt: skip
     judged = "accuracy" if tried[0].accuracy is not None else "agreement with the ANN"
-    ui.table(f"Loss of {judged} on {tried[0].samples} samples not calibrated on",
-             ["T", "accuracy", "agrees", "loss", "std. error", "enough"], rows)  # fmt: skip
+    title = f"Loss of {judged} on {tried[0].samples} samples not calibrated on"
+    columns = ["T", "accuracy", "agrees", "loss", "std. error", "at most", "enough"]
+    ui.table(title, columns, rows)
 
 
 def _show_judged(ui: Ui, passes: list[PassEntry]) -> None:

@@ -19,7 +19,7 @@ from spikec.cli.app import (
     app,
     read_data,
     read_steps,
-    warn_clipped,
+    warn,
 )
 from spikec.cli.text import EPILOGS
 
@@ -59,7 +59,7 @@ def run(
         driver.write_npz(output, {"logits": found, **traces})
         ui.note(f"wrote {output}")
     accuracy = driver.accuracy(found, dataset.labels)
-    warn_clipped(ui, art, dataset)
+    warn(ui, art, dataset)
     ui.result(
         {
             "samples": len(dataset),
@@ -134,7 +134,6 @@ def eval(
         ui.note(f"wrote {plot}")
     for note in evaluation.notes:
         ui.note(f"note: {note}")
-    warn_clipped(ui, art, dataset)
     of = {"data": data.name, "samples": len(dataset), "engine": engine, "stage": stage}
     evaluation = replace(evaluation, of=of)
     art.record(evaluation)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from spikec.compiler.pipeline import Progress
 from spikec.driver.artifact import Artifact
-from spikec.driver.judging import Judge, hold_out
+from spikec.driver.judging import Judge, hold_out, smoothed_error
 from spikec.driver.model import Model
 from spikec.ir import PassError, UsageError
 from spikec.options import Options
@@ -26,7 +28,7 @@ def choose_steps(
     progress: Progress,
     build: Build,
 ) -> Artifact:
-    """Compile for the smallest T whose loss is at most `options.max_loss`.
+    """Compile for the smallest T that is shown to lose at most `options.max_loss`; see `is_enough`.
 
     T doubles until the loss is small enough, then the gap to the T before is halved; that finds
     the smallest T if loss falls with T. The report lists all T that were tried.
@@ -34,7 +36,8 @@ def choose_steps(
     Raises:
         UsageError: when no T up to `options.max_timesteps` is good enough; it names the best.
     """
-    assert options.max_loss is not None
+    limit = options.max_loss
+    assert limit is not None
     if calib is None:
         raise PassError("max_loss needs calibration data", hint="give --calib CALIB.npz")
     data, held = calib, validation
@@ -50,21 +53,44 @@ def choose_steps(
         art = build(data, replace(options, timesteps=steps, max_loss=None))
         tried[steps] = art, Judged(**judge(art.graph))
         progress(f"try T = {steps}", 1, 1)
-        return options.max_loss is not None and tried[steps][1].loss <= options.max_loss
+        return is_enough(tried[steps][1], limit)
 
     chosen = _smallest(holds, options.max_timesteps)
     rows = [replace(tried[t][1], timesteps=t) for t in sorted(tried)]
     if chosen is None:
-        best = min(rows, key=lambda row: row.loss)
+        best = min(rows, key=lambda row: row.bound)
         raise UsageError(
             f"no T up to {options.max_timesteps} loses at most {options.max_loss:.2%}; "
             f"T = {best.timesteps} loses least, {best.loss:.2%} "
-            f"± {best.standard_error:.2%} on {best.samples} samples",
+            f"± {best.standard_error:.2%} on {best.samples} samples, at most {best.bound:.2%}",
             hint="raise --max-loss or --max-timesteps, or try --spikes graded",
         )
     art = tried[chosen][0]
     art.report.steps_tried = rows
+    if limit > 0 and not can_show(len(judge.data), limit):
+        art.report.warnings.append(
+            f"{len(judge.data)} samples cannot show a loss of at most {limit:.2%}: T = {chosen} "
+            "was taken because they do not show more; give more of them (--validate)"
+        )
     return art
+
+
+def is_enough(judged: Judged, limit: float) -> bool:
+    """Whether a network loses little enough; for a limit of 0, whether nothing was lost.
+
+    Its loss and one standard error must lie within the limit. So few samples that not even a loss
+    of none would do decide the other way round: unless they show more loss than the limit.
+    """
+    if limit == 0:
+        return judged.loss <= 0
+    if can_show(judged.samples, limit):
+        return judged.bound <= limit
+    return judged.loss - (judged.bound - judged.loss) <= limit
+
+
+def can_show(samples: int, limit: float) -> bool:
+    """Whether so many samples without any loss bound it by a limit."""
+    return smoothed_error(np.zeros(samples)) <= limit
 
 
 def _smallest(holds: Callable[[int], bool], limit: int) -> int | None:

@@ -15,7 +15,7 @@ from spikec.driver.blocks import quiet, slices
 from spikec.driver.evaluating import same_model
 from spikec.driver.model import Model
 from spikec.driver.network import Network
-from spikec.ir import Graph, Node, UsageError, op_of, spread
+from spikec.ir import Graph, Node, UsageError, spread
 from spikec.runtime.check import traced_block
 from spikec.runtime.coding import decode, encode
 from spikec.runtime.data import Dataset
@@ -43,22 +43,6 @@ class LayerError:
     correlation: float
 
 
-def counterparts(ann: Graph, snn: Graph) -> dict[str, str]:
-    """The ANN's value that each layer of a spiking graph stands for.
-
-    Layers keep the name of the activation that they replace; a readout stands for the output of
-    its place.
-    """
-    outputs = dict(zip(snn.outputs, ann.outputs, strict=True))
-    pairs = {}
-    for node in snn.nodes:
-        if node.name in outputs:
-            pairs[node.name] = outputs[node.name]
-        elif op_of(node).neuron and node.name in ann.by_name:
-            pairs[node.name] = node.name
-    return pairs
-
-
 @dataclass(slots=True)
 class _Sums:
     """Sums over all elements and samples of a layer: ANN x, network y."""
@@ -78,7 +62,7 @@ class _Sums:
 
     @property
     def error(self) -> float:
-        return (self.xx - 2 * self.xy + self.yy) / max(self.xx, 1e-30)
+        return float((self.xx - 2 * self.xy + self.yy) / max(self.xx, 1e-30))
 
     @property
     def correlation(self) -> float:
@@ -97,9 +81,12 @@ def compare(
         UsageError: when the artifact was compiled from another model.
     """
     same_model(network, model)
-    pairs = counterparts(model.graph, network.graph)
+    pairs = network.counterparts
     if not pairs:
-        raise UsageError("no layer of the artifact has the name of a node of the model")
+        raise UsageError(
+            "the artifact does not say which layer stands for which value of the ANN",
+            hint="compile the model again",
+        )
     floats = network.stored.float_graph
     graphs = {"int": network.graph} if floats is None else {"int": network.graph, "float": floats}
     sums = {stage: {name: _Sums() for name in pairs} for stage in graphs}

@@ -14,6 +14,7 @@ from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
 from spikec.driver.choosing import choose_steps
 from spikec.driver.judging import Judge
+from spikec.driver.losses import measure_loss
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.profile import profile
 from spikec.driver.progress import Shown, shown
@@ -78,9 +79,14 @@ def compile(
             def build(kept: Dataset, chosen: Options) -> Artifact:
                 return _compile(ann, kept, None, chosen, report)
 
-            return choose_steps(ann, data, held, options, report, build)
-        judge = None if held is None else Judge.of(ann, held, options.seed, report)
-        return _compile(ann, data, judge, options, report)
+            art = choose_steps(ann, data, held, options, report, build)
+        else:
+            judge = None if held is None else Judge.of(ann, held, options.seed, report)
+            art = _compile(ann, data, judge, options, report)
+        if data is not None and art.stored.float_graph is not None:
+            drawn, rest = data.split(options.samples, options.seed)
+            art.report.loss = measure_loss(art, ann, drawn, held or rest, report)
+        return art
 
 
 def _compile(
@@ -120,6 +126,7 @@ def _compile(
         "images": options.images,
     }
     snn = context.last["snn"]
+    pairs = {name: value for name, value in context.counterparts.items() if name in graph.by_name}
     report = Report(
         model=model.source,
         timesteps=options.timesteps,
@@ -129,11 +136,14 @@ def _compile(
         placement=next((r.summary for r in records if r.name == "place"), None),
         mapping=[MappedPart(**row) for row in emitter.describe(graph)],
         samples=0 if drawn is None else len(drawn),
-        profile=None if drawn is None else profile(graph, snn, context.last["ann"], drawn.feeds),
+        profile=None
+        if drawn is None
+        else profile(graph, snn, context.last["ann"], pairs, drawn.feeds),
         notes=imported.notes,
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
     )
+    manifest["counterparts"] = pairs
     stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
     return Artifact(stored, context.clock.seconds, model=model)
 

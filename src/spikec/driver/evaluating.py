@@ -87,7 +87,7 @@ def evaluate(
         ],
         clipped_inputs=clipped / max(total, 1),
         compiled_for=graph.steps,
-        notes=notes,
+        notes=[*notes, *art.doubts(data)],
     )
 
 

@@ -64,7 +64,18 @@ class Judge:
             "agreement": float((found == expected).mean()),
             "loss": float(lost.mean()),
             "standard_error": float(lost.std() / np.sqrt(len(lost))),
+            "bound": float(lost.mean()) + smoothed_error(lost),
         }
+
+
+def smoothed_error(lost: Array) -> float:
+    """Standard error of a mean of losses -1, 0 or 1, one that is lost and one that is not added.
+
+    Where none is lost, n samples still cannot tell 0 from 1 / n.
+    """
+    samples = len(lost) + 2
+    mean, square = (lost.sum() + 1) / samples, ((lost**2).sum() + 1) / samples
+    return float(np.sqrt(max(square - mean**2, 0.0) / samples))
 
 
 def hold_out(calib: Dataset, samples: int, seed: int) -> tuple[Dataset, Dataset]:

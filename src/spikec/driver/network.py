@@ -13,7 +13,7 @@ from spikec.backends import BACKENDS, Engine, Target, available_engine, make_tar
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
-from spikec.ir import BackendError, Graph, UsageError
+from spikec.ir import BackendError, Graph, UsageError, spread
 from spikec.runtime.artifact import Stored
 from spikec.runtime.check import traced_block
 from spikec.runtime.coding import encode
@@ -22,6 +22,8 @@ from spikec.runtime.images import Preparation, read_preparation
 from spikec.runtime.interpreter import Simulation
 
 Array = NDArray[Any]
+NARROW = 0.1
+"""Share of the calibrated input range below which inputs are doubted."""
 
 
 @dataclass(slots=True, repr=False)
@@ -38,6 +40,11 @@ class Network:
     def graph(self) -> Graph:
         """The integer spiking graph."""
         return self.stored.graph
+
+    @property
+    def counterparts(self) -> dict[str, str]:
+        """The ANN's value that each layer stands for; nothing where there is no ANN."""
+        return dict(self.stored.manifest.get("counterparts", {}))
 
     @property
     def images(self) -> Preparation:
@@ -100,6 +107,28 @@ class Network:
         for start, feeds in encoded_blocks(graph, data, size):
             yield simulate(graph, feeds, steps, trace)
             progress("simulate", min(start + size, len(data)), len(data))
+
+    def doubts(self, x: Dataset) -> list[str]:
+        """What is wrong with inputs that nevertheless can be run: another range than calibrated."""
+        doubts = []
+        for node in self.graph.inputs:
+            scale, offset = (spread(self.graph.array(node, role), node.type.shape)
+                             for role in ("scale", "offset"))  # fmt: skip
+            top = offset + scale * node.type.dtype.bounds[1]
+            low, high = float(offset.min()), float(top.max())
+            least, most = float(x.feeds[node.name].min()), float(x.feeds[node.name].max())
+            if most - least < NARROW * (high - low):
+                doubts.append(
+                    f"inputs '{node.loc or node.name}' span {least:.4g} to {most:.4g}, those of "
+                    f"calibration {low:.4g} to {high:.4g}: are they scaled alike?"
+                )
+        clipped, total = self.clipped(x)
+        if clipped:
+            doubts.append(
+                f"{clipped} of {total} input values lie outside the calibrated input range and "
+                "were clipped"
+            )
+        return doubts
 
     def clipped(self, x: Dataset) -> tuple[int, int]:
         """How many input elements lie outside the coded range, and how many there are."""

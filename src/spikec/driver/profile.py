@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends import engine
-from spikec.driver.comparing import activations, counterparts
+from spikec.driver.comparing import activations
 from spikec.ir import Graph, Node, op_of, spread
 from spikec.ir.analysis import layer_sources
 from spikec.report.schema import Profile, ProfiledLayer
@@ -32,13 +32,20 @@ _BYTES = 1 << 28
 """Traces that are held at once."""
 
 
-def profile(graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]) -> Profile | None:
+def profile(
+    graph: Graph,
+    snn: Graph,
+    ann: Graph,
+    pairs: Mapping[str, str],
+    calib: Mapping[str, Array],
+) -> Profile | None:
     """Rates, activations, thresholds, one raster and operations; None for very large networks.
 
     Args:
         graph: The integer network.
         snn: The spiking network before quantisation, for thresholds in real units.
         ann: The ANN.
+        pairs: The ANN's value that each layer stands for.
         calib: Real inputs by input node.
     """
     real = {node.name: node for node in snn.nodes}
@@ -49,7 +56,6 @@ def profile(graph: Graph, snn: Graph, ann: Graph, calib: Mapping[str, Array]) ->
     samples = min(SAMPLES, _BYTES // max(total, 1), len(next(iter(calib.values()))))
     feeds = {name: np.asarray(x[:samples]) for name, x in calib.items()}
     coded = encode(graph, feeds).feeds
-    pairs = counterparts(ann, graph)
     values = activations(ann, feeds, set(pairs.values()))
     rng = np.random.default_rng(0)
     run = engine("fast")(graph, coded, None, [node.name for node in layers])

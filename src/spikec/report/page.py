@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from spikec.report import figures, plots
 from spikec.report.chip import draw as draw_chip
-from spikec.report.schema import Check, Evaluation, LayerEntry, PassEntry, Report, StepResult
+from spikec.report.schema import Check, Evaluation, LayerEntry, Loss, PassEntry, Report, StepResult
 from spikec.runtime.files import write_file
 from spikec.runtime.metrics import ENERGY, energy
 from spikec.ui import percent, short
@@ -92,6 +92,7 @@ def build(report: Report) -> str:
         cards=cards(report),
         next_steps=next_steps(report),
         pictures={name: _picture(name, draw(report)) for name, draw in PICTURES.items()},
+        loss=_loss(report.loss),
         passes=[_pass_row(entry) for entry in report.passes],
         chip=Markup(draw_chip(report.placement, report.model or "")) if report.placement else None,
         energy=_energy(report),
@@ -124,7 +125,7 @@ def next_steps(report: Report) -> list[str]:
 
 def _accuracy_card(report: Report, best: tuple[Evaluation, StepResult] | None) -> Card:
     if best is None:
-        return Card("accuracy", "not measured", "run `spikec eval` on this artifact", "open")
+        return _agreement_card(report.loss)
     evaluation, result = best
     of = f"{evaluation.samples:,} samples of {evaluation.of['data']}"
     if result.accuracy is None:
@@ -139,6 +140,33 @@ def _accuracy_card(report: Report, best: tuple[Evaluation, StepResult] | None) -
     word = "below" if lost >= 0 else "above"
     ann = percent(evaluation.ann_accuracy)
     return Card(name, figure, f"{abs(lost):.1f} points {word} the ANN's {ann}; {of}", state)
+
+
+def _agreement_card(loss: Loss | None) -> Card:
+    """What compiling measured, where nothing else was."""
+    if loss is None:
+        return Card("accuracy", "not measured", "run `spikec eval` on this artifact", "open")
+    of = "samples not calibrated on" if loss.held_out else "calibration samples"
+    text = (
+        f"standard error {percent(loss.standard_error)}, {loss.samples} {of}; accuracy is not "
+        "measured: run `spikec eval` on this artifact"
+    )
+    return Card("same class as the ANN", percent(loss.agreement["int"]), text, "open")
+
+
+def _loss(loss: Loss | None) -> dict[str, Any] | None:
+    """The loss budget, for the template."""
+    if loss is None:
+        return None
+    stages = (("float", "float spiking network"), ("int", "integers"))
+    return {
+        "samples": f"{loss.samples} {'' if loss.held_out else 'calibration '}samples",
+        "held_out": loss.held_out,
+        "stages": [(name, percent(loss.agreement[stage]), f"{loss.relative_error[stage]:.3g}")
+                   for stage, name in stages],
+        "layers": [(v.layer, f"{v.error:.3g}", f"{v.rounding:.3g}") for v in loss.worst_layers],
+        "advice": loss.advice,
+    }  # fmt: skip
 
 
 def _operations_card(best: tuple[Evaluation, StepResult] | None) -> Card:

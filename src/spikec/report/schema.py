@@ -22,6 +22,7 @@ class Judged:
         agreement: Share of samples with the class that the ANN gives.
         loss: The ANN's accuracy minus this one; without labels the share that does not agree.
         standard_error: Of the loss.
+        bound: The loss and one standard error, which is not 0 even where nothing is lost.
         timesteps: T, where several were tried.
     """
 
@@ -30,7 +31,46 @@ class Judged:
     agreement: float
     loss: float
     standard_error: float
+    bound: float
     timesteps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLoss:
+    """What one layer loses.
+
+    Attributes:
+        layer: Its name.
+        error: Squared error of its rates, relative to the ANN's activation.
+        rounding: The part of it that rounding to integers adds.
+    """
+
+    layer: str
+    error: float
+    rounding: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The loss budget: ANN, float network and integers on samples that were not calibrated on.
+
+    Attributes:
+        samples: How many.
+        held_out: False where there were too few, and calibration samples were taken.
+        agreement: Share with the class that the ANN gives, of `float` and `int`.
+        standard_error: Of the agreement of `int`.
+        relative_error: Norm of the difference of all outputs over that of the ANN's.
+        worst_layers: The layers that are furthest from the ANN.
+        advice: What would help, in sentences; nothing where little is lost.
+    """
+
+    samples: int
+    held_out: bool
+    agreement: dict[str, float]
+    standard_error: float
+    relative_error: dict[str, float]
+    worst_layers: list[LayerLoss]
+    advice: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +272,15 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class ComparedLayer:
-    """How many values of a layer were compared, and how many differ."""
+    """How many values of a layer were compared, and how many differ.
+
+    Attributes:
+        name: The layer.
+        spikes_compared: Spikes of all samples and steps.
+        spikes_differing: Those that are not the same in all engines.
+        potentials_compared: Potentials of all samples and steps.
+        potentials_differing: Those that are not the same in all engines.
+    """
 
     name: str
     spikes_compared: int
@@ -278,6 +326,7 @@ class Report:
         mapping: How the target maps the network.
         samples: Calibration samples.
         profile: What it does on some of them; None for very large networks.
+        loss: How far it is from the ANN; None without calibration data.
         notes: What was left out or changed.
         warnings: What to know before trusting the result.
         steps_tried: With max_loss, the numbers of steps.
@@ -295,6 +344,7 @@ class Report:
     mapping: list[MappedPart] = field(default_factory=list)
     samples: int = 0
     profile: Profile | None = None
+    loss: Loss | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     steps_tried: list[Judged] = field(default_factory=list)

@@ -1,0 +1,113 @@
+"""The loss budget of a compiled network: how much is lost, where, and what would help."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.backends import engine
+from spikec.compiler.pipeline import Progress
+from spikec.driver.blocks import LARGE_BLOCK, encoded_blocks, logits, quiet
+from spikec.driver.comparing import compare
+from spikec.driver.judging import smoothed_error
+from spikec.driver.looking import resources
+from spikec.driver.model import Model
+from spikec.driver.network import Network
+from spikec.ir import Graph
+from spikec.report.schema import LayerLoss, Loss
+from spikec.runtime.check import trace_bytes
+from spikec.runtime.data import Dataset
+
+Array = NDArray[np.float64]
+SAMPLES = 256
+"""Held-out samples that are used at most."""
+FEW = 16
+"""Held-out samples that are needed at least; else the calibration samples are measured."""
+OPERATIONS = 2e11
+"""Synaptic operations, all samples together, beyond which fewer samples are used."""
+TRACED = 16
+"""Samples on which layers are compared."""
+WORST = 3
+"""Layers that are named."""
+
+
+def measure_loss(
+    network: Network,
+    model: Model,
+    drawn: Dataset,
+    rest: Dataset | None,
+    progress: Progress = quiet,
+) -> Loss:
+    """ANN against float and integer network on samples that calibration did not see.
+
+    Args:
+        network: What was compiled.
+        model: The ANN.
+        drawn: The calibration samples.
+        rest: Others; None or too few, and the calibration samples are measured themselves.
+        progress: Told about it.
+    """
+    held = rest if rest is not None and len(rest) >= FEW else None
+    dense = max(resources(network.graph)["synapses"] * network.graph.steps, 1)
+    samples = int(min(SAMPLES, max(FEW, OPERATIONS / dense)))
+    data = (drawn if held is None else held).head(samples)
+    ann = model.logits(data.feeds)
+    outputs = {stage: _logits(network.stage(stage), data) for stage in ("float", "int")}
+    progress("measure the loss", len(data), len(data))
+    classes = ann.argmax(axis=1)
+    agreement = {stage: float((y.argmax(axis=1) == classes).mean()) for stage, y in outputs.items()}
+    layers = _layers(network, model, data)
+    return Loss(
+        samples=len(data),
+        held_out=held is not None,
+        agreement=agreement,
+        standard_error=smoothed_error((outputs["int"].argmax(axis=1) != classes).astype(float)),
+        relative_error={stage: _relative(y, ann) for stage, y in outputs.items()},
+        worst_layers=sorted(layers, key=lambda v: v.error, reverse=True)[:WORST],
+        advice=advice(network.graph.steps, agreement, len(data), layers),
+    )
+
+
+def advice(
+    steps: int, agreement: dict[str, float], samples: int, layers: list[LayerLoss]
+) -> list[str]:
+    """Where the loss comes from and which options would lower it; nothing where little is lost."""
+    lost, by_float = 1 - agreement["int"], 1 - agreement["float"]
+    if lost < 1.5 / samples:  # one sample is no pattern
+        return []
+    if lost - by_float > by_float:
+        worst = max(layers, key=lambda v: v.rounding, default=None)
+        where = f", most in %{worst.layer}" if worst is not None else ""
+        return [
+            f"rounding to integers costs {lost - by_float:.1%} of the classes{where}: "
+            "scale what enters and leaves this layer alike (standardised inputs, batch "
+            "normalisation), or give it all its weight bits"
+        ]
+    worst = max(layers, key=lambda v: v.error - v.rounding, default=None)
+    where = f", most in %{worst.layer}" if worst is not None else ""
+    return [
+        f"spikes instead of activations cost {by_float:.1%} of the classes{where}: "
+        f"--timesteps {2 * steps}, --spikes graded, or more calibration samples (--samples)"
+    ]
+
+
+def _logits(graph: Graph, data: Dataset) -> Array:
+    simulate = engine("fast")
+    return np.concatenate([
+        logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
+        for _, feeds in encoded_blocks(graph, data, LARGE_BLOCK)
+    ])  # fmt: skip
+
+
+def _relative(outputs: Array, ann: Array) -> float:
+    return float(np.linalg.norm(outputs - ann) / max(float(np.linalg.norm(ann)), 1e-30))
+
+
+def _layers(network: Network, model: Model, data: Dataset) -> list[LayerLoss]:
+    """Layers against the ANN on a few samples; none where even a few traces are too large."""
+    if trace_bytes(network.graph) * TRACED > 1 << 28:
+        return []
+    return [
+        LayerLoss(row.layer, row.int_error, max(0.0, row.int_error - (row.float_error or 0.0)))
+        for row in compare(network, model, data.head(TRACED))
+    ]
