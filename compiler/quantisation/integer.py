@@ -164,6 +164,7 @@ class Folded:
         name, scale = self._as_current(node.inputs[0])
         if isinstance(node.operation, Accumulate):
             self._make_uniform(scale, node.type.shape, node)
+            self.scales.resolve(scale)
         self.potential[node.name] = scale
         type_ = self.current(node.type) if isinstance(node.operation, Accumulate) else node.type
         self._add(node, (name,), type_, Fixed(np.ones(())))

@@ -94,7 +94,8 @@ class Scales:
     Variables are joined by `unify`; joined ones keep a known ratio.
 
     Attributes:
-        step: For each variable, the scale at which the largest weight of its channel just fits.
+        largest: For each variable, the largest absolute real weight of its channel.
+        step: For each variable, the scale at which that weight just fits.
         grid: For each variable, the step that all its weights are multiples of, or 0.
         power: For each variable, the root of the sum of squares of what its weights are
             multiplied by: rounding each weight by one step adds so much noise.
@@ -103,6 +104,7 @@ class Scales:
         smallest: For each variable, the smallest threshold that is measured in it.
     """
 
+    largest: list[float] = field(default_factory=list)
     step: list[float] = field(default_factory=list)
     grid: list[float] = field(default_factory=list)
     power: list[float] = field(default_factory=list)
@@ -122,7 +124,9 @@ class Scales:
             largest_input: The largest integer that reaches a weight.
         """
         first, count = len(self.step), len(rows)
-        self.step += (np.abs(rows).max(axis=1, initial=0.0) / levels).tolist()
+        largest = np.abs(rows).max(axis=1, initial=0.0)
+        self.largest += largest.tolist()
+        self.step += (largest / levels).tolist()
         self.grid += grid_of(rows, levels).tolist()
         self.power += [largest_input * float(np.sqrt(rows.shape[1]))] * count
         self.proven += [0.0] * count
@@ -187,6 +191,13 @@ class Scales:
             for which, wanted in zip(used.tolist(), found.tolist(), strict=True):
                 if which >= 0:
                     bound[which] = keep(bound[which], wanted)
+
+    def resolve(self, value: Current) -> None:
+        """Let units be small beside the largest weight, as a bias is a whole number of them."""
+        used = np.unique(value.variable[value.variable >= 0]).tolist()
+        which = max(used, key=lambda variable: self.largest[variable], default=NOTHING)
+        if which >= 0 and self.largest[which] > 0:
+            self.smallest[which] = min(self.smallest[which], self.largest[which])
 
     def choose(self, *, checked: bool = False) -> Choice:
         """The scale of each variable, and its weight exponent.

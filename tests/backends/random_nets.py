@@ -66,8 +66,11 @@ class Random:
         return self.rng.integers(-128, 128, shape), signed(8)
 
     def constant(self, channels: int) -> dict[str, Any]:
-        """Now and then a synapse adds a constant."""
-        return {"b": (self.rng.integers(-99, 99, channels), I24)} if self.chance(0.2) else {}
+        """Now and then a synapse adds a constant, or has weight exponents."""
+        more = {"b": (self.rng.integers(-99, 99, channels), I24)} if self.chance(0.2) else {}
+        if self.chance(0.15):
+            more["exponent"] = (self.rng.integers(0, 4, channels), unsigned(5))
+        return more
 
     def reshaped(self, x: Node, *shape: int) -> Node:
         return self.add("reshape", [x], x.type.dtype, {"shape": shape})

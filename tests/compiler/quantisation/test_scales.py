@@ -107,6 +107,16 @@ def test_small_thresholds_make_scales_finer_by_whole_bits():
     assert (scale[0], exponent[0], step[0]) == (1 / 8, 3, 1)
 
 
+def test_units_of_readouts_are_small_beside_the_largest_weight():
+    scales = Scales()
+    current = scales.add(rows(7.0, 0.1), 7, 1)
+    scales.unify(np.array([0]), np.array([1]), ONE)
+    scales.resolve(current)
+    ((scale, _, step),) = steps(scales, current)
+    assert scale.tolist() == [1 / 16, 1 / 16]
+    assert step[0] == 1
+
+
 def test_channels_without_weights_get_a_usable_scale():
     scales = Scales()
     some, none = scales.add(rows(0.0, 4.0), 2, 1), scales.add(rows(0.0), 2, 1)
