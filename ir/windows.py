@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import reduce
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spikec.ir.op import Op, expect
+from spikec.ir.op import Op, Value, expect
 from spikec.ir.types import TensorType
 
 Strides: TypeAlias = Annotated[tuple[int, ...], "step of the window, per spatial axis"]
@@ -22,7 +21,7 @@ Dilations: TypeAlias = Annotated[tuple[int, ...], "distance of taps, per spatial
 _BLOCK = 1 << 22
 """Elements of an unfolded input that are held at once."""
 
-Convolution = Callable[[NDArray[Any], NDArray[Any], "Window", int], NDArray[Any]]
+Convolution = Callable[[Value, Value, "Window", int], Value]
 FLOAT_CONVOLUTION: ContextVar[Convolution | None] = ContextVar("FLOAT_CONVOLUTION", default=None)
 """Computes float32 convolutions of at most three spatial axes where it is set; see `convolve`."""
 
@@ -61,7 +60,7 @@ class Window:
         expect(min(out, default=1) > 0, f"window {list(self.kernel)} exceeds {list(spatial)}")
         return out
 
-    def padded(self, x: NDArray[Any], fill: float = 0) -> NDArray[Any]:
+    def padded(self, x: Value, fill: float = 0) -> Value:
         """`x` (batch, channels, *spatial) with its pads."""
         rank = len(self.kernel)
         if not any(self.pads):
@@ -69,7 +68,7 @@ class Window:
         widths = [(0, 0), (0, 0), *zip(self.pads[:rank], self.pads[rank:], strict=True)]
         return np.pad(x, widths, constant_values=fill)
 
-    def taps(self, x: NDArray[Any], fill: float = 0) -> list[NDArray[Any]]:
+    def taps(self, x: Value, fill: float = 0) -> list[Value]:
         """For each tap of the kernel (row-major), the view of `x` that it meets."""
         out = self.output(x.shape[2:])
         padded = self.padded(x, fill)
@@ -82,7 +81,7 @@ class Window:
             views.append(padded[(slice(None), slice(None), *index)])
         return views
 
-    def scatter(self, shape: tuple[int, ...], per_tap: NDArray[Any]) -> NDArray[Any]:
+    def scatter(self, shape: tuple[int, ...], per_tap: Value) -> Value:
         """For each input element (*shape), the sum of `per_tap` (channels, taps) over its reads."""
         rank = len(self.kernel)
         bare = Window(self.kernel, self.strides, (0,) * (2 * rank), self.dilations)
@@ -93,7 +92,7 @@ class Window:
             slice(begin, begin + size)
             for begin, size in zip(self.pads[:rank], shape[1:], strict=True)
         )
-        inner: NDArray[Any] = padded[0][(slice(None), *inside)]
+        inner: Value = padded[0][(slice(None), *inside)]
         return inner
 
 
@@ -130,31 +129,31 @@ class Pooling(Op):
         x = inputs[0].shape
         return (x[0], *self.window.output(x[1:]))
 
-    def sums(self, x: NDArray[Any]) -> NDArray[Any]:
+    def sums(self, x: Value) -> Value:
         """The sum over each window of x (batch, channels, *spatial), integers in 64 bits."""
         wide = x if x.dtype.kind == "f" else x.astype(np.int64)
         whole = self.kernel == x.shape[2:] and not any(self.pads)
         if whole and set(self.dilations) == {1}:
-            total: NDArray[Any] = wide.sum(axis=tuple(range(2, x.ndim)), keepdims=True)
+            total: Value = wide.sum(axis=tuple(range(2, x.ndim)), keepdims=True)
             return total
         return reduce(np.add, self.window.taps(wide))
 
 
-def exact_matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+def exact_matmul(a: Value, b: Value) -> Value:
     """`a @ b`; integers give the exact int64 result.
 
     Integer sums that stay below 2^53 are exact in float64, where BLAS is fast; larger ones are
     summed in int64.
     """
     if a.dtype.kind == "f" or b.dtype.kind == "f":
-        return cast("NDArray[Any]", a @ b)
+        return a @ b
     bound = int(np.abs(a).max(initial=0)) * int(np.abs(b).max(initial=0)) * a.shape[-1]
     if bound < 1 << 53:
         return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
-    return cast("NDArray[Any]", a.astype(np.int64) @ b.astype(np.int64))
+    return cast(Value, a.astype(np.int64) @ b.astype(np.int64))
 
 
-def convolve(x: NDArray[Any], w: NDArray[Any], window: Window, groups: int) -> NDArray[Any]:
+def convolve(x: Value, w: Value, window: Window, groups: int) -> Value:
     """Cross-correlation as ONNX Conv defines it, without bias.
 
     Args:
