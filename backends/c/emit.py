@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from spikec.backends.c import figures
+from spikec.backends.c.dpi import print_package, print_wrapper
 from spikec.backends.c.functions import called, checked, parameters
 from spikec.backends.c.header import parameter_list, print_header
 from spikec.backends.c.layout import BYTE, SpikeLayout
@@ -50,9 +51,9 @@ uint32_t network_hash;
 #endif"""
 _RESERVED = re.findall(
     r"\w+",
-    """x y z t o p q i c v u x0 x1 x2 x3 net sum base part row rows bits left start from to seen
-    first block step payload payloads overflow best change before sums inputs outputs files codes
-    integers steps given result number network""",
+    """pz py px p0 p1 p2 p3 p4 p5 t o p q i c v u net sum base part row rows bits left start from to
+    seen first block step payload payloads overflow best change before sums inputs outputs files
+    codes integers steps given result number network layers""",
 )
 """Identifiers that the printed code uses itself."""
 
@@ -105,6 +106,8 @@ def build(plan: Plan, lanes: int) -> Project:
         "weights.c": print_weights(constants),
         "weights.h": print_declarations(constants),
         "main.c": print_program(template("main.c.tmpl"), whole),
+        "dpi/network_dpi.c": print_wrapper(whole),
+        "dpi/network_dpi.sv": print_package(whole),
         "README.md": figures.readme(template("README.md.tmpl"), whole, stepwise),
     }
     texts |= {name: template(name) for name in FIXED}

@@ -110,9 +110,8 @@ class Lanes:
     @property
     def places(self) -> list[str]:
         """The loop variable of each spatial axis, or 0 where it has one place."""
-        names = "zyx"[-len(self.result.space) :]
-        names = names if len(names) == len(self.result.space) else ""
-        variables = list(names) or [f"x{n}" for n in range(len(self.result.space))]
+        rank = len(self.result.space)
+        variables = ["pz", "py", "px"][-rank:] if rank < 4 else [f"p{n}" for n in range(rank)]
         return [
             "0" if size == 1 else name
             for name, size in zip(variables, self.result.space, strict=True)
