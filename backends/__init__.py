@@ -12,7 +12,7 @@ from spikec.ir.options import configure, read_call, suggestion
 from spikec.ir.registry import Registry
 
 BACKENDS: Registry[Backend] = Registry(
-    __name__, {__name__: __path__}, Backend, "backend", aside=("backend",)
+    __name__, {__name__: __path__}, Backend, "backend", aside=("backend", "lowering")
 )
 """All backends by name; each is imported when it is asked for."""
 

@@ -345,6 +345,13 @@ def test_command_line(art, x, monkeypatch, tmp_path):
     data = ("--data", tmp_path / "x.npy")
     assert cli("trace", tmp_path / "out", *data, "-o", tmp_path / "t")[0] == 0
     assert cli("trace", "--verify", tmp_path / "t", "--engine", "fast")[:1] == (0,)
+    hex_ = cli("trace", tmp_path / "out", *data, "--format", "hex", "-o", tmp_path / "hex")
+    assert hex_[1]["samples"] == len(x)
+    assert (tmp_path / "hex" / "manifest.json").is_file()
+    for wrong in (["--format", "text"], ["--format", "hex", "--arrays"]):
+        refused = runner.invoke(app, ["trace", str(tmp_path / "out"), *map(str, data), *wrong,
+                                      "-o", str(tmp_path / "no")])  # fmt: skip
+        assert isinstance(refused.exception, spikec.UsageError)
     assert cli("check", tmp_path / "out", *data, "--against", tmp_path / "out")[0] == 0
     engine(art, monkeypatch, "strict", "m")
     code, found, _ = cli(

@@ -4,6 +4,7 @@ A comment before a fenced block says what becomes of it:
 
     <!-- run -->        runs here, in order, in one folder and one namespace per page
     <!-- run slow -->   the same, in the slow tests only; `<!-- run lava -->` needs Lava as well
+    <!-- run board -->  the same in a shell, where compilers and qemu for boards are there
     <!-- needs NAME --> cannot run here: Python is compiled, a command is left alone
 
 `python title="PATH"` is a file of the package: the page then runs in a process of its own, on a
@@ -14,6 +15,7 @@ import dataclasses
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 EXAMPLES = ROOT / "examples"
-RUNS = ("run", "run slow", "run lava")
+RUNS = ("run", "run slow", "run lava", "run board")
+BOARD_TOOLS = ("make", "arm-none-eabi-gcc", "qemu-system-arm")
 BLOCK = re.compile(
     r'^(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<kind>\w+)(?: title="(?P<file>[^"]+)")?\n'
     r"(?P<code>.*?)^```$",
@@ -89,6 +92,9 @@ def run_block(block: Block, names: dict[str, object]) -> None:
     if block.kind == "python":
         padding = "\n" * (int(block.place.rpartition(":")[2]) - 1)
         exec(compile(padding + block.code, block.place, "exec"), names)
+        return
+    if block.mark == "run board":
+        subprocess.run(["bash", "-euc", block.code], check=True, timeout=300)
         return
     for words in commands(block.code):
         assert words[0] == "spikec", f"{block.place}: only spikec is run, not {words[0]}"
@@ -172,6 +178,13 @@ def test_a_page_runs_with_lava(page, tmp_path, monkeypatch):
     if (reason := BACKENDS["lava"]().unavailable()) is not None:
         pytest.skip(reason)
     run(page, tmp_path, monkeypatch, ("run", "run lava"))
+
+
+@pytest.mark.parametrize("page", with_marks("run board"), ids=name_of)
+def test_a_page_runs_on_a_board(page, tmp_path, monkeypatch):
+    if missing := [tool for tool in BOARD_TOOLS if shutil.which(tool) is None]:
+        pytest.skip(f"no {', '.join(missing)}")
+    run(page, tmp_path, monkeypatch, ("run", "run board"))
 
 
 # --- what holds of every page ---------------------------------------------------------------------

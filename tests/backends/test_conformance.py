@@ -46,6 +46,7 @@ WEIGHTS = {"affine": (2,), "conv": (3, 2, 2, 2), "conv_transpose": (2, 3, 2, 2),
 ROUTING = {"concat", "gather", "pad", "reduce_sum", "slice", "transpose", "upsample"}
 REFUSED: dict[str, set[str]] = {
     "reference": set(),
+    "c": set(),
     "fast": set(),
     "onnx": set(),
     "lava": set(),

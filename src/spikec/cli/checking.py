@@ -165,6 +165,9 @@ def trace(
     ] = None,
     engine: EngineName = "reference",
     arrays: Annotated[bool, typer.Option("--arrays", help="Write the full arrays too.")] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="npz, or hex: files for $readmemh.")
+    ] = "npz",
     limit: Limit = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -192,7 +195,7 @@ def trace(
         raise typer.Exit(0 if equal else 1)
     if art is None or data is None or output is None:
         raise UsageError("trace needs OUT, --data and -o, or --verify FOLDER")
-    found = bisect.write_traces(art, read_data(data, art, limit), engine, output, arrays)
+    found = bisect.write_traces(art, read_data(data, art, limit), engine, output, arrays, form)
     ui.result(
         {"out": str(output), **{k: found[k] for k in ("samples", "steps", "network")}},
         f"wrote {output}: {found['samples']} samples, T = {found['steps']}, "

@@ -24,6 +24,7 @@ EPILOGS = {
     "reduce": _examples("spikec reduce out/ --data test.npz --engines reference,lava -o case/"),
     "trace": _examples(
         "spikec trace out/ --data test.npz --limit 4 -o traces/",
+        "spikec trace out/ --data test.npz --limit 1 --format hex -o hex/",
         "spikec trace --verify traces/ --engine lava",
     ),
     "eval": _examples(

@@ -15,7 +15,7 @@ from spikec.driver.blocks import encoded_blocks, quiet
 from spikec.driver.checking import traced
 from spikec.driver.network import Network
 from spikec.ir import Graph, UsageError
-from spikec.runtime import golden
+from spikec.runtime import golden, hexfiles
 from spikec.runtime.check import Comparison, traced_block, traced_layers
 from spikec.runtime.coding import encode
 from spikec.runtime.data import Dataset
@@ -121,12 +121,23 @@ def reduce_case(
 
 
 def write_traces(
-    art: Network, data: Dataset, engine_name: str, out: Path, arrays: bool
+    art: Network,
+    data: Dataset,
+    engine_name: str,
+    out: Path,
+    arrays: bool = False,
+    form: str = "npz",
 ) -> dict[str, Any]:
-    """Write golden traces of an artifact on data."""
+    """Write golden traces of an artifact on data, in the form `npz` or `hex`."""
+    if form not in ("npz", "hex"):
+        raise UsageError(f"format must be npz or hex, not '{form}'")
+    if arrays and form == "hex":
+        raise UsageError("hex files hold all values: leave --arrays out")
     feeds = encode(art.graph, data.feeds).feeds
     about = {"spikec": version(), "model": art.stored.manifest["model"]}
     simulate = art.engine(engine_name).simulate
+    if form == "hex":
+        return hexfiles.write(out, art.graph, feeds, simulate, about=about)
     return golden.write(out, art.graph, feeds, simulate, arrays=arrays, about=about)
 
 

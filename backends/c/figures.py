@@ -1,0 +1,103 @@
+"""Figures of an emitted network: memory, constants and work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from spikec.backends.c.layers import lanes_of
+from spikec.backends.c.layout import BYTE, SpikeLayout, ctype
+from spikec.backends.c.network import Network
+from spikec.backends.lowering.records import Axis, Layer, Store, Term
+
+
+def memory_lines(network: Network) -> Iterator[str]:
+    """One line for each value in shared memory."""
+    for name, size, first, last in _values(network):
+        yield f"{name:32} {size:8} {first:4} to {last}"
+
+
+def _values(network: Network) -> Iterator[tuple[str, int, int, int]]:
+    memory = network.memory
+    for stage in network.plan.stages:
+        name = stage.result.name
+        if name in memory.offsets:
+            layout, life = memory.layouts[name], memory.lives[name]
+            width = 1 if isinstance(layout, SpikeLayout) else layout.type.size
+            yield network.names[name], layout.size * width, life.first + 1, life.last + 1
+
+
+def constant_bytes(network: Network) -> int:
+    """Bytes of weights.c."""
+    return sum(c.type.size * len(c.values) for c in network.constants.values())
+
+
+def stack_bytes(network: Network) -> int:
+    """Bytes of the local arrays of the layer that has most."""
+    return max(
+        (_locals(network, s) for s in network.plan.stages if isinstance(s, Layer)), default=0
+    )
+
+
+def _locals(network: Network, layer: Layer) -> int:
+    lanes, steps = lanes_of(network, layer), network.schedule.plan.steps
+    total = ctype(layer.sum, 16).size * lanes.count * (steps + 2)
+    layout = network.layout(layer.result)
+    fired = layout.planes * lanes.count if isinstance(layout, SpikeLayout) else 0
+    return total + 2 * ctype(layer.state, 16).size * lanes.count + fired + BYTE.size * lanes.count
+
+
+def state_bytes(network: Network) -> int:
+    """Bytes that are kept from step to step."""
+    return sum(type_.size * count for type_, count in network.states.values())
+
+
+def additions(term: Term) -> int:
+    """Additions of a weight in one step if every input fired: taps inside the image alone."""
+    taps = math.prod(_inside(axis) for axis in term.axes)
+    return taps * term.outputs * term.inputs
+
+
+def _inside(axis: Axis) -> int:
+    """Pairs of a result and a tap that lies inside."""
+    reads = (
+        axis.stride * out + axis.dilation * tap - axis.pad
+        for out in range(axis.outputs)
+        for tap in range(axis.taps)
+    )
+    return sum(read % axis.up == 0 and 0 <= read // axis.up < axis.inputs for read in reads)
+
+
+def readme(text: str, whole: Network, stepwise: Network) -> str:
+    """The README with its tables."""
+    plan = whole.plan
+    rows, scans = [], 0
+    for stage in plan.stages:
+        if not isinstance(stage, Layer):
+            continue
+        work = sum(additions(t) * (plan.steps if t.source.timed else 1) for t in stage.terms)
+        shape = " x ".join(map(str, stage.result.shape))
+        kind = "current" if isinstance(stage.rule, Store) else type(stage.rule).__name__
+        scans += stage.result.size * plan.steps
+        rows.append(
+            f"| {stage.result.name} | {shape} | {kind} | {stage.sum.low} to {stage.sum.high} "
+            f"| {stage.state.low} to {stage.state.high} | {work} |"
+        )
+    figures = [
+        f"| constants (flash) | {constant_bytes(whole)} |",
+        f"| shared memory of `network_run` | {whole.memory.bytes} |",
+        f"| stack of `network_run` | {stack_bytes(whole)} |",
+        f"| shared memory and state of `network_step` | "
+        f"{stepwise.memory.bytes + state_bytes(stepwise)} |",
+    ]
+    values = ["| value | bytes | stages |", "|---|---|---|"]
+    values += [f"| {n} | {size} | {first} to {last} |" for n, size, first, last in _values(whole)]
+    return (
+        text.replace("@NAME@", plan.name)
+        .replace("@STEPS@", str(plan.steps))
+        .replace("@SOURCE@", f" from {plan.source}" if plan.source else "")
+        .replace("@FIGURES@", "\n".join(figures))
+        .replace("@MEMORY@", "\n".join(values))
+        .replace("@LAYERS@", "\n".join(rows))
+        .replace("@SCANS@", str(scans))
+    )

@@ -1,0 +1,65 @@
+"""What all stages' functions share: their signatures, and how spikes are written."""
+
+from __future__ import annotations
+
+from spikec.backends.c.layout import CType, NumberLayout, SpikeLayout, ctype
+from spikec.backends.c.network import Lanes, Network
+from spikec.backends.c.writer import Code, add, flat, mul
+from spikec.backends.lowering.records import Layer, Range, Reshape, Stage, Value
+
+
+def called(network: Network, stage: Stage) -> bool:
+    """Whether a stage has a function; a reshape of memory as it lies has none."""
+    root = network.memory.roots[stage.result.name]
+    return not isinstance(stage, Reshape) or root == stage.result.name
+
+
+def parameters(network: Network, stage: Stage) -> list[tuple[str, str]]:
+    """Type and name of the pointers that a stage's function takes: the network's own."""
+    given = (network.external(source) for source in stage.sources)
+    inputs = {value.name: value for value in given if value is not None}
+    found = []
+    for value in inputs.values():
+        layout = network.layout(value)
+        assert isinstance(layout, NumberLayout)
+        found.append((f"const {layout.type} *", network.names[value.name]))
+    if stage.result.name in network.plan.outputs:
+        found.append((f"{output_type(stage.result.range)} *", network.names[stage.result.name]))
+    return found
+
+
+def output_type(held: Range) -> CType:
+    """The type of a result."""
+    return ctype(held, 32)
+
+
+def checked(stage: Stage) -> bool:
+    """Whether a stage's function says that a value left its width."""
+    return isinstance(stage, Layer) and stage.limits is not None
+
+
+def signature(network: Network, stage: Stage) -> str:
+    """The head of a stage's function."""
+    given = ", ".join(f"{type_}{name}" for type_, name in parameters(network, stage)) or "void"
+    kind = "int" if checked(stage) else "void"
+    return f"static {kind} layer_{network.names[stage.result.name]}({given})"
+
+
+def print_pack(
+    code: Code, network: Network, lanes: Lanes, layout: SpikeLayout, plane: str, fired: str
+) -> None:
+    """Write which of the neurons that are computed at once fire in step t."""
+    result = lanes.result
+    row = flat(lanes.places[:-1], result.space[:-1])
+    step = network.schedule.slot(layout.steps)
+    string = flat([row, plane, step], (layout.rows, layout.planes, layout.steps))
+    target = add(network.pointer(result), mul(string, layout.row_bytes))
+    bit = add(mul(lanes.places[-1], layout.channels), lanes.first)
+    aligned = layout.channels % 8 == lanes.block % 8 == 0
+    pack = "network_pack_bytes" if aligned else "network_pack"
+    code.line(f"{pack}({target}, {bit}, {fired}, {lanes.count});")
+
+
+def sizes(value: Value) -> str:
+    """The shape of a value, for comments."""
+    return " x ".join(map(str, value.shape))

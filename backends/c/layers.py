@@ -1,0 +1,217 @@
+"""What prints a layer: the sums that arrive, then the rule of its neurons."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, ExitStack
+from functools import reduce
+
+from spikec.backends.c.functions import print_pack, signature, sizes
+from spikec.backends.c.layout import NumberLayout, SpikeLayout, ctype
+from spikec.backends.c.network import LONGEST, Lanes, Network, largest_divisor
+from spikec.backends.c.rules import RULES, Firing, over_lanes, over_pixels, remembers, watch
+from spikec.backends.c.terms import may_widen, merged, print_term
+from spikec.backends.c.writer import Code, add, mul, number
+from spikec.backends.lowering.records import (
+    Accumulate,
+    IntegrateWindow,
+    Layer,
+    Spikes,
+    Store,
+    Term,
+)
+
+
+def print_layer(code: Code, network: Network, layer: Layer) -> None:
+    """Add the function of a layer."""
+    _Layer(code, network, layer).print()
+
+
+def lanes_of(network: Network, layer: Layer) -> Lanes:
+    """How many neurons a layer computes at once."""
+    result = layer.result
+    full = [term for term in layer.terms if not term.channelwise]
+    group = reduce(math.gcd, (t.outputs // t.groups for t in full), result.channels)
+    divisor = largest_divisor(group)
+    block = divisor if divisor >= LONGEST // 4 or group <= LONGEST else group
+    width, pixels = result.space[-1], 1
+    if block == result.channels and all(may_widen(term) for term in layer.terms):
+        fits = [n for n in range(1, max(1, network.lanes // block) + 1) if width % n == 0]
+        pixels = min(fits, key=lambda n: (sum(_words(term, n) for term in full) / n, -n))
+    return Lanes(result, pixels, block)
+
+
+def _words(term: Term, pixels: int) -> int:
+    """Words of bits that some neighbours read in a row."""
+    span = term.axes[-1].taps + pixels - 1
+    return -(-span * term.source.channels // LONGEST) if merged(term) else pixels
+
+
+class _Layer:
+    """One layer being printed."""
+
+    def __init__(self, code: Code, network: Network, layer: Layer) -> None:
+        self.code, self.network, self.layer = code, network, layer
+        self.lanes = lanes_of(network, layer)
+        self.sum_type = ctype(layer.sum, 16)
+        self.state_type = ctype(layer.state, 16)
+        self.firing = Firing(code, network, self.lanes, layer, self.state_type)
+        self.number = network.number(layer)
+
+    def print(self) -> None:
+        code, layer, lanes = self.code, self.layer, self.lanes
+        self._describe()
+        with code.block(signature(self.network, layer)), ExitStack() as stack:
+            if layer.limits is not None:
+                code.line("int overflow = 0;")
+            for place, size in zip(lanes.places[:-1], layer.result.space[:-1], strict=True):
+                stack.enter_context(code.loop(place, size))
+            stack.enter_context(code.loop(lanes.places[-1], layer.result.space[-1], lanes.pixels))
+            if lanes.blocks > 1:
+                stack.enter_context(code.loop("block", lanes.blocks))
+                code.line(f"const int first = block * {lanes.block};")
+            self._neurons()
+            stack.close()
+            if layer.limits is not None:
+                code.line("return overflow;")
+
+    def _describe(self) -> None:
+        layer = self.layer
+        kind = type(layer.rule).__name__
+        lines = [f"{layer.result.name}: {kind}, {sizes(layer.result)}"]
+        lines[0] += f", from {layer.loc}" if layer.loc else ""
+        lines.append(f"sums {layer.sum.low} to {layer.sum.high} in {self.sum_type}")
+        if not isinstance(layer.rule, Store):
+            lines.append(f"potentials {layer.state.low} to {layer.state.high} in {self.state_type}")
+        if layer.limits is not None:
+            lines.append(
+                f"not proven to stay in {layer.limits.low} to {layer.limits.high}: checked"
+            )
+        self.code.comment(*lines)
+
+    def _neurons(self) -> None:
+        """All steps of the neurons that are computed at once."""
+        code, layer, rule = self.code, self.layer, self.layer.rule
+        constant = [term for term in layer.terms if not term.source.timed]
+        timed = [term for term in layer.terms if term.source.timed]
+        bias = self.firing.constant("bias", layer.bias)
+        if constant:
+            code.line(f"{self.sum_type} base[{self.lanes.count}];")
+            with over_lanes(code, self.lanes):
+                code.line(f"base[o] = {bias};")
+            for term in constant:
+                print_term(code, self.network, self.lanes, term, "base", self.sum_type)
+            bias = "base[o]"
+        if timed:
+            code.line(f"{self.sum_type} sum[{self.network.steps}][{self.lanes.count}];")
+            with self._steps(), over_lanes(code, self.lanes):
+                code.line(f"sum[{self.network.step}][o] = {bias};")
+            for term in timed:
+                print_term(code, self.network, self.lanes, term, "sum", self.sum_type)
+        arriving = bias.replace("[o]", "[{lane}]")
+        arriving = f"sum[{self.network.step}][{{lane}}]" if timed else arriving
+        if isinstance(rule, Store):
+            self._store(arriving)
+            return
+        self._begin()
+        arriving = arriving.format(lane="o")
+        if isinstance(rule, IntegrateWindow):
+            with self._steps(), over_lanes(code, self.lanes):
+                self._integrate(arriving)
+            self._window()
+            return
+        if isinstance(rule, Accumulate):
+            with self._steps():
+                with over_lanes(code, self.lanes):
+                    self._integrate(arriving)
+                    watch(self.firing)
+                self._trace()
+        else:
+            with self._steps():
+                with over_lanes(code, self.lanes):
+                    self._integrate(arriving)
+                self._fire()
+        self._end()
+
+    def _window(self) -> None:
+        """Fire in all steps, after the last one of them arrived."""
+        schedule = self.network.schedule
+        if not schedule.stepping:
+            with self._steps():
+                self._fire()
+            return
+        self._end()
+        last = f"if (step == {self.network.plan.steps - 1})"
+        with self.code.block(last), schedule.all_steps(), self._steps():
+            self._fire()
+
+    def _steps(self) -> AbstractContextManager[None]:
+        if self.network.steps > 1:
+            return self.code.loop("t", self.network.steps)
+        return self.code.block()
+
+    def _kept(self) -> list[tuple[str, str]]:
+        """What neurons hold from step to step, and what it begins with."""
+        v0 = getattr(self.layer.rule, "v0", None)
+        kept = [("v", "0" if v0 is None else self.firing.constant("v0", v0))]
+        return kept + ([("net", "0")] if remembers(self.layer) else [])
+
+    def _begin(self) -> None:
+        code, name = self.code, self.network.names[self.layer.result.name]
+        for variable, value in self._kept():
+            code.line(f"{self.state_type} {variable}[{self.lanes.count}];")
+            with over_lanes(code, self.lanes):
+                if self.network.schedule.stepping:
+                    state = f"{name}_{variable}"
+                    self.network.states[state] = (self.state_type, self.layer.result.size)
+                    value = f"step ? {state}[{self.lanes.neuron}] : {value}"
+                code.line(f"{variable}[o] = {value};")
+
+    def _end(self) -> None:
+        code, name = self.code, self.network.names[self.layer.result.name]
+        if self.network.schedule.stepping:
+            for variable, _ in self._kept():
+                with over_lanes(code, self.lanes):
+                    state = f"{name}_{variable}[{self.lanes.neuron}]"
+                    code.line(f"{state} = {variable}[o];")
+        if self.layer.result.name in self.network.plan.outputs:
+            with over_pixels(code, self.lanes):
+                code.line(f"{name}[{self.lanes.number}] = v[{self.lanes.lane}];")
+
+    def _integrate(self, arriving: str) -> None:
+        self.code.line(f"v[o] = ({self.state_type})(v[o] + {arriving});")
+
+    def _fire(self) -> None:
+        code, layer, lanes = self.code, self.layer, self.lanes
+        coding, layout = layer.result.coding, self.network.layout(layer.result)
+        assert isinstance(coding, Spikes)
+        assert isinstance(layout, SpikeLayout)
+        planes = range(len(coding.payloads))
+        for plane in planes:
+            code.line(f"uint8_t fired{plane}[{lanes.count}];")
+        with over_lanes(code, lanes):
+            watch(self.firing)
+            RULES[type(layer.rule)](self.firing, layer.rule)
+        for plane in planes:
+            print_pack(code, self.network, lanes, layout, str(plane), f"fired{plane}")
+        self._trace()
+
+    def _trace(self) -> None:
+        lanes, size = self.lanes, self.layer.result.size
+        if not self.network.schedule.stepwise:
+            step = mul(self.network.step, size)
+            at = add(step, mul(lanes.place, self.layer.result.channels), lanes.first)
+            self.code.line(f"NETWORK_POTENTIALS({self.number}, {at}, v, {lanes.count});")
+
+    def _store(self, arriving: str) -> None:
+        layer, layout = self.layer, self.network.layout(self.layer.result)
+        assert isinstance(layout, NumberLayout)
+        steps = self._steps() if layer.result.timed else self.code.block()
+        with steps, over_pixels(self.code, self.lanes):
+            value = arriving.format(lane=self.lanes.lane)
+            if layer.limits is not None:
+                low, high = number(layer.limits.low), number(layer.limits.high)
+                self.code.line(f"overflow |= ({value} < {low}) | ({value} > {high});")
+            step = mul(self.network.schedule.slot(layout.steps), layout.elements)
+            target = f"{self.network.pointer(layer.result)}[{add(step, self.lanes.number)}]"
+            self.code.line(f"{target} = ({layout.type}){value};")

@@ -1,0 +1,168 @@
+"""What all printers of one C file share: names, memory, constants and where a layer stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from spikec.backends.c.layout import CType, NumberLayout, SpikeLayout, ctype
+from spikec.backends.c.memory import Memory
+from spikec.backends.c.schedule import Schedule
+from spikec.backends.c.writer import Names, add, flat, mul, number
+from spikec.backends.lowering.records import Integers, Plan, Range, Stage, Value
+
+LONGEST = 64
+"""Channels of a block, at most, where a divisor allows it; and bits of a long word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """An array of weights.c."""
+
+    type: CType
+    values: Integers
+    comment: str
+
+
+@dataclass(slots=True)
+class Network:
+    """One C file being printed.
+
+    Attributes:
+        plan: What it computes.
+        schedule: How many steps at a time.
+        memory: Where values lie.
+        names: Identifiers.
+        lanes: Neurons that are summed at once.
+        constants: Arrays of weights.c by identifier.
+        states: What is kept between calls, by identifier: type and elements.
+    """
+
+    plan: Plan
+    schedule: Schedule
+    memory: Memory
+    names: Names
+    lanes: int
+    constants: dict[str, Constant]
+    states: dict[str, tuple[CType, int]] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Steps that the stage computes at a time."""
+        return self.schedule.steps
+
+    @property
+    def step(self) -> str:
+        """The loop variable of steps, or 0 where there is one."""
+        return self.schedule.step
+
+    def number(self, stage: Stage) -> int:
+        """The number of a stage, from 1."""
+        return 1 + self.plan.stages.index(stage)
+
+    def layout(self, value: Value) -> SpikeLayout | NumberLayout:
+        """How a value lies."""
+        return self.memory.layouts[value.name]
+
+    def pointer(self, value: Value) -> str:
+        """Where a value begins."""
+        return self.names[self.memory.roots[value.name]]
+
+    def external(self, value: Value) -> Value | None:
+        """The input whose memory a value is, if it is one's."""
+        root = self.memory.roots[value.name]
+        return next((given for given in self.plan.inputs if given.name == root), None)
+
+    def constant(self, name: str, values: Integers, comment: str) -> str:
+        """The identifier of an array of weights.c."""
+        identifier = self.names[name]
+        if identifier not in self.constants:
+            type_ = ctype(Range.of(values))
+            self.constants[identifier] = Constant(type_, values.reshape(-1), comment)
+        return identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The neurons that a layer's innermost loops compute at once.
+
+    Attributes:
+        result: What the layer makes.
+        pixels: Neighbours along the last axis, a divisor of its size.
+        block: Channels, a divisor of their number; all of them where there is more than one pixel.
+    """
+
+    result: Value
+    pixels: int
+    block: int
+
+    @property
+    def count(self) -> int:
+        """Neurons."""
+        return self.pixels * self.block
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of channels."""
+        return self.result.channels // self.block
+
+    @property
+    def places(self) -> list[str]:
+        """The loop variable of each spatial axis, or 0 where it has one place."""
+        rank = len(self.result.space)
+        variables = ["pz", "py", "px"][-rank:] if rank < 4 else [f"p{n}" for n in range(rank)]
+        return [
+            "0" if size == 1 else name
+            for name, size in zip(variables, self.result.space, strict=True)
+        ]
+
+    @property
+    def place(self) -> str:
+        """The number of the first pixel's place."""
+        return flat(self.places, self.result.space)
+
+    @property
+    def first(self) -> str:
+        """The first channel of the block."""
+        return "first" if self.blocks > 1 else "0"
+
+    @property
+    def lane(self) -> str:
+        """The lane of neuron o of pixel p."""
+        return add(mul("p", self.block), "o") if self.pixels > 1 else "o"
+
+    @property
+    def channel(self) -> str:
+        """The channel of neuron o of a pixel."""
+        return add("o", self.first)
+
+    @property
+    def neuron(self) -> str:
+        """The number of lane o's neuron, by place and channel."""
+        return add(mul(self.place, self.result.channels), self.first, "o")
+
+    @property
+    def number(self) -> str:
+        """The number of neuron o of pixel p, in row-major order."""
+        place = add(self.place, "p") if self.pixels > 1 else self.place
+        return add(mul(self.channel, self.result.positions), place)
+
+    def tiled(self, values: Integers) -> Integers:
+        """Values (..., channels), those of a pixel once for each pixel."""
+        return np.tile(values, self.pixels)
+
+
+def element(network: Network, lanes: Lanes, name: str, values: Integers, comment: str) -> str:
+    """The expression of the constant of lane o's neuron: a number where all are equal."""
+    if (values == values.flat[0]).all():
+        return number(int(values.flat[0]))
+    if values.ndim == 1:
+        return f"{network.constant(name, lanes.tiled(values), comment)}[{lanes.channel}]"
+    by_place = np.moveaxis(values.reshape(values.shape[0], -1), 0, -1)
+    return f"{network.constant(name, by_place, comment)}[{lanes.neuron}]"
+
+
+def largest_divisor(count: int) -> int:
+    """The largest divisor of a number of channels up to `LONGEST`."""
+    return max(n for n in range(1, min(count, LONGEST) + 1) if count % n == 0)

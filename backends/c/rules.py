@@ -1,0 +1,153 @@
+"""What prints the rule of a neuron: one function for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from spikec.backends.c.layout import CType
+from spikec.backends.c.network import Lanes, Network, element
+from spikec.backends.c.writer import Code, mul, number
+from spikec.backends.lowering.records import (
+    Integers,
+    Integrate,
+    IntegrateGraded,
+    IntegrateSigned,
+    IntegrateWindow,
+    Layer,
+)
+
+
+@dataclass(slots=True)
+class Firing:
+    """A layer's neurons in one step: `v` holds the potentials before reset.
+
+    Attributes:
+        code: Where to print.
+        network: What is printed.
+        lanes: The neurons.
+        layer: Their layer.
+        type: Of potentials.
+    """
+
+    code: Code
+    network: Network
+    lanes: Lanes
+    layer: Layer
+    type: CType
+
+    def constant(self, role: str, values: Integers) -> str:
+        """A neuron's threshold or the like."""
+        name = self.layer.result.name
+        return element(self.network, self.lanes, f"{name}.{role}", values, f"{role} of {name}")
+
+    def fired(self, plane: int) -> str:
+        """Whether a neuron sends an event of a plane."""
+        return f"fired{plane}[o]"
+
+    def send(self, plane: int, condition: str) -> None:
+        """Set whether a neuron sends an event of a plane."""
+        self.code.line(f"{self.fired(plane)} = (uint8_t)({condition});")
+
+    def reset(self, amount: str) -> None:
+        """Take from the potential."""
+        self.code.line(f"v[o] = ({self.type})(u - {amount});")
+
+
+def over_lanes(code: Code, lanes: Lanes) -> AbstractContextManager[None]:
+    """A loop over the lanes."""
+    return code.loop("o", lanes.count)
+
+
+def over_pixels(code: Code, lanes: Lanes) -> ExitStack:
+    """Loops over pixels and their neurons."""
+    stack = ExitStack()
+    if lanes.pixels > 1:
+        stack.enter_context(code.loop("p", lanes.pixels))
+    stack.enter_context(code.loop("o", lanes.block))
+    return stack
+
+
+def _potential(firing: Firing) -> None:
+    firing.code.line(f"const {firing.type} u = v[o];")
+
+
+def _integrate(firing: Firing, rule: Integrate) -> None:
+    theta = firing.constant("theta", rule.theta)
+    _potential(firing)
+    firing.send(0, f"u >= {theta}")
+    firing.reset(f"({firing.fired(0)} ? {theta} : 0)")
+
+
+def _signed(firing: Firing, rule: IntegrateSigned) -> None:
+    theta, neg = firing.constant("theta", rule.theta), firing.constant("theta_neg", rule.theta_neg)
+    code = firing.code
+    _potential(firing)
+    firing.send(0, f"u >= {theta}")
+    firing.send(1, f"u < {neg}" if rule.free else f"(u < {neg}) & (net[o] > 0)")
+    firing.reset(f"({firing.fired(0)} ? {theta} : 0) + ({firing.fired(1)} ? {theta} : 0)")
+    if not rule.free:
+        type_ = firing.type
+        change = f"{firing.fired(0)} - {firing.fired(1)}"
+        code.line(f"net[o] = ({type_})(net[o] + {change});")
+
+
+def _window(firing: Firing, rule: IntegrateWindow) -> None:
+    theta = firing.constant("theta", rule.theta)
+    _potential(firing)
+    firing.send(0, f"u >= {theta}")
+    amount = f"({firing.fired(0)} ? {theta} : 0)"
+    if rule.free:
+        firing.send(1, "u < 0")
+        amount += f" + ({firing.fired(1)} ? {theta} : 0)"
+    firing.reset(amount)
+
+
+def _graded(firing: Firing, rule: IntegrateGraded) -> None:
+    theta, fire = firing.constant("theta", rule.theta), firing.constant("fire", rule.fire)
+    code, type_ = firing.code, firing.type
+    wide = "int64_t" if type_.bits > 32 or _reach(rule) >= 1 << 31 else "int"
+    _potential(firing)
+    code.line("int payload = 0;")
+    for power in (1 << k for k in range(rule.levels)):
+        level = mul(fire, power) if fire.isdigit() else f"({wide}){fire} * {power}"
+        below = f"u < -({level})"
+        below = below if rule.free else f"(({below}) & (net[o] >= {power}))"
+        code.line(f"payload = u >= {level} ? {power} : payload;")
+        code.line(f"payload = {below} ? -{power} : payload;")
+    for plane in range(rule.levels):
+        firing.send(plane, f"payload == {1 << plane}")
+        firing.send(plane + rule.levels, f"payload == -{1 << plane}")
+    firing.reset(f"({wide}){theta} * payload")
+    if not rule.free:
+        code.line(f"net[o] = ({type_})(net[o] + payload);")
+
+
+def _reach(rule: IntegrateGraded) -> int:
+    """The largest product of a threshold and a payload."""
+    return int(max(rule.theta.max(), rule.fire.max())) << rule.levels
+
+
+RULES: dict[type, Callable[[Firing, Any], None]] = {
+    Integrate: _integrate,
+    IntegrateGraded: _graded,
+    IntegrateSigned: _signed,
+    IntegrateWindow: _window,
+}
+"""What prints the firing of a rule, from the potential before reset."""
+
+
+def remembers(layer: Layer) -> bool:
+    """Whether neurons hold the net sum of what they sent."""
+    rule = layer.rule
+    return isinstance(rule, IntegrateSigned | IntegrateGraded) and not rule.free
+
+
+def watch(firing: Firing) -> None:
+    """Note a potential before reset that leaves its declared width."""
+    limits = firing.layer.limits
+    if limits is not None:
+        low, high = number(limits.low), number(limits.high)
+        firing.code.line(f"overflow |= (v[o] < {low}) | (v[o] > {high});")

@@ -1,0 +1,348 @@
+"""What prints a synapse: how its events reach the sums of a layer's neurons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from spikec.backends.c.layout import CType, NumberLayout, SpikeLayout
+from spikec.backends.c.network import Lanes, Network
+from spikec.backends.c.writer import Code, add, flat, mul
+from spikec.backends.lowering.records import Axis, Spikes, Term
+
+UNROLLED = 2
+"""Planes that are printed one after the other; more of them are looped over."""
+
+
+def merged(term: Term) -> bool:
+    """Whether a window reads one run of bits in each row: all channels of neighbouring places."""
+    last = term.axes[-1]
+    spiking = isinstance(term.source.coding, Spikes)
+    return spiking and term.groups == 1 and last.dilation == last.up == 1
+
+
+def may_widen(term: Term) -> bool:
+    """Whether sums of neighbouring neurons can be computed from one wider window."""
+    if term.channelwise or not isinstance(term.source.coding, Spikes):
+        return True
+    return merged(term) and term.axes[-1].stride == 1
+
+
+def print_term(
+    code: Code, network: Network, lanes: Lanes, term: Term, into: str, type_: CType
+) -> None:
+    """Add what a synapse sends to the sums `into`: of all steps, or a constant source's own."""
+    _Printer(code, network, lanes, term, into, type_).print()
+
+
+class _Printer:
+    """One synapse of a layer being printed."""
+
+    def __init__(
+        self, code: Code, network: Network, lanes: Lanes, term: Term, into: str, type_: CType
+    ) -> None:
+        self.code, self.network, self.lanes, self.term = code, network, lanes, term
+        self.type = type_
+        self.source = network.layout(term.source)
+        self.pointer = network.pointer(term.source)
+        self.reach = lanes.pixels - 1
+        self.step = network.step if term.source.timed else "0"
+        self.slot = network.schedule.slot(self.source.steps)
+        self.into = f"{into}[{self.step}]" if term.source.timed else into
+        self.places = [
+            "0" if axis.outputs == 1 else lanes.places[number]
+            for number, axis in enumerate(term.axes)
+        ]
+
+    def print(self) -> None:
+        term, code = self.term, self.code
+        kernel = " x ".join(str(axis.taps) for axis in term.axes)
+        code.comment(
+            f"{term.name}: {term.outputs} x {term.inputs} x {kernel}, from {term.source.name}"
+        )
+        with code.block():
+            if isinstance(self.source, NumberLayout):
+                with code.loop(self.step, self.network.steps):
+                    self._of_numbers(self.source)
+            elif term.channelwise:
+                self._channelwise(self.source)
+            else:
+                self._events(self.source)
+
+    # Sums over all channels
+
+    def _weights(self, pixels: int = 1) -> str:
+        """The identifier of the weights (block, outer taps, row, pixel, neuron of the block).
+
+        Rows follow the bits of a window: (last tap, channel). The window of several pixels is
+        wider; a row holds 0 for those pixels that do not read it.
+        """
+        term, block = self.term, self.lanes.block
+        w = term.weights
+        assert w is not None
+        *outer, last = (axis.taps for axis in term.axes)
+        parts = w.reshape(term.outputs // block, block, term.inputs, math.prod(outer), last)
+        rows = parts.transpose(0, 3, 4, 2, 1).reshape(len(parts), math.prod(outer), -1, block)
+        step, name = term.inputs, f"{term.name}.w"
+        shifted = [
+            np.pad(rows, ((0, 0), (0, 0), (p * step, (pixels - 1 - p) * step), (0, 0)))
+            for p in range(pixels)
+        ]
+        order = "block, outer tap, row (last tap, channel), "
+        order += "neuron" if pixels == 1 else f"neuron of {pixels} neighbours"
+        wide = np.stack(shifted, axis=-2)
+        return self.network.constant(name, wide, f"weights of {term.name}: {order}")
+
+    def _row(self, rows: int, *skipped: str | int) -> str:
+        """The number of the row `skipped` of this block and these taps."""
+        *outer, _ = self.term.axes
+        place = "block" if self.lanes.blocks > 1 else "0"
+        sizes = tuple(axis.taps for axis in outer)
+        indices = [self._tap(number) for number in range(len(outer))]
+        position = flat([place, *indices], (self.lanes.blocks, *sizes))
+        return add(mul(position, rows), *skipped)
+
+    def _group(self) -> str:
+        """The first source channel of the block's group."""
+        if self.term.groups == 1:
+            return "0"
+        each = self.term.outputs // self.term.groups
+        group = self.lanes.first if each == 1 else f"{self.lanes.first} / {each}"
+        return mul(group, self.term.inputs)
+
+    def _events(self, source: SpikeLayout) -> None:
+        term, code, channels = self.term, self.code, source.channels
+        last = len(term.axes) - 1
+        if not merged(term):
+            rows = term.axes[-1].taps * term.inputs
+            with self._outer(), self._taps(last) as place:
+                bit = add(mul(place, channels), self._group())
+                skip = mul(self._tap(last), term.inputs)
+                aligned = channels % 8 == 0 and term.inputs % 8 == 0
+                self._runs(
+                    source, bit, str(term.inputs), aligned, self._weights(), rows, skip, term.inputs
+                )
+            return
+        axis = term.axes[-1]
+        span = axis.taps + self.reach
+        start = add(mul(self.places[-1], axis.stride), -axis.pad)
+        outputs = axis.outputs - self.reach
+        inside = axis.pad == 0 and axis.stride * (outputs - 1) + span <= axis.inputs
+        aligned, weights = channels % 8 == 0, self._weights(self.lanes.pixels)
+        rows = span * channels
+        if inside:
+            bit, count = mul(start, channels), str(span * channels)
+            with self._outer():
+                self._runs(source, bit, count, aligned, weights, rows, "0", rows)
+            return
+        code.line(f"const int start = {start};")
+        code.line("const int from = start < 0 ? 0 : start;")
+        end = add("start", span)
+        code.line(f"const int to = {end} > {axis.inputs} ? {axis.inputs} : {end};")
+        with self._outer():
+            skip = mul("(from - start)", channels)
+            bit, count = mul("from", channels), mul("(to - from)", channels)
+            self._runs(source, bit, count, aligned, weights, rows, skip, rows)
+
+    def _runs(
+        self,
+        source: SpikeLayout,
+        bit: str,
+        count: str,
+        aligned: bool,
+        weights: str,
+        rows: int,
+        skip: str,
+        longest: int,
+    ) -> None:
+        """Add a row of weights for each bit of a run, step by step and plane by plane."""
+        code, coding, size = self.code, self.term.source.coding, self.lanes.count
+        assert isinstance(coding, Spikes)
+        type_ = self.network.constants[weights].type
+        row = mul(self._row(rows, skip), size)
+        code.line(f"const {type_} *const rows = {add(weights, row)};")
+        read, width = (
+            ("network_bytes", "NETWORK_WORD") if aligned else ("network_bits", "NETWORK_WORD - 8")
+        )
+        once = longest <= (32 if aligned else 24)  # bits of the smallest word
+        lowest = "network_lowest(left)" if once else "(i + network_lowest(left))"
+        with code.loop(self.step, self.network.steps):
+            code.line(f"{self.type} part[{size}];")
+            code.line(f"memcpy(part, {self.into}, sizeof part);")
+            for plane, factor in self._planes(coding):
+                code.line(f"const uint8_t *const bits = {self._string(source, plane)};")
+                loop = f"for (int i = 0; i < {count}; i += {width})"
+                with code.block("" if once else loop):
+                    at, rest = (bit, count) if once else (add(bit, "i"), f"{count} - i")
+                    code.line(f"network_word left = {read}(bits, {at}, {rest});")
+                    with code.block("while (left)"):
+                        code.line(f"const {type_} *const row = rows + {mul(lowest, size)};")
+                        code.line("left &= left - 1;")
+                        with code.loop("o", size):
+                            self._assign("row[o]", factor, "[o]", "part")
+            code.line(f"memcpy({self.into}, part, sizeof part);")
+
+    # Sums of numbers
+
+    def _of_numbers(self, source: NumberLayout) -> None:
+        code, last = self.code, len(self.term.axes) - 1
+        with ExitStack() as stack:
+            if self.reach:
+                stack.enter_context(code.loop("p", self.lanes.pixels))
+            stack.enter_context(self._outer())
+            place = stack.enter_context(self._taps(last, pixel=bool(self.reach)))
+            if self.term.channelwise:
+                self._numbers(source, place)
+            else:
+                self._products(source, place)
+
+    def _products(self, source: NumberLayout, place: str) -> None:
+        term, code, block = self.term, self.code, self.lanes.block
+        weights, last = self._weights(), len(term.axes) - 1
+        type_ = self.network.constants[weights].type
+        row = self._row(term.axes[-1].taps * term.inputs, mul(self._tap(last), term.inputs))
+        code.line(f"const {type_} *row = {add(weights, mul(row, block))};")
+        outer = flat([*self._reads(), place], term.source.space)
+        with code.block(f"for (int c = 0; c < {term.inputs}; ++c, row += {block})"):
+            position = add(mul(add("c", self._group()), source.positions), outer)
+            step = mul(self.slot, source.elements)
+            code.line(f"const {self.type} number = {self.pointer}[{add(step, position)}];")
+            with code.block("if (number != 0)"), code.loop("o", block):
+                self._assign("number * row[o]", "+", f"[{self.lanes.lane}]")
+
+    def _numbers(self, source: NumberLayout, place: str) -> None:
+        outer = flat([*self._reads(), place], self.term.source.space)
+        step = mul(self.slot, source.elements)
+        position = add(step, mul(self.lanes.channel, source.positions), outer)
+        weight = self._weight()
+        with self.code.loop("o", self.lanes.block):
+            value = f"{self.pointer}[{position}]"
+            if weight is not None:
+                value = f"({self.type}){value} * {weight}"
+            self._assign(value, "+", f"[{self.lanes.lane}]")
+
+    # Spikes of one channel each
+
+    def _channelwise(self, source: SpikeLayout) -> None:
+        code, last = self.code, len(self.term.axes) - 1
+        if self.term.pointwise:
+            self._seen(source, self.places[-1], self.lanes.count, "[o]")
+            return
+        with ExitStack() as stack:
+            if self.reach:
+                stack.enter_context(code.loop("p", self.lanes.pixels))
+            stack.enter_context(self._outer())
+            place = stack.enter_context(self._taps(last, pixel=bool(self.reach)))
+            self._seen(source, place, self.lanes.block, f"[{self.lanes.lane}]")
+
+    def _seen(self, source: SpikeLayout, place: str, count: int, at: str) -> None:
+        """Unpack the spikes of `count` lanes and add them up, step by step."""
+        code, coding, weight = self.code, self.term.source.coding, self._weight()
+        assert isinstance(coding, Spikes)
+        bit = add(mul(place, source.channels), self.lanes.first)
+        aligned = source.channels % 8 == self.lanes.block % 8 == 0
+        unpack = "network_unpack_bytes" if aligned else "network_unpack"
+        with code.loop(self.step, self.network.steps):
+            for plane, factor in self._planes(coding):
+                code.line(f"uint8_t seen[{count}];")
+                code.line(f"{unpack}(seen, {self._string(source, plane)}, {bit}, {count});")
+                with code.loop("o", count):
+                    value = "seen[o]" if weight is None else f"seen[o] * {weight}"
+                    self._assign(value, factor, at)
+
+    def _weight(self) -> str | None:
+        """The expression of the weight of neuron o of a pixel, or of lane o; None for 1."""
+        term, w = self.term, self.term.weights
+        if w is None:
+            return None
+        name, lanes = f"{term.name}.w", self.lanes
+        whole = term.pointwise and isinstance(self.source, SpikeLayout)  # all lanes at once
+        if term.local:
+            by_place = np.moveaxis(w.reshape(len(w), -1), 0, -1)
+            comment = f"weights of {term.name}: place, channel"
+            weights = self.network.constant(name, by_place, comment)
+            place = f"p * {lanes.block}" if self.reach and not whole else "0"
+            return f"{weights}[{add(lanes.neuron, place)}]"
+        by_tap = w.reshape(len(w), -1).T
+        by_tap = lanes.tiled(by_tap) if whole else by_tap
+        weights = self.network.constant(name, by_tap, f"weights of {term.name}: tap, channel")
+        tap = flat([self._tap(n) for n in range(len(term.axes))], tuple(a.taps for a in term.axes))
+        return f"{weights}[{add(mul(tap, term.outputs), lanes.channel)}]"
+
+    # Parts
+
+    def _planes(self, coding: Spikes) -> Iterator[tuple[str, str]]:
+        """Open a block for each plane; yields its number and the sign or factor of its events."""
+        code, payloads = self.code, coding.payloads
+        if len(payloads) <= UNROLLED:
+            for plane, payload in enumerate(payloads):
+                with code.block():
+                    yield str(plane), {1: "+", -1: "-"}.get(payload, f"+ {payload} *")
+            return
+        table = ", ".join(map(str, payloads))
+        code.line(f"static const int16_t payloads[{len(payloads)}] = {{{table}}};")
+        with code.loop("q", len(payloads)):
+            yield "q", "+ payloads[q] *"
+
+    def _string(self, source: SpikeLayout, plane: str) -> str:
+        """Where the bits of a row, plane and step begin."""
+        term = self.term
+        row = flat(self._reads(), term.source.space[:-1])
+        string = flat([row, plane, self.slot], (source.rows, source.planes, source.steps))
+        return add(self.pointer, mul(string, source.row_bytes))
+
+    def _assign(self, value: str, factor: str, at: str, into: str | None = None) -> None:
+        target = f"{into or self.into}{at}"
+        cast = f"({self.type}){value}" if self.type.bits > 32 else value
+        self.code.line(f"{target} = ({self.type})({target} {factor} {cast});")
+
+    def _tap(self, number: int) -> str:
+        return f"k{number}" if self.term.axes[number].taps > 1 else "0"
+
+    def _reads(self) -> list[str]:
+        """Where the outer axes are read."""
+        return [self._read(number) for number in range(len(self.term.axes) - 1)]
+
+    def _read(self, number: int) -> str:
+        """Where an axis is read, as a variable where it is computed."""
+        straight = self.term.axes[number].straight
+        return self.places[number] if straight else f"i{number}"
+
+    @contextmanager
+    def _outer(self) -> Iterator[None]:
+        """Loops over the taps of the outer axes that lie inside."""
+        with ExitStack() as stack:
+            for number in range(len(self.term.axes) - 1):
+                stack.enter_context(self._taps(number))
+            yield
+
+    @contextmanager
+    def _taps(self, number: int, pixel: bool = False) -> Iterator[str]:
+        """A loop over the taps of an axis that lie inside; yields where it is read."""
+        axis, code = self.term.axes[number], self.code
+        place = self.places[number]
+        with ExitStack() as stack:
+            guarded = axis.up > 1 or outside(axis)
+            if axis.taps > 1 or guarded:  # a guard leaves the round that it stands in
+                stack.enter_context(code.loop(f"k{number}", axis.taps))
+            out = add(place, "p") if pixel else place
+            if self._read(number) == place:
+                yield out
+                return
+            read = add(mul(out, axis.stride), mul(self._tap(number), axis.dilation), -axis.pad)
+            code.line(f"{'' if axis.up > 1 else 'const '}int i{number} = {read};")
+            if axis.up > 1:
+                code.line(f"if (i{number} % {axis.up} != 0) continue;")
+                code.line(f"i{number} /= {axis.up};")
+            if outside(axis):
+                code.line(f"if (i{number} < 0 || i{number} >= {axis.inputs}) continue;")
+            yield f"i{number}"
+
+
+def outside(axis: Axis) -> bool:
+    """Whether a tap may lie outside."""
+    highest = axis.stride * (axis.outputs - 1) + axis.dilation * (axis.taps - 1) - axis.pad
+    return axis.pad > 0 or highest > (axis.inputs - 1) * axis.up
