@@ -66,6 +66,8 @@ class _Planner:
         self.sources: dict[str, Source] = {}
         self.program: list[Step] = []
         self.only_dot: set[str] = set()
+        self.proven: set[str] = set()
+        """Nodes that a compiled sum holds; no result of theirs can leave its width."""
 
     def plan(self) -> Plan:
         self._choose()
@@ -97,7 +99,9 @@ class _Planner:
             step = self._step(node, node.name in dense)
             if step is None and node.name in views and node.name in counted:
                 step = View(node)
-            if step is None and isinstance(node.operation, Input):
+            if step is None and (
+                isinstance(node.operation, Input) or node.name in counted or self._may_leave(node)
+            ):
                 step = Simple(node)
             if step is None:
                 continue
@@ -106,6 +110,10 @@ class _Planner:
                 dense |= set(node.inputs)
             if isinstance(step, Fire):
                 views |= self._views(node)
+
+    def _may_leave(self, node: Node) -> bool:
+        """Whether a value that no step reads must be computed all the same, to find overflows."""
+        return op_of(node).result != "same" and node.name not in self.proven
 
     def _views(self, node: Node) -> set[str]:
         """Reshapes between a compiled layer's synapses and their sources."""
@@ -137,6 +145,7 @@ class _Planner:
         return None
 
     def _want(self, total: Sum) -> None:
+        self.proven |= total.nodes
         for synapse in total.synapses:
             self.sources[synapse.source.name] = synapse.source
 
@@ -151,7 +160,7 @@ class _Planner:
         source = source_of(self.graph, self.nodes, below)
         assert source is not None
         self.sources[below] = source
-        self.only_dot.add(below)
+        self.only_dot |= {below, node.name}
         return Pool(node, np.array(flat, np.int64), below)
 
     def _fire(self, node: Node) -> Fire | None:
@@ -185,9 +194,11 @@ class _Planner:
         below = kernel.below(op, graph.arrays(node))
         if below is not None:
             neg = per_channel(below, shape)
-            if neg is None or (neg > theta).any() or (neg <= -INT32_REACH).any():
+            if neg is None or (neg > 0).any() or (neg <= -INT32_REACH).any():
                 return None
         low, high = state_type(graph, node).bounds
+        if neg is not None and theta.max() > high:
+            return None  # a negative spike may lift a potential beyond its width
         coding = lut_coding(1, False)
         v0 = per_neuron(graph.array(node, "v0"), shape)
         low, high = max(low, -(1 << 31)), min(high, (1 << 31) - 1)
