@@ -13,6 +13,7 @@ from onnx import helper
 from spikec.backends.onnx.bounds import Bounds
 from spikec.backends.onnx.writer import INT8, INT32, INT64, UINT8, Array, Writer
 from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.ir.types import DType
 
 BATCH = "N"
 _LISTED = 4096
@@ -178,6 +179,8 @@ class Net:
 
 def count_outside(out: Writer, name: str, type_: int, low: int, high: int, axes: list[int]) -> str:
     """How many numbers of a value lie outside `low` to `high`, summed over `axes`."""
+    held = np.iinfo(helper.tensor_dtype_to_np_dtype(type_))
+    low, high = max(low, int(held.min)), min(high, int(held.max))
     above = out.add("Greater", [name, out.scalar(high, type_)], f"{name}/above")
     below = out.add("Less", [name, out.scalar(low, type_)], f"{name}/below")
     outside = out.add("Or", [above, below], f"{name}/outside")
@@ -204,9 +207,22 @@ def spike_type(largest: int) -> int:
     return INT8 if largest < 128 else INT32
 
 
-def code_type(largest: int) -> int:
+def code_type(dtype: DType) -> int:
     """An element type for input codes."""
-    return UINT8 if largest < 256 else integer(largest)
+    low, high = dtype.bounds
+    return UINT8 if low == 0 and high < 256 else integer(max(-low - 1, high))
+
+
+def expect_exact_sum(largest: int, node: Node) -> None:
+    """Refuse a ReduceSum of integers beyond 2^53, which onnxruntime sums in double precision.
+
+    Raises:
+        BackendError: naming the node.
+    """
+    if largest > 1 << 53:
+        raise BackendError(
+            f"%{node.name} = {node.op} can sum up to {largest}, beyond 53 bits", loc=node.loc
+        )
 
 
 def integer(largest: int, node: Node | None = None) -> int:
