@@ -115,7 +115,7 @@ def add(net: Net, node: Node) -> Value:
 def affine(net: Net, node: Node) -> Value:
     """Element by element, in integers."""
     (value,) = net.inputs(node)
-    largest = int(np.abs(net.graph.weights(node).astype(np.int64)).max(initial=0))
+    largest = magnitude(net.whole_weights(node))
     reach = net.bounds.reach(node.inputs[0]) * largest + _most(net, node, "b")
     type_ = integer(reach, node)
     factors = [net.cast(value, type_).name, net.weights(node, type_)]
@@ -143,14 +143,14 @@ def sum_pool(net: Net, node: Node) -> Value:
 
 def conv(net: Net, node: Node) -> Value:
     """Conv in float, whose sums of integers are exact."""
-    op, w = op_of(node, Conv), net.graph.weights(node).astype(np.int64)
+    op, w = op_of(node, Conv), net.whole_weights(node)
     window = op.window(w.shape[2:])
     return _convolution(net, node, "Conv", window, w, w.reshape(len(w), -1), op.groups)
 
 
 def conv_transpose(net: Net, node: Node) -> Value:
     """ConvTranspose in float, whose sums of integers are exact."""
-    op, w = op_of(node, ConvTranspose), net.graph.weights(node).astype(np.int64)
+    op, w = op_of(node, ConvTranspose), net.whole_weights(node)
     groups, window = op.groups, op.window(w.shape[2:])
     rows = op.by_output(w)
     extra = list(op.extra)
@@ -163,7 +163,7 @@ def conv_transpose(net: Net, node: Node) -> Value:
 
 def dense(net: Net, node: Node) -> Value:
     """MatMul in float or double, whose sums of integers are exact."""
-    w = net.graph.weights(node).astype(np.int64)
+    w = net.whole_weights(node)
     reach = _reach(w, *net.bounds.span(node.inputs[0]))
     type_ = FLOAT if reach <= EXACT[FLOAT] else DOUBLE
 

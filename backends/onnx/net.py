@@ -82,9 +82,16 @@ class Net:
             doc += "; one unit stands for the real number 'scale' in the layer's metadata"
         return self.out.constant(f"{node.name}.{role}", self.array(node, role).astype(dtype), doc)
 
+    def whole_weights(self, node: Node) -> Array:
+        """Weights with their exponents, int64; raises BackendError where they are wider."""
+        w = self.graph.weights(node)
+        if w.dtype == object:
+            raise BackendError(f"%{node.name} has weights beyond 64 bits", loc=node.loc)
+        return w.astype(np.int64)
+
     def weights(self, node: Node, type_: int) -> str:
         """A one-to-one synapse's factors with their exponents, shaped to broadcast."""
-        w = spread(self.graph.weights(node), node.type.shape)
+        w = spread(self.whole_weights(node), node.type.shape)
         dtype = np.int32 if type_ == INT32 else np.int64
         doc = f"w of {node.name}, {self.graph.params[node.params['w']].type}"
         return self.out.constant(f"{node.name}.w", w.astype(dtype), doc)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import last_reads
+from spikec.ir.exact import magnitude
 from spikec.ir.neuron import Neuron, Sign
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.routing.add import Add
@@ -176,7 +177,7 @@ class _Planner:
             own = per_neuron(self.graph.array(node, "bias"), node.type.shape)
             bias = bias.reshape(-1, *(1,) * (own.ndim - 1)) + own
         fire = Fire(node, total, spec, bias)
-        start = int(np.abs(spec.v0).max()) + int(spec.theta.max())
+        start = magnitude(spec.v0) + magnitude(spec.theta)
         if start + self.steps * fire.reach >= INT32_REACH:
             return None
         self._want(total)

@@ -380,11 +380,17 @@ class _Maker:
         low, high = signed(min(bits, 8) if self.style.chip else bits).bounds
         return self.param(self.integers(low, high, shape))
 
-    def synapse(self, w: tuple[int, ...], b: tuple[int, ...]) -> dict[str, Param]:
+    def synapse(
+        self, w: tuple[int, ...], b: tuple[int, ...], channels: tuple[int, ...]
+    ) -> dict[str, Param]:
+        """Weights, now and then a constant and exponents of the output `channels`."""
         found = {"w": self.weights(w)}
         if self.chance(0.3):
             low, high = (-300, 300) if not self.wild() else self.any_type().bounds
             found["b"] = self.param(self.integers(low, high, b))
+        if self.chance(0.15):
+            most = 31 if self.wild() else 4
+            found["exponent"] = Param.of(self.integers(0, most, channels), unsigned(5))
         return found
 
     # Ops with a geometry
@@ -411,12 +417,13 @@ class _Maker:
                 return None
             name = flat
         out = self.between(1, 8) if self.chance(0.9) else self.between(9, 70)
-        return Draft("dense", [name], {}, self.synapse((out, type_.size), (out,)))
+        return Draft("dense", [name], {}, self.synapse((out, type_.size), (out,), (out,)))
 
     def make_affine(self) -> Draft:
         name = self.any_value()
         shape = self.nodes[name].type.shape
-        return Draft("affine", [name], {}, self.synapse(self.spread(shape), self.spread(shape)))
+        params = self.synapse(self.spread(shape), self.spread(shape), shape[:1])
+        return Draft("affine", [name], {}, params)
 
     def mapped(self) -> str | None:
         """A value with channels and places."""
@@ -435,7 +442,7 @@ class _Maker:
         channels, *spatial = self.nodes[name].type.shape
         groups, (kernel, attrs) = self.groups(channels), self.window(tuple(spatial))
         out = groups * (self.between(1, 6) if groups < 9 else 1)
-        params = self.synapse((out, channels // groups, *kernel), (out,))
+        params = self.synapse((out, channels // groups, *kernel), (out,), (out,))
         return Draft("conv", [name], {**attrs, "groups": groups}, params)
 
     def make_conv_transpose(self) -> Draft | None:
@@ -445,7 +452,7 @@ class _Maker:
         channels, *spatial = self.nodes[name].type.shape
         groups, (kernel, attrs) = self.groups(channels), self.window(tuple(spatial))
         out = self.between(1, 3)
-        params = self.synapse((channels, out, *kernel), (groups * out,))
+        params = self.synapse((channels, out, *kernel), (groups * out,), (groups * out,))
         extra = tuple(self.between(0, 1) for _ in spatial)
         return Draft("conv_transpose", [name], {**attrs, "groups": groups, "extra": extra}, params)
 
