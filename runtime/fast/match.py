@@ -29,6 +29,8 @@ COMPILED = (Affine, Conv, Dense)
 """Synapses that a compiled layer sums."""
 INT8 = 127
 """Weights up to which exponents are multiplied into them: what one byte holds."""
+LARGEST_WEIGHT = 1 << 15
+"""Absolute weight of a compiled synapse: dot products take it in parts of one byte."""
 INT32_REACH = 1 << 30
 """Bound of currents and potentials that 32-bit kernels may meet."""
 
@@ -174,7 +176,7 @@ def _joined(parts: list[Sum]) -> Sum | None:
 
 def _bounded(graph: Graph, node: Node, synapse: Synapse) -> Sum | None:
     w = synapse.weight.astype(np.int64).reshape(len(synapse.weight), -1)
-    if magnitude(w) >= INT32_REACH:
+    if magnitude(w) > LARGEST_WEIGHT:
         return None
     w = w if synapse.exponents is None else w << synapse.exponents[:, None]
     up, down = np.maximum(w, 0).sum(axis=1), np.minimum(w, 0).sum(axis=1)
@@ -219,7 +221,7 @@ def _synapse(graph: Graph, nodes: Mapping[str, Node], node: Node) -> Synapse | N
         return synapse
     exponents = np.broadcast_to(graph.array(node, "exponent"), len(synapse.weight))
     exponents = exponents.astype(np.int64)
-    if magnitude(synapse.weight) >= INT32_REACH:
+    if magnitude(synapse.weight) > LARGEST_WEIGHT:
         return None
     whole = synapse.weight.astype(np.int64) << exponents.reshape(-1, 1, 1, 1)
     if np.abs(whole).max(initial=0) <= INT8:

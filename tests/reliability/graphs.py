@@ -374,7 +374,7 @@ class _Maker:
         return -top, 0 if spec.share is not None else top
 
     def weights(self, shape: tuple[int, ...]) -> Param:
-        bits = int(self.pick([8, 4, 2, 16], [6, 1, 1, 1]))
+        bits = int(self.pick([8, 4, 2, 16], [6, 1, 1, 0.3]))
         if self.wild():
             bits = self.between(1, 64)
         low, high = signed(min(bits, 8) if self.style.chip else bits).bounds
