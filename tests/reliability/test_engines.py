@@ -71,7 +71,7 @@ def test_a_difference_is_found_and_made_small(tmp_path: Path) -> None:
         found += 1
         small = shrink(case, lambda c: bool(compare(c, {"broken": broken}).differences))
         assert compare(small, engines).differences
-        assert len(small.graph.nodes) <= 6
+        assert len(small.graph.nodes) <= 8
         assert small.graph.steps == 1
         assert len(next(iter(small.feeds.values()))) == 1
         save(small, tmp_path / "small", "what differs")
