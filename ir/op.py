@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
+from spikec.ir.exact import magnitude, unbounded, wide
 from spikec.ir.types import SPIKE, DType, TensorType, spread
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ Params = Mapping[str, Value]
 Core: TypeAlias = Annotated["int | None", "first neurocore that holds the layer"]
 
 STAGES = ("ann", "snn", "int")
+MOST = (1 << 63) - 1
+"""The largest integer that an engine holds."""
 
 
 ParamKind: TypeAlias = Literal["weight", "current", "potential", "number", "unit", "real"]
@@ -105,6 +108,9 @@ class Attribute:
             raise InvalidGraph(f"attribute '{self.name}' must be {kind}, not {value!r}")
         if isinstance(value, tuple) and not all(type(item) is int for item in value):
             raise InvalidGraph(f"attribute '{self.name}' must hold integers, not {value!r}")
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(type(item) is int and abs(item) > MOST for item in numbers):
+            raise InvalidGraph(f"attribute '{self.name}' must fit 64-bit integers, not {value!r}")
         if self.choices and value not in self.choices:
             known = " or ".join(f"'{choice}'" for choice in self.choices)
             raise InvalidGraph(f"unknown {self.name} '{value}'", hint=known)
@@ -275,15 +281,16 @@ class Synapse(Op, ABC):
             exponent = spread(params["exponent"], shape)
             whole = total.dtype.kind != "f"
             total = total << exponent.astype(np.int64) if whole else total * np.exp2(exponent)
-        return total + spread(params["b"], shape) if "b" in params else total
+        return total + wide(spread(params["b"], shape)) if "b" in params else total
 
     def whole_weights(self, params: Params) -> Value:
-        """The weights with their exponents multiplied in; exact for integers."""
+        """The weights with their exponents multiplied in; exact, Python's integers beyond int64."""
         w = params["w"]
         if "exponent" not in params:
             return w
         factor = np.left_shift(1, params["exponent"].astype(np.int64))
-        return self.scale_outputs(w.astype(np.int64), factor)
+        fits = magnitude(w) * magnitude(factor) <= MOST
+        return self.scale_outputs(wide(w) if fits else unbounded(w), factor)
 
     @abstractmethod
     def scale_inputs(self, w: Value, factor: Value) -> Value:

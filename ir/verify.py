@@ -7,10 +7,13 @@ from collections.abc import Mapping
 
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.graph import Graph, Node, op_of
-from spikec.ir.op import STAGES, Op
+from spikec.ir.op import MOST, STAGES, Op
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.types import TensorType
+from spikec.ir.windows import WIDEST
 
+MOST_STEPS = (1 << 24) - 1
+"""Net sums of payloads, up to 2^7 in a step, stay in 32 bits."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
@@ -24,6 +27,8 @@ def verify(graph: Graph) -> Graph:
         raise InvalidGraph(f"unknown stage '{graph.stage}'", hint=f"one of {', '.join(STAGES)}")
     if graph.stage != "ann" and graph.steps < 1:
         raise InvalidGraph("a spiking graph needs steps >= 1")
+    if graph.steps > MOST_STEPS:
+        raise InvalidGraph("a spiking graph needs steps < 2^24")
     for name in (graph.name, *graph.params):
         _verify_name(name)
     for name, param in graph.params.items():
@@ -70,9 +75,19 @@ def _verify_node(graph: Graph, node: Node, seen: Mapping[str, Node]) -> None:
         shape = op.infer(inputs, params)
         if shape != node.type.shape:
             raise InvalidGraph(f"declared {list(node.type.shape)}, inferred {list(shape)}")
+    if graph.stage == "int":
+        _verify_held(node.type)
     problem = op.dtype_problem(graph.stage, inputs, node.type.dtype)
     if problem is not None:
         raise InvalidGraph(problem)
+
+
+def _verify_held(type_: TensorType) -> None:
+    """Refuse integers and sizes that no engine holds."""
+    if type_.dtype.is_integer and type_.dtype.bounds[1] > MOST:
+        raise InvalidGraph(f"{type_.dtype} exceeds 64-bit integers with a sign; u63 and i64 fit")
+    if min(type_.shape, default=1) < 1 or type_.size >= WIDEST:
+        raise InvalidGraph(f"{list(type_.shape)} holds {type_.size} elements, not 1 to 2^31 - 1")
 
 
 def _verify_name(name: str) -> None:
@@ -93,6 +108,8 @@ def _verify_params(graph: Graph, node: Node, op: Op) -> dict[str, TensorType]:
             continue
         if graph.stage == "int" and not param.type.dtype.is_integer:
             raise InvalidGraph(f"param '{role}' is {param.type.dtype} at stage int")
+        if graph.stage == "int":
+            _verify_held(param.type)
         if param.array is not None and param.type.dtype.kind in "iu" and param.array.size:
             low, high = param.type.dtype.bounds
             if int(param.array.min()) < low or int(param.array.max()) > high:

@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias, cast
 
 import numpy as np
 
+from spikec.ir.exact import wide
 from spikec.ir.op import Op, Value, expect
 from spikec.ir.types import TensorType
 
@@ -18,6 +19,8 @@ Strides: TypeAlias = Annotated[tuple[int, ...], "step of the window, per spatial
 Pads: TypeAlias = Annotated[tuple[int, ...], "zeros added: first all begins, then all ends"]
 Dilations: TypeAlias = Annotated[tuple[int, ...], "distance of taps, per spatial axis"]
 
+WIDEST = 1 << 31
+"""What sizes, strides, pads and dilations stay below: engines keep them in machine integers."""
 _BLOCK = 1 << 22
 """Elements of an unfolded input that are held at once."""
 
@@ -46,6 +49,8 @@ class Window:
         sizes = (*self.kernel, *self.strides, *self.dilations)
         expect(min(sizes, default=1) > 0, "window sizes must be positive")
         expect(min(self.pads, default=0) >= 0, "pads must not be negative")
+        largest = max((*sizes, *self.pads), default=0)
+        expect(largest < WIDEST, f"window sizes must be below 2^31, not {largest}")
 
     def output(self, spatial: Sequence[int]) -> tuple[int, ...]:
         """Spatial shape of the result; raises InvalidGraph when the window does not fit."""
@@ -58,15 +63,31 @@ class Window:
             )
         )
         expect(min(out, default=1) > 0, f"window {list(self.kernel)} exceeds {list(spatial)}")
+        padded = math.prod(
+            size + self.pads[i] + self.pads[i + rank] for i, size in enumerate(spatial)
+        )
+        expect(padded < WIDEST, f"{padded} places with their pads, not below 2^31")
         return out
+
+    def meets(self, spatial: Sequence[int]) -> bool:
+        """Whether at every place some tap lies inside the map, not in its pads."""
+        axes = zip(spatial, self.kernel, self.strides, self.pads, self.dilations, strict=False)
+        return all(
+            any(0 <= s * i + d * k - pad < size for k in range(kernel))
+            for (size, kernel, s, pad, d), places in zip(axes, self.output(spatial), strict=True)
+            for i in range(places)
+        )
 
     def padded(self, x: Value, fill: float = 0) -> Value:
         """`x` (batch, channels, *spatial) with its pads."""
         rank = len(self.kernel)
         if not any(self.pads):
             return x
-        widths = [(0, 0), (0, 0), *zip(self.pads[:rank], self.pads[rank:], strict=True)]
-        return np.pad(x, widths, constant_values=fill)
+        sizes = list(zip(x.shape[2:], self.pads[:rank], self.pads[rank:], strict=True))
+        out = np.full((*x.shape[:2], *(sum(parts) for parts in sizes)), fill, x.dtype)
+        inside = tuple(slice(begin, begin + size) for size, begin, _ in sizes)
+        out[(slice(None), slice(None), *inside)] = x
+        return out
 
     def taps(self, x: Value, fill: float = 0) -> list[Value]:
         """For each tap of the kernel (row-major), the view of `x` that it meets."""
@@ -127,16 +148,16 @@ class Pooling(Op):
         self, inputs: Sequence[TensorType], params: Mapping[str, TensorType]
     ) -> tuple[int, ...]:
         x = inputs[0].shape
+        expect(len(x) > 0, "a pool needs channels; this value has no axes")
         return (x[0], *self.window.output(x[1:]))
 
     def sums(self, x: Value) -> Value:
         """The sum over each window of x (batch, channels, *spatial), integers in 64 bits."""
-        wide = x if x.dtype.kind == "f" else x.astype(np.int64)
         whole = self.kernel == x.shape[2:] and not any(self.pads)
         if whole and set(self.dilations) == {1}:
-            total: Value = wide.sum(axis=tuple(range(2, x.ndim)), keepdims=True)
+            total: Value = wide(x).sum(axis=tuple(range(2, x.ndim)), keepdims=True)
             return total
-        return reduce(np.add, self.window.taps(wide))
+        return reduce(np.add, self.window.taps(wide(x)))
 
 
 def exact_matmul(a: Value, b: Value) -> Value:
@@ -176,9 +197,8 @@ def convolve(x: Value, w: Value, window: Window, groups: int) -> Value:
     taps = window.taps(x)
     batch, out = x.shape[0], taps[0].shape[2:]
     if w.shape[1] == 1 and groups == w.shape[0]:
-        wide = x.dtype if x.dtype.kind == "f" else np.dtype(np.int64)
-        total = np.zeros((batch, groups, *out), wide)
-        flat = w.reshape(groups, -1).astype(wide)
+        total = np.zeros((batch, groups, *out), wide(x[:0]).dtype)
+        flat = w.reshape(groups, -1).astype(total.dtype)
         for tap, column in zip(taps, flat.T, strict=True):
             total += tap * column.reshape(-1, *(1,) * len(out))
         return total

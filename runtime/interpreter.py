@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spikec.ir import Graph, InvalidData, Node, RangeError, op_of
 from spikec.ir.analysis import last_reads, run_linear
+from spikec.ir.exact import LARGEST, machine, magnitude, unbounded, wide
 from spikec.ir.neuron import Neuron
 from spikec.ir.op import Stateful, Value, steps_of
 from spikec.ir.ops.input import Input
@@ -51,8 +52,16 @@ class Simulation:
 
 
 def check_feeds(graph: Graph, feeds: Feeds) -> int:
-    """The batch size of `feeds`; raises InvalidData for missing, misshaped or NaN inputs."""
+    """The batch size of `feeds`.
+
+    Raises:
+        InvalidData: for missing or misshaped inputs, or codes that are no integers.
+        InvalidGraph: when a param has no values.
+    """
     sizes = set()
+    for node in graph.nodes:
+        if not isinstance(node.operation, Input):
+            graph.arrays(node)
     for node in graph.inputs:
         if node.name not in feeds:
             raise InvalidData(f"no data for input '{node.loc or node.name}'")
@@ -62,10 +71,19 @@ def check_feeds(graph: Graph, feeds: Feeds) -> int:
                 f"input '{node.loc or node.name}' has shape {list(x.shape[1:])} per sample, "
                 f"the model expects {list(node.type.shape)}"
             )
+        if graph.stage == "int" and not _holds_integers(x):
+            raise InvalidData(f"input '{node.loc or node.name}' holds numbers that are no codes: "
+                              "integers")  # fmt: skip
         sizes.add(len(x))
     if len(sizes) != 1 or 0 in sizes:
         raise InvalidData("all inputs need the same number of samples, at least one")
     return int(sizes.pop())
+
+
+def _holds_integers(x: Value) -> bool:
+    if x.dtype.kind == "f":
+        return bool((np.isfinite(x) & (x == np.rint(x)) & (abs(x) < 1 << 63)).all())
+    return x.dtype.kind in "iub"
 
 
 def forward(graph: Graph, feeds: Feeds, keep: Collection[str] = ()) -> dict[str, Value]:
@@ -154,25 +172,72 @@ def simulate(
     """
     check_feeds(graph, feeds)
     steps = steps or graph.steps
-    wide = np.int64 if graph.stage == "int" else np.float32
     observer, last = Observer(graph, steps, trace), last_use(graph)
     values: dict[str, Value] = {}
     for node in graph.nodes:
-        op, inputs = op_of(node), [values[name] for name in node.inputs]
-        potentials = None
-        if isinstance(op, Input):
-            value = feeds[node.name].astype(wide)[None]
-        elif isinstance(op, Stateful):
-            value, potentials = op.scan(inputs, graph.arrays(node), steps)
-        else:
-            value = run_linear(node, inputs, graph.arrays(node))
-        if graph.stage == "int":
-            check_width(graph, node, value, potentials)
+        inputs = [values[name] for name in node.inputs]
+        value, potentials = run_node(graph, node, inputs, feeds, steps)
         values[node.name] = value
         observer.see(node, value, potentials)
         for name in last.get(node.name, ()):
             del values[name]
     return observer.result
+
+
+def run_node(
+    graph: Graph, node: Node, inputs: list[Value], feeds: Feeds, steps: int
+) -> tuple[Value, Value | None]:
+    """The value of a node (steps or 1, batch, *shape), and a stateful one's potentials.
+
+    Args:
+        graph: Of stage snn or int.
+        node: One of its nodes.
+        inputs: Values of the nodes that it reads.
+        feeds: As for `simulate`.
+        steps: Time steps.
+
+    Raises:
+        RangeError: at stage int, when a value leaves its declared width.
+    """
+    op, potentials = op_of(node), None
+    if isinstance(op, Input):
+        return input_value(graph, node, feeds), None
+    params = graph.arrays(node)
+    if isinstance(op, Stateful):
+        if graph.stage == "int" and state_bound(op, inputs, params, steps) >= LARGEST:
+            inputs = [unbounded(value) for value in inputs]
+        value, potentials = op.scan(inputs, params, steps)
+    else:
+        value = run_linear(node, inputs, params)
+    if graph.stage != "int":
+        return value, potentials
+    check_width(graph, node, value, potentials)
+    return machine(value), None if potentials is None else machine(potentials)
+
+
+def input_value(graph: Graph, node: Node, feeds: Feeds) -> Value:
+    """An input (1, batch, *shape): float32, or int64 within its declared width."""
+    value = np.asarray(feeds[node.name])[None]
+    if graph.stage != "int":
+        return value.astype(np.float32)
+    _check_bounds(node, value, node.type.dtype)
+    return value.astype(np.int64)
+
+
+def state_bound(op: Stateful, inputs: list[Value], params: Mapping[str, Value], steps: int) -> int:
+    """Bound of all numbers that a stateful op meets in `steps` steps, whatever it may hold."""
+    whole = {role: unbounded(p) for role, p in params.items() if not op.params[role].is_unit}
+    sizes = {role: magnitude(array) for role, array in whole.items()}
+    payload, taken = 1, 0
+    if isinstance(op, Neuron):  # what a reset takes is largest at the first or the last step
+        payload = op.payload.bounds[1]
+        taken = max(
+            magnitude(unbounded(op.amount(np.full((), payload, object), whole, t, steps)))
+            for t in (0, steps - 1)
+        )
+    added = sum(size for role, size in sizes.items() if op.params[role].kind == "current")
+    each_step = added + taken + sum(magnitude(value) for value in inputs)
+    return 2 * payload * sum(sizes.values()) + steps * each_step
 
 
 def unit_events(value: Value) -> NDArray[np.int64]:
@@ -186,7 +251,7 @@ def state_type(graph: Graph, node: Node) -> DType:
 
 
 def check_width(graph: Graph, node: Node, value: Value, potentials: Value | None) -> None:
-    """Check a value, and a neuron's potential before reset, against their declared widths.
+    """Check a value, and a neuron's potential before and after the reset, by their widths.
 
     Raises:
         RangeError: naming the layer, the neuron and the step of the first overflow.
@@ -195,22 +260,29 @@ def check_width(graph: Graph, node: Node, value: Value, potentials: Value | None
     if not isinstance(op, Neuron):
         _check_bounds(node, value, node.type.dtype)
     elif potentials is not None:
-        _check_bounds(node, charged(graph, node, potentials, value), state_type(graph, node))
+        before_reset = charged(graph, node, potentials, value)
+        _check_bounds(node, before_reset, state_type(graph, node), potentials)
 
 
 def charged(graph: Graph, node: Node, potentials: Value, payloads: Value) -> Value:
-    """A neuron layer's potentials of all steps before the reset, int64 (steps, batch, *shape)."""
-    op, wide = op_of(node, Neuron), potentials.astype(np.int64)
-    params = op.spread_params(graph.arrays(node), node.type.shape, wide)
-    return op.before_reset(wide, payloads.astype(np.int64), params)
+    """A neuron layer's potentials of all steps before the reset (steps, batch, *shape)."""
+    op, after = op_of(node, Neuron), wide(potentials)
+    params = op.spread_params(graph.arrays(node), node.type.shape, after)
+    return op.before_reset(after, payloads.astype(after.dtype), params)
 
 
-def _check_bounds(node: Node, value: Value, dtype: DType) -> None:
+def _check_bounds(node: Node, value: Value, dtype: DType, after: Value | None = None) -> None:
     low, high = dtype.bounds
-    if value.size == 0 or (value.min() >= low and value.max() <= high):
+    both = [value] if after is None else [value, after]
+    if all(x.min(initial=0) >= low and x.max(initial=0) <= high for x in both):
         return
-    step, sample, *neuron = map(int, np.argwhere((value < low) | (value > high))[0])
-    overflow(node, step, sample, tuple(neuron), int(value[(step, sample, *neuron)]), dtype)
+    outside = [(x < low) | (x > high) for x in both]
+    places = np.argwhere(np.any(outside, axis=0))
+    if len(places):
+        step, sample, *neuron = map(int, places[0])
+        where = (step, sample, *neuron)
+        reached = next(x[where] for x, out in zip(both, outside, strict=True) if out[where])
+        overflow(node, step, sample, tuple(neuron), int(reached), dtype)
 
 
 def overflow(

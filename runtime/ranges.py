@@ -7,8 +7,8 @@ signed neuron's mean is never negative), which is what keeps sums over time smal
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import Interval, propagate
+from spikec.ir.exact import unbounded
 from spikec.ir.neuron import FAR, Membrane
 from spikec.ir.op import Stateful
+from spikec.ir.ops.accumulate import Accumulate
 from spikec.runtime.bounds import sent
-from spikec.runtime.interpreter import state_type
+from spikec.runtime.interpreter import state_bound, state_type
 
 Array = NDArray[Any]
+_EXACT = 1 << 52
+"""Numbers below are exact in double precision, too, where they are rounded up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +75,17 @@ class Ranges:
 def ranges_of(graph: Graph, steps: int | None = None) -> Ranges:
     """Worst-case ranges of a graph of stage int in `steps` steps."""
     steps = steps or graph.steps
-    single, mean = element_bounds(graph, mean=False), element_bounds(graph, mean=True)
+    single = element_bounds(graph, steps, mean=False)
+    mean = element_bounds(graph, steps, mean=True)
     values, potentials, unknown = {}, {}, []
     for node in graph.nodes:
         op = op_of(node)
         if not op.stateful:
             values[node.name] = _bound(single[node.name], node.type.dtype.bounds)
             continue
-        source = node.inputs[0]
-        found = _potential(graph, node, single[source], mean[source], steps)
+        source = graph[node.inputs[0]]
+        read = [within(source, bounds[source.name]) for bounds in (single, mean)]
+        found = _potential(graph, node, read[0], read[1], steps)
         if found is None:
             unknown.append(node.name)
             found = np.array(-FAR), np.array(FAR)
@@ -94,24 +100,51 @@ def _bound(interval: Interval, limits: tuple[int, int]) -> Bound:
     return Bound(int(low.min(initial=FAR)), int(high.max(initial=-FAR)), limits)
 
 
-def element_bounds(graph: Graph, *, mean: bool) -> dict[str, Interval]:
-    """Bounds of each element of each value (low, high), int64 (*shape).
+def within(node: Node, interval: Interval) -> Interval:
+    """What whoever reads a value can meet, int64: a run ends where one leaves its type."""
+    low, high = node.type.dtype.bounds
+    parts = (np.minimum(np.maximum(part, low), high).astype(np.int64) for part in interval)
+    return next(parts), next(parts)
+
+
+def element_bounds(graph: Graph, steps: int, *, mean: bool) -> dict[str, Interval]:
+    """Bounds of each element of each value (low, high), (*shape), of what its op gives.
+
+    They are int64, or Python's integers where they may exceed it; `within` is what is read of them.
 
     Args:
         graph: At stage int.
+        steps: Time steps T.
         mean: Bound the mean over the first t steps, for every t, instead of any single step.
     """
 
     def params_of(node: Node) -> dict[str, Array]:
         return {role: array.astype(np.int64) for role, array in graph.arrays(node).items()}
 
-    return propagate(graph.nodes, partial(sent, mean=mean, dtype=np.int64), params_of)
+    def emitted(node: Node, bounds: Mapping[str, Interval]) -> Interval:
+        read = {name: within(graph[name], bounds[name]) for name in node.inputs}
+        if isinstance(node.operation, Accumulate):
+            return _sums(graph, node, read[node.inputs[0]], steps)
+        return sent(node, read, mean=mean, dtype=np.int64)
+
+    return propagate(graph.nodes, emitted, params_of, within)
+
+
+def _sums(graph: Graph, node: Node, current: Interval, steps: int) -> Interval:
+    """A readout after any number of steps."""
+    low, high = (unbounded(part) for part in current)
+    params = op_of(node, Membrane).spread_params(graph.arrays(node), node.type.shape, low)
+    found = op_of(node, Stateful).potential_bounds((low, high), (low, high), params, steps)
+    assert found is not None
+    return found
 
 
 def _potential(
     graph: Graph, node: Node, single: Interval, mean: Interval, steps: int
 ) -> Interval | None:
     """Range of a layer's potential in `steps` steps, or None where no bound is known."""
+    if state_bound(op_of(node, Stateful), [*single], graph.arrays(node), steps) >= _EXACT:
+        return None
     op, params = op_of(node, Stateful), {}
     if isinstance(op, Membrane):
         params = op.spread_params(graph.arrays(node), node.type.shape, np.zeros((), np.int64))

@@ -91,10 +91,13 @@ class Planner:
         self.plan = Plan(steps)
         self.values: dict[str, list[Wire]] = {}
         self.delays: dict[tuple[str, int], Wire] = {}
+        self.constants: dict[str, NDArray[Any]] = {}
 
     def lower(self, node: Node) -> None:
         """Plan one node."""
         op = op_of(node)
+        if not node.type.shape:
+            raise BackendError(f"%{node.name} has no axes; Lava's ports need one", loc=node.loc)
         inputs = [self.values[name] for name in node.inputs]
         if isinstance(op, Input):
             self.values[node.name] = [self.source(node)]
@@ -136,13 +139,19 @@ class Planner:
     def constant(self, node: Node, array: NDArray[Any]) -> list[Wire]:
         """A current that flows all the time."""
         full = np.broadcast_to(array, node.type.shape)
-        data = self._store(f"{node.name}.b", full[None].astype(np.int32))
+        return [self._constant(f"{node.name}.b", node, full, f"constant part of {node.name}")]
+
+    def _constant(self, name: str, node: Node, array: NDArray[Any], comment: str) -> Wire:
+        bounds = intervals.of_values(array)
+        if not intervals.within(bounds, STATE):
+            raise BackendError(f"%{node.name} = {node.op} adds {bounds}; a current has 24 bits",
+                               loc=node.loc)  # fmt: skip
+        data = self._store(name, array[None].astype(np.int32))
         arguments = (("data", data), ("steps", str(FOREVER)))
-        process = self.plan.add(Process(self._variable(f"{node.name}_b"), "Source", arguments,
-                                        comment=f"constant part of {node.name}",
+        process = self.plan.add(Process(self._variable(name), "Source", arguments, comment=comment,
                                         node=node.name))  # fmt: skip
-        bounds = intervals.of_values(full)
-        return [Wire(process.name, "s_out", full.shape, full.shape, None, bounds)]
+        self.constants[process.name] = array
+        return Wire(process.name, "s_out", array.shape, array.shape, None, bounds)
 
     def bias(self, node: Node) -> list[Wire]:
         """The constant that a weighted op adds, if it has one."""
@@ -183,7 +192,7 @@ class Planner:
             (name, repr(value)) for name, value in op.attributes().items() if name != "core"
         ]
         arguments += [("offset", str(offset)), ("name", f'"{node.name}"')]
-        limits = self._limits(node)
+        limits = self._limits(node, current)
         if limits != STATE:
             arguments.append(("limits", str(limits)))
         call = process_class.name
@@ -239,6 +248,10 @@ class Planner:
         """A wire that is summed with itself; Lava cannot connect two ports twice."""
         if count == 1:
             return wire
+        if wire.latency is None:
+            total, comment = count * self.constants[wire.process], f"{count} times {wire.process}"
+            made = self._constant(f"{node.name}.{wire.process}.times", node, total, comment)
+            return replace(made, shape=wire.shape)
         flat = (math.prod(wire.shape),)
         w = self.weight(node, f"{wire.process}.times", np.full(flat, count))
         bounds = intervals.through(np.full((1, 1), count), wire.interval)
@@ -267,15 +280,22 @@ class Planner:
         latency = (wire.latency or 0) + steps
         return Wire(name, "a_out", flat, wire.shape, latency, wire.interval)
 
-    def _limits(self, node: Node) -> Interval:
+    def _limits(self, node: Node, current: Interval) -> Interval:
         """The range that a layer checks: that of its declared width."""
-        if not isinstance(node.operation, Membrane):
-            return STATE
-        dtype = state_type(self.graph, node)
-        if not intervals.within(dtype.bounds, STATE):
-            raise BackendError(f"%{node.name} needs {dtype}; the state of a neuron has 24 bits",
+        source = self.graph[node.inputs[0]].type.dtype.bounds
+        if isinstance(node.operation, Membrane):
+            dtype = state_type(self.graph, node)
+            if not intervals.within(dtype.bounds, STATE):
+                raise BackendError(f"%{node.name} needs {dtype}; the state of a neuron has 24 bits",
+                                   loc=node.loc)  # fmt: skip
+            limits = dtype.bounds
+            counted = current if intervals.within(current, limits) else source
+        else:
+            limits, counted = STATE, (0, self.plan.steps * source[1])
+        if not intervals.within(counted, limits):
+            raise BackendError(f"%{node.name} is narrower than what it counts, up to {counted[1]}",
                                loc=node.loc)  # fmt: skip
-        return dtype.bounds
+        return limits
 
     def _prove(self, node: Node) -> None:
         """Note a value that could leave its width where no layer's check would see it."""

@@ -27,6 +27,7 @@ from spikec.runtime.interpreter import (
     check_feeds,
     check_width,
 )
+from spikec.runtime.interpreter import simulate as reference
 
 Results = dict[str, NDArray[Any]]
 OVERFLOW = 3
@@ -56,7 +57,7 @@ def simulate(
         neuron: `own`, or `stock`: Lava's ATRLIF for the layers that it provably computes exactly.
 
     Raises:
-        RangeError: when a current or potential leaves its width.
+        RangeError: when a current or potential leaves its width, as the reference tells it.
         BackendError: when Lava cannot hold the graph or fails.
     """
     samples = check_feeds(graph, feeds)
@@ -66,9 +67,13 @@ def simulate(
         check_width(graph, node, np.asarray(feeds[node.name])[None], None)
     coded = {node.name: feeds[node.name].astype(node.type.dtype.storage) for node in graph.inputs}
     traced = [name for name in plan.layers if name in trace]
-    with terminable(), scratch_folder() as folder:
-        results = _run(graph, plan, coded, steps, samples, traced, folder, tag)
-    return _collect(graph, plan, coded, steps, traced, results)
+    try:
+        with terminable(), scratch_folder() as folder:
+            results = _run(graph, plan, coded, steps, samples, traced, folder, tag)
+        return _collect(graph, plan, coded, steps, traced, results)
+    except RangeError:
+        reference(graph, feeds, steps)  # Lava finds first what comes first in time, not in order
+        raise
 
 
 def _run(

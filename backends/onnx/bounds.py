@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikec.backends.onnx.writer import Array
-from spikec.ir import Graph, Node
+from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import Interval
+from spikec.ir.exact import magnitude
+from spikec.ir.op import Stateful
 from spikec.ir.ops.max_pool_count import MaxPoolCount
-from spikec.runtime.ranges import Ranges, element_bounds, ranges_of
+from spikec.runtime.interpreter import state_bound
+from spikec.runtime.ranges import Ranges, element_bounds, ranges_of, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Bounds:
     Attributes:
         graph: At stage int.
         steps: Time steps T.
-        single: In any single step.
+        single: Of what its op gives in any single step.
         ranges: Of potentials.
     """
 
@@ -30,8 +33,8 @@ class Bounds:
     ranges: Ranges
 
     def span(self, name: str) -> tuple[int, int]:
-        """Smallest and largest value in any step, and 0."""
-        low, high = self.single[name]
+        """Smallest and largest value within its type in any step, and 0."""
+        low, high = within(self.graph[name], self.single[name])
         return min(0, int(low.min(initial=0))), max(0, int(high.max(initial=0)))
 
     def reach(self, name: str) -> int:
@@ -41,9 +44,9 @@ class Bounds:
 
     def fits(self, node: Node) -> bool:
         """Whether a linear value cannot leave its declared type."""
-        low, high = self.span(node.name)
+        low, high = self.single[node.name]
         least, most = node.type.dtype.bounds
-        return least <= low and high <= most
+        return least <= int(low.min()) and int(high.max()) <= most
 
     def proven(self, node: Node) -> bool:
         """Whether a layer's potential cannot leave its declared type."""
@@ -55,15 +58,26 @@ class Bounds:
     def state(self, node: Node) -> int:
         """Largest absolute number that a layer's arithmetic can meet, proven or not."""
         p = {role: self.graph.array(node, role) for role in node.params}
+        reach = self.reach(node.inputs[0])
+        if _may_grow(p):
+            return state_bound(op_of(node, Stateful), [np.array([-reach, reach])], p, self.steps)
         largest = node.type.dtype.bounds[1] if node.type.dtype.is_spike else 1
-        start = max(_most(p, "v0"), largest * max(_most(p, "theta"), _most(p, "fire")))
-        return start + self.steps * (self.reach(node.inputs[0]) + _most(p, "bias")) + 1
+        reset = largest * max(_most(p, "theta"), _most(p, "fire"))
+        start = max(_most(p, "v0"), reset, _most(p, "theta_neg"))
+        return start + self.steps * (reach + _most(p, "bias")) + 1
 
 
 def bounds_of(graph: Graph, steps: int) -> Bounds:
     """Bounds of all values of a graph of stage int in `steps` steps."""
-    return Bounds(graph, steps, element_bounds(graph, mean=False), ranges_of(graph, steps))
+    single = element_bounds(graph, steps, mean=False)
+    return Bounds(graph, steps, single, ranges_of(graph, steps))
+
+
+def _may_grow(params: dict[str, Array]) -> bool:
+    """Whether a reset may take a potential farther from 0, as thresholds of any sign can."""
+    low = [params[role].min() for role in ("theta", "fire") if role in params]
+    return min(low, default=1) <= 0 or params.get("theta_neg", np.zeros(1)).max() > 0
 
 
 def _most(params: dict[str, Array], role: str) -> int:
-    return int(np.abs(params[role].astype(np.int64)).max(initial=0)) if role in params else 0
+    return magnitude(params[role]) if role in params else 0

@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spikec.backends.onnx.net import Net, Value, count_outside, integer, spike_type
+from spikec.backends.onnx.net import (
+    Net,
+    Value,
+    count_outside,
+    expect_exact_sum,
+    integer,
+    spike_type,
+)
 from spikec.backends.onnx.scan import Scan, State
 from spikec.backends.onnx.writer import FLOAT, INT32, INT64
 from spikec.ir import BackendError, Node, op_of
@@ -53,12 +60,13 @@ def _finish(scan: Scan, u: str, spikes: str, v: State, type_: int) -> Value:
     if traced:
         scan.result(scan.op("Identity", [v.after], "potentials"), type_, shape)
     if not proven:
-        scan.watch(u, type_, state_type(net.graph, node).bounds, shape)
+        for potential in (u, v.after):
+            scan.watch(potential, type_, state_type(net.graph, node).bounds, shape)
     found = scan.finish()
     if traced:
         net.potentials[node.name] = found[1]
-    if not proven:
-        name = net.out.add("ReduceSum", [found[-1].name, net.out.shape(0)],
+    for watched in () if proven else found[-2:]:
+        name = net.out.add("ReduceSum", [watched.name, net.out.shape(0)],
                            f"{node.name}/overflows", keepdims=0)  # fmt: skip
         net.overflows.append(name)
     return found[0]
@@ -68,6 +76,7 @@ def _window(net: Net, node: Node, current: Value, type_: int) -> str:
     """What a window neuron has gathered before it fires."""
     out, current = net.out, net.cast(current, type_)
     if current.timed:
+        expect_exact_sum(net.bounds.reach(node.inputs[0]) * net.steps, node)
         inputs = [net.stacked(current), out.shape(0)]
         total = out.add("ReduceSum", inputs, f"{node.name}/gathered", keepdims=0)
     else:
@@ -158,10 +167,13 @@ def max_pool_count(net: Net, node: Node) -> Value:
     zero = net.out.scalar(0, FLOAT)
     n, m = scan.state("n", zero, FLOAT, x.shape), scan.state("m", zero, FLOAT, node.type.shape)
     n.after = scan.op("Add", [n.name, scan.read(x, "x")], "n_next")
-    m.after = scan.op(
-        "MaxPool", [n.after], "m_next", kernel_shape=list(window.kernel),
-        strides=list(window.strides), pads=list(window.pads), dilations=list(window.dilations),
-    )  # fmt: skip
+    if window.kernel:
+        m.after = scan.op(
+            "MaxPool", [n.after], "m_next", kernel_shape=list(window.kernel),
+            strides=list(window.strides), pads=list(window.pads), dilations=list(window.dilations),
+        )  # fmt: skip
+    else:  # windows without axes hold one neuron each
+        m.after = scan.op("Identity", [n.after], "m_next")
     rise = scan.op("Sub", [m.after, m.name], "rise")
     sent = spike_type(node.type.dtype.bounds[1])
     scan.result(scan.op("Cast", [rise], "spikes", to=sent), sent, node.type.shape)
@@ -175,15 +187,14 @@ def max_pool_count(net: Net, node: Node) -> Value:
 
 
 def _check_pool(net: Net, node: Node) -> None:
-    window, shape = op_of(node, Pooling).window, net.graph[node.inputs[0]].type.shape
-    taps = window.taps(np.ones((1, 1, *shape[1:]), np.int8))
-    if not np.any(taps, axis=0).all():
-        raise BackendError(f"%{node.name}: a window holds pads alone", loc=node.loc)
+    window, dtype = op_of(node, Pooling).window, net.graph[node.inputs[0]].type.dtype
+    if dtype.kind != "spike":
+        raise BackendError(f"%{node.name} pools {dtype}; it needs spikes", loc=node.loc)
     rank = len(window.kernel)
     if any(pad >= size for pad, size in zip(window.pads, window.kernel * 2, strict=True)):
         raise BackendError(f"%{node.name}: pads as large as the window", loc=node.loc)
     if rank > 3:
-        raise BackendError(f"%{node.name} pools {rank} axes; MaxPool knows 1 to 3", loc=node.loc)
+        raise BackendError(f"%{node.name} pools {rank} axes; MaxPool knows up to 3", loc=node.loc)
     if net.steps * net.bounds.reach(node.inputs[0]) > _LARGEST_COUNT:
         raise BackendError(f"%{node.name}: counts beyond 2^24 are not exact", loc=node.loc)
 

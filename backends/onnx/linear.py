@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from spikec.backends.onnx.net import Net, Value, integer
+from spikec.backends.onnx.net import Net, Value, expect_exact_sum, integer
 from spikec.backends.onnx.writer import DOUBLE, FLOAT, INT64, Array
 from spikec.ir import BackendError, Node, op_of
+from spikec.ir.exact import LARGEST, magnitude, unbounded
 from spikec.ir.op import Op
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.routing.concat import Concat
@@ -114,7 +115,7 @@ def add(net: Net, node: Node) -> Value:
 def affine(net: Net, node: Node) -> Value:
     """Element by element, in integers."""
     (value,) = net.inputs(node)
-    largest = int(np.abs(net.graph.weights(node).astype(np.int64)).max(initial=0))
+    largest = magnitude(net.whole_weights(node))
     reach = net.bounds.reach(node.inputs[0]) * largest + _most(net, node, "b")
     type_ = integer(reach, node)
     factors = [net.cast(value, type_).name, net.weights(node, type_)]
@@ -134,7 +135,7 @@ def sum_pool(net: Net, node: Node) -> Value:
     """A convolution with ones, or a sum over all positions."""
     (value,) = net.inputs(node)
     window, channels = op_of(node, SumPool).window, node.type.shape[0]
-    if window.kernel == value.shape[1:] and not any(window.pads) and set(window.dilations) == {1}:
+    if window.kernel == value.shape[1:] and not any(window.pads) and set(window.dilations) <= {1}:
         return _summed(net, node, value, tuple(range(1, len(value.shape))))
     ones = np.ones((channels, 1, *window.kernel), np.int64)
     return _convolution(net, node, "Conv", window, ones, ones.reshape(channels, -1), channels)
@@ -142,23 +143,27 @@ def sum_pool(net: Net, node: Node) -> Value:
 
 def conv(net: Net, node: Node) -> Value:
     """Conv in float, whose sums of integers are exact."""
-    op, w = op_of(node, Conv), net.graph.weights(node).astype(np.int64)
+    op, w = op_of(node, Conv), net.whole_weights(node)
     window = op.window(w.shape[2:])
     return _convolution(net, node, "Conv", window, w, w.reshape(len(w), -1), op.groups)
 
 
 def conv_transpose(net: Net, node: Node) -> Value:
     """ConvTranspose in float, whose sums of integers are exact."""
-    op, w = op_of(node, ConvTranspose), net.graph.weights(node).astype(np.int64)
+    op, w = op_of(node, ConvTranspose), net.whole_weights(node)
     groups, window = op.groups, op.window(w.shape[2:])
     rows = op.by_output(w)
     extra = list(op.extra)
+    for more, stride in zip(extra, op.strides, strict=True):
+        if more >= stride:
+            raise BackendError(f"%{node.name} adds {more} elements at the end; onnxruntime adds "
+                               f"fewer than the stride, {stride}", loc=node.loc)  # fmt: skip
     return _convolution(net, node, "ConvTranspose", window, w, rows, groups, output_padding=extra)
 
 
 def dense(net: Net, node: Node) -> Value:
     """MatMul in float or double, whose sums of integers are exact."""
-    w = net.graph.weights(node).astype(np.int64)
+    w = net.whole_weights(node)
     reach = _reach(w, *net.bounds.span(node.inputs[0]))
     type_ = FLOAT if reach <= EXACT[FLOAT] else DOUBLE
 
@@ -249,6 +254,8 @@ def _digits(
 
 def _reach(rows: Array, low: int, high: int) -> int:
     """Largest absolute partial sum of `rows @ x`, in any order, for low <= 0 <= high."""
+    if magnitude(rows) * rows.shape[1] >= LARGEST:
+        rows = unbounded(rows)
     positive, negative = rows.clip(min=0).sum(axis=1), -rows.clip(max=0).sum(axis=1)
     pairs = zip(positive.tolist(), negative.tolist(), strict=True)
     return max((max(p * high - n * low, n * high - p * low) for p, n in pairs), default=0)
@@ -260,6 +267,7 @@ def _summed(net: Net, node: Node, value: Value, axes: tuple[int, ...]) -> Value:
     type_ = integer(net.bounds.reach(node.inputs[0]) * number, node)
     if not axes:
         return net.put(node, "Identity", [net.cast(value, type_).name], value, type_)
+    expect_exact_sum(net.bounds.reach(node.inputs[0]) * number, node)
     inputs = [net.cast(value, type_).name, net.out.shape(*(axis + 1 for axis in axes))]
     return net.put(node, "ReduceSum", inputs, value, type_, keepdims=1)
 
@@ -270,7 +278,7 @@ def _moved(net: Net, node: Node, op: str, *constants: str, **attributes: Any) ->
 
 
 def _most(net: Net, node: Node, role: str) -> int:
-    return int(np.abs(net.array(node, role)).max(initial=0)) if role in node.params else 0
+    return magnitude(net.array(node, role)) if role in node.params else 0
 
 
 def _numpy(type_: int) -> type[np.floating[Any]]:

@@ -13,6 +13,7 @@ from onnx import helper
 from spikec.backends.onnx.bounds import Bounds
 from spikec.backends.onnx.writer import INT8, INT32, INT64, UINT8, Array, Writer
 from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.ir.types import DType
 
 BATCH = "N"
 _LISTED = 4096
@@ -81,9 +82,16 @@ class Net:
             doc += "; one unit stands for the real number 'scale' in the layer's metadata"
         return self.out.constant(f"{node.name}.{role}", self.array(node, role).astype(dtype), doc)
 
+    def whole_weights(self, node: Node) -> Array:
+        """Weights with their exponents, int64; raises BackendError where they are wider."""
+        w = self.graph.weights(node)
+        if w.dtype == object:
+            raise BackendError(f"%{node.name} has weights beyond 64 bits", loc=node.loc)
+        return w.astype(np.int64)
+
     def weights(self, node: Node, type_: int) -> str:
         """A one-to-one synapse's factors with their exponents, shaped to broadcast."""
-        w = spread(self.graph.weights(node), node.type.shape)
+        w = spread(self.whole_weights(node), node.type.shape)
         dtype = np.int32 if type_ == INT32 else np.int64
         doc = f"w of {node.name}, {self.graph.params[node.params['w']].type}"
         return self.out.constant(f"{node.name}.w", w.astype(dtype), doc)
@@ -178,6 +186,8 @@ class Net:
 
 def count_outside(out: Writer, name: str, type_: int, low: int, high: int, axes: list[int]) -> str:
     """How many numbers of a value lie outside `low` to `high`, summed over `axes`."""
+    held = np.iinfo(helper.tensor_dtype_to_np_dtype(type_))
+    low, high = max(low, int(held.min)), min(high, int(held.max))
     above = out.add("Greater", [name, out.scalar(high, type_)], f"{name}/above")
     below = out.add("Less", [name, out.scalar(low, type_)], f"{name}/below")
     outside = out.add("Or", [above, below], f"{name}/outside")
@@ -204,9 +214,22 @@ def spike_type(largest: int) -> int:
     return INT8 if largest < 128 else INT32
 
 
-def code_type(largest: int) -> int:
+def code_type(dtype: DType) -> int:
     """An element type for input codes."""
-    return UINT8 if largest < 256 else integer(largest)
+    low, high = dtype.bounds
+    return UINT8 if low == 0 and high < 256 else integer(max(-low - 1, high))
+
+
+def expect_exact_sum(largest: int, node: Node) -> None:
+    """Refuse a ReduceSum of integers beyond 2^53, which onnxruntime sums in double precision.
+
+    Raises:
+        BackendError: naming the node.
+    """
+    if largest > 1 << 53:
+        raise BackendError(
+            f"%{node.name} = {node.op} can sum up to {largest}, beyond 53 bits", loc=node.loc
+        )
 
 
 def integer(largest: int, node: Node | None = None) -> int:

@@ -83,7 +83,7 @@ def traced(graph: Graph, steps: int, wanted: Collection[str], layers: Collection
     """
     net, inputs = _start(graph, steps, frozenset(layers)), []
     for node in graph.inputs:
-        type_ = code_type(node.type.dtype.bounds[1])
+        type_ = code_type(node.type.dtype)
         name = net.out.unique(node.name)
         inputs.append(_info(name, type_, node, "input code"))
         net.values[node.name] = Value(name, type_, node.type.shape, False)
@@ -168,7 +168,7 @@ def _encode(net: Net, node: Node, name: str) -> str:
     inside = out.add("And", [reaches, within], f"{code}/inside")
     limit = out.add("Where", [above, most, least], f"{code}/limit")
     x = out.add("Where", [inside, x, limit], f"{code}/clip")
-    type_ = code_type(high)
+    type_ = code_type(node.type.dtype)
     wanted = node.name if node.name != name else f"{name}/code"
     x = out.add("Cast", [x], wanted, to=type_, **net.described(node))
     net.values[node.name] = net.noted(Value(x, type_, node.type.shape, False))

@@ -65,14 +65,20 @@ def simulate(
 def _run(model: bytes, graph: Graph, feeds: Feeds, steps: int) -> Iterator[dict[str, NDArray[Any]]]:
     """The model's outputs by name, for some samples at a time."""
     session = session_of(model)
-    inputs = {node.name: node.type.dtype.bounds[1] for node in graph.inputs}
-    types = {name: helper.tensor_dtype_to_np_dtype(code_type(top)) for name, top in inputs.items()}
+    types = {
+        node.name: helper.tensor_dtype_to_np_dtype(code_type(node.type.dtype))
+        for node in graph.inputs
+    }
     outputs = [each.name for each in session.get_outputs()]
     largest = max(node.type.size for node in graph.nodes)
     block = max(1, _ELEMENTS // (largest * steps))
     for start in range(0, check_feeds(graph, feeds), block):
-        given = {n: np.asarray(feeds[n])[start : start + block].astype(types[n]) for n in inputs}
-        yield dict(zip(outputs, session.run(outputs, given), strict=True))
+        given = {n: np.asarray(feeds[n])[start : start + block].astype(types[n]) for n in types}
+        try:
+            found = session.run(outputs, given)
+        except Exception as error:
+            raise BackendError(f"onnxruntime does not run the network: {error}") from None
+        yield dict(zip(outputs, found, strict=True))
 
 
 def session_of(model: bytes) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from spikec.ir.exact import run_exact
 from spikec.ir.graph import Node, op_of
 from spikec.ir.op import Params, Value, steps_of
 
@@ -21,11 +22,13 @@ def run_linear(node: Node, inputs: Sequence[Value], params: Params) -> Value:
         params: Arrays by role.
 
     Returns:
+        Of integers the exact result, Python's integers where it may exceed 64 bits:
         (steps, batch, *shape), or (1, batch, *shape) where no input changes over time.
     """
     length = max(map(len, inputs))
     flat = [steps_of(x, length).reshape(-1, *x.shape[2:]) for x in inputs]
-    value = op_of(node).run(flat, params)
+    whole = all(x.dtype.kind in "iu" for x in flat)
+    value = run_exact(op_of(node), flat, params) if whole else op_of(node).run(flat, params)
     return value.reshape(length, -1, *value.shape[1:])
 
 

@@ -22,7 +22,9 @@ Array = NDArray[Any]
 KEPT_BYTES = 64 << 20
 """Potentials of a traced layer that are kept for all lanes at a time, at least one row of them."""
 FREE_NET = 1 << 14
-"""Net count at the start of neurons that may always fire negative spikes."""
+"""Net count at the start of neurons that may always fire negative spikes, in fewer steps."""
+FREE_NET_32 = 1 << 30
+"""The same in any number of steps, where counts have 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ def compile_layer(
     rows, v0 = _neurons(spec, channels, padded, steps)
     wide = _leaves_16_bits(pieces, start, rows, v0) or (kind == DOT and reach > I16_MAX)
     wide = wide or bool(chunk_exponents.any())
+    wide |= spec is not None and spec.theta_neg is not None and steps >= FREE_NET
     piece_rows, tables = _piece_rows(pieces, step_bytes)
     zeros = _zero_sums(pieces, padded)
     coding = None if spec is None else spec.coding
@@ -295,7 +298,8 @@ def _neurons(
     live[:, neurons.THETA] = spec.theta
     if spec.theta_neg is not None:
         live[:, neurons.NEGATIVE] = spec.theta_neg - 1
-        live[:, neurons.NET] = FREE_NET if spec.free else 0
+        many = FREE_NET_32 if steps >= FREE_NET else FREE_NET
+        live[:, neurons.NET] = many if spec.free else 0
     live[:, neurons.POS_OFF], live[:, neurons.POS_STEP] = coding.pos_group * unit, coding.pos_step
     live[:, neurons.NEG_OFF], live[:, neurons.NEG_STEP] = coding.neg_group * unit, coding.neg_step
     split = (rows[:, neurons.POS_OFF] != rows[:, neurons.NEG_OFF]).reshape(-1, PAIR).any(axis=1)

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import SPIKE, Graph, Node, op_of, spread
+from spikec.ir.exact import magnitude
 from spikec.ir.neuron import Neuron, Sign
 from spikec.ir.ops.input import Input
+from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.routing.reshape import Reshape
 from spikec.ir.ops.routing.sum_pool import SumPool
@@ -27,6 +29,8 @@ COMPILED = (Affine, Conv, Dense)
 """Synapses that a compiled layer sums."""
 INT8 = 127
 """Weights up to which exponents are multiplied into them: what one byte holds."""
+LARGEST_WEIGHT = 1 << 15
+"""Absolute weight of a compiled synapse: dot products take it in parts of one byte."""
 INT32_REACH = 1 << 30
 """Bound of currents and potentials that 32-bit kernels may meet."""
 
@@ -75,12 +79,17 @@ class Synapse:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """What reaches a layer: synapses, a constant current, and bounds of the sum per channel."""
+    """What reaches a layer: synapses, a constant current, and bounds of the sum per channel.
+
+    Attributes:
+        nodes: What it stands for, down to the synapses' sources.
+    """
 
     synapses: tuple[Synapse, ...]
     bias: Array
     low: Array
     high: Array
+    nodes: frozenset[str] = frozenset()
 
 
 def geometry(shape: tuple[int, ...]) -> tuple[int, tuple[int, int]] | None:
@@ -116,7 +125,8 @@ def spike_low(nodes: Mapping[str, Node], node: Node) -> int:
     """-1 when a spiking layer may emit negative spikes, else 0."""
     if isinstance(node.operation, Neuron):
         return 0 if node.operation.sign is Sign.UNSIGNED else -1
-    return spike_low(nodes, nodes[node.inputs[0]])
+    below = nodes[node.inputs[0]] if isinstance(node.operation, MaxPoolCount) else node
+    return spike_low(nodes, below) if below is not node else -1
 
 
 def _pooled(
@@ -149,6 +159,7 @@ def sum_of(graph: Graph, nodes: Mapping[str, Node], name: str) -> Sum | None:
     low, high = node.type.dtype.bounds
     reach = max(abs(int(found.low.min())), abs(int(found.high.max())))
     within = low <= found.low.min() and found.high.max() <= high
+    found = replace(found, nodes=found.nodes | {name})
     return found if within and reach < INT32_REACH else None
 
 
@@ -159,17 +170,20 @@ def _joined(parts: list[Sum]) -> Sum | None:
     bias, low, high = (
         np.sum([getattr(part, role) for part in parts], axis=0) for role in ("bias", "low", "high")
     )
-    return Sum(synapses, bias, low, high)
+    nodes = frozenset[str]().union(*(part.nodes for part in parts))
+    return Sum(synapses, bias, low, high, nodes)
 
 
 def _bounded(graph: Graph, node: Node, synapse: Synapse) -> Sum | None:
     w = synapse.weight.astype(np.int64).reshape(len(synapse.weight), -1)
+    if magnitude(w) > LARGEST_WEIGHT:
+        return None
     w = w if synapse.exponents is None else w << synapse.exponents[:, None]
     up, down = np.maximum(w, 0).sum(axis=1), np.minimum(w, 0).sum(axis=1)
     low, high = synapse.source.low, synapse.source.high
     if synapse.weight.size * synapse.groups > LARGEST:
         return None
-    if 255 * int(np.abs(w).sum(axis=1).max(initial=0)) >= INT32_REACH:
+    if 255 * float(np.abs(w).sum(axis=1, dtype=np.float64).max(initial=0)) >= INT32_REACH:
         return None
     bias = np.zeros(len(w), np.int64)
     if "b" in node.params:
@@ -207,6 +221,8 @@ def _synapse(graph: Graph, nodes: Mapping[str, Node], node: Node) -> Synapse | N
         return synapse
     exponents = np.broadcast_to(graph.array(node, "exponent"), len(synapse.weight))
     exponents = exponents.astype(np.int64)
+    if magnitude(synapse.weight) > LARGEST_WEIGHT:
+        return None
     whole = synapse.weight.astype(np.int64) << exponents.reshape(-1, 1, 1, 1)
     if np.abs(whole).max(initial=0) <= INT8:
         return replace(synapse, weight=whole)

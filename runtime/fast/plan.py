@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import last_reads
+from spikec.ir.exact import magnitude
 from spikec.ir.neuron import Neuron, Sign
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.routing.add import Add
@@ -66,6 +67,8 @@ class _Planner:
         self.sources: dict[str, Source] = {}
         self.program: list[Step] = []
         self.only_dot: set[str] = set()
+        self.proven: set[str] = set()
+        """Nodes that a compiled sum holds; no result of theirs can leave its width."""
 
     def plan(self) -> Plan:
         self._choose()
@@ -97,7 +100,9 @@ class _Planner:
             step = self._step(node, node.name in dense)
             if step is None and node.name in views and node.name in counted:
                 step = View(node)
-            if step is None and isinstance(node.operation, Input):
+            if step is None and (
+                isinstance(node.operation, Input) or node.name in counted or self._may_leave(node)
+            ):
                 step = Simple(node)
             if step is None:
                 continue
@@ -106,6 +111,10 @@ class _Planner:
                 dense |= set(node.inputs)
             if isinstance(step, Fire):
                 views |= self._views(node)
+
+    def _may_leave(self, node: Node) -> bool:
+        """Whether a value that no step reads must be computed all the same, to find overflows."""
+        return op_of(node).result != "same" and node.name not in self.proven
 
     def _views(self, node: Node) -> set[str]:
         """Reshapes between a compiled layer's synapses and their sources."""
@@ -137,6 +146,7 @@ class _Planner:
         return None
 
     def _want(self, total: Sum) -> None:
+        self.proven |= total.nodes
         for synapse in total.synapses:
             self.sources[synapse.source.name] = synapse.source
 
@@ -151,7 +161,7 @@ class _Planner:
         source = source_of(self.graph, self.nodes, below)
         assert source is not None
         self.sources[below] = source
-        self.only_dot.add(below)
+        self.only_dot |= {below, node.name}
         return Pool(node, np.array(flat, np.int64), below)
 
     def _fire(self, node: Node) -> Fire | None:
@@ -167,7 +177,7 @@ class _Planner:
             own = per_neuron(self.graph.array(node, "bias"), node.type.shape)
             bias = bias.reshape(-1, *(1,) * (own.ndim - 1)) + own
         fire = Fire(node, total, spec, bias)
-        start = int(np.abs(spec.v0).max()) + int(spec.theta.max())
+        start = magnitude(spec.v0) + magnitude(spec.theta)
         if start + self.steps * fire.reach >= INT32_REACH:
             return None
         self._want(total)
@@ -185,9 +195,11 @@ class _Planner:
         below = kernel.below(op, graph.arrays(node))
         if below is not None:
             neg = per_channel(below, shape)
-            if neg is None or (neg > theta).any() or (neg <= -INT32_REACH).any():
+            if neg is None or (neg > 0).any() or (neg <= -INT32_REACH).any():
                 return None
         low, high = state_type(graph, node).bounds
+        if neg is not None and theta.max() > high:
+            return None  # a negative spike may lift a potential beyond its width
         coding = lut_coding(1, False)
         v0 = per_neuron(graph.array(node, "v0"), shape)
         low, high = max(low, -(1 << 31)), min(high, (1 << 31) - 1)

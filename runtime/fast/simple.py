@@ -2,26 +2,24 @@
 
 Equal to the reference bit for bit; the engine uses it for what its compiled layers do not cover.
 Products of spikes with integer weights are summed by BLAS in float32 where the sums provably stay
-below 2^24, else in float64 (below 2^53).
+below 2^24, in float64 below 2^52, else as the reference sums them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, Node, RangeError, op_of
+from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import run_linear
+from spikec.ir.exact import LARGEST, sum_bound
 from spikec.ir.neuron import Neuron
-from spikec.ir.op import Stateful
+from spikec.ir.op import Op, Stateful
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool_count import MaxPoolCount
-from spikec.ir.ops.synapses.affine import Affine
-from spikec.ir.windows import Pooling
 from spikec.runtime.fast.scans import KERNELS, scan
 from spikec.runtime.interpreter import (
     Feeds,
@@ -31,10 +29,14 @@ from spikec.runtime.interpreter import (
     check_width,
     last_use,
     overflow,
+    state_bound,
     state_type,
 )
+from spikec.runtime.interpreter import run_node as reference_node
 
 Array = NDArray[Any]
+_FLOATS = ((np.float32, 1 << 24), (np.float64, 1 << 52))
+"""Float types and up to where all sums of integers are exact in them; the bound is rounded, too."""
 
 
 def simulate(
@@ -70,19 +72,33 @@ def run_node(
         return _input(graph, node, feeds), None
     if isinstance(op, Neuron):
         return run_neuron(graph, node, op, inputs[0], steps, keep, parallel)
-    if isinstance(op, Stateful):
-        return _stateful(graph, node, op, inputs, steps)
-    return _linear(graph, node, inputs, steps), None
+    pools_spikes = isinstance(op, MaxPoolCount) and graph[node.inputs[0]].type.dtype.kind == "spike"
+    if isinstance(op, Stateful):  # what pools spikes gives spikes again, within their width
+        return (
+            op.scan(inputs, {}, steps)
+            if pools_spikes
+            else _by_its_rule(graph, node, inputs, feeds, steps)
+        )
+    return _linear(graph, node, inputs), None
 
 
 def _input(graph: Graph, node: Node, feeds: Feeds) -> Array:
-    if graph.stage == "snn":
-        return np.asarray(feeds[node.name], dtype=np.float32)[None]
     value = np.asarray(feeds[node.name])[None]
+    if graph.stage == "snn":
+        return value.astype(np.float32, copy=False)
     value = value.astype(np.int64) if value.dtype.kind == "f" else value
-    low, high = node.type.dtype.bounds
-    _check_bounds(node, value, low, high, node.type.dtype)
+    _check_bounds(node, value)
     return value
+
+
+def _by_its_rule(
+    graph: Graph, node: Node, inputs: list[Array], feeds: Feeds, steps: int
+) -> tuple[Array, Array | None]:
+    """A stateful op as the reference runs it."""
+    inputs = [x.astype(np.int64 if graph.stage == "int" else np.float32) for x in inputs]
+    value, potentials = reference_node(graph, node, inputs, feeds, steps)
+    spiking = node.type.dtype.kind == "spike"
+    return value.astype(node.type.dtype.storage) if spiking else value, potentials
 
 
 def run_neuron(
@@ -92,84 +108,53 @@ def run_neuron(
     params = {role: a for role, a in graph.arrays(node).items() if not op.params[role].is_unit}
     if graph.stage != "int":
         return scan(op, current.astype(np.float32, copy=False), params, steps, keep, parallel)
-    kernel = KERNELS.get(type(op))
-    if kernel is None or kernel.scan is None:
-        payloads, potentials = scan(op, current, params, steps, True)
-        check_width(graph, node, payloads, potentials)
-        return payloads, potentials
-    # a threshold times its payload may exceed 32 bits
-    wide = np.int64 if node.type.dtype.is_graded else np.int32
-    payloads, potentials = scan(op, current.astype(wide), params, steps, keep, parallel)
-    if _may_overflow(graph, node, current, params, steps):
-        check_width(graph, node, *scan(op, current.astype(np.int64), params, steps, True))
-    return payloads, potentials
-
-
-def _may_overflow(
-    graph: Graph, node: Node, current: Array, params: Mapping[str, Array], steps: int
-) -> bool:
-    """Whether a potential could leave its width, judged by the extremes of the current."""
+    kernel, bound = KERNELS.get(type(op)), state_bound(op, [current], params, steps)
+    if kernel is None or kernel.scan is None or bound >= LARGEST:
+        return _by_its_rule(graph, node, [current], {}, steps)
+    narrow = bound < 1 << 31 and not node.type.dtype.is_graded
+    current = current.astype(np.int32 if narrow else np.int64)
     low, high = state_type(graph, node).bounds
-    reach = max(abs(int(current.max(initial=0))), abs(int(current.min(initial=0))))
-    fixed = {role: int(np.abs(array).max(initial=0)) for role, array in params.items()}
-    reset = fixed["theta"] * node.type.dtype.bounds[1]
-    start = fixed["v0"] + reset
-    return start + steps * (reach + fixed.get("bias", 0) + reset) > min(high, -low)
+    may_leave = bound > min(high, -low)
+    payloads, potentials = scan(op, current, params, steps, keep or may_leave, parallel)
+    if may_leave:
+        check_width(graph, node, payloads, potentials)
+    return payloads, potentials if keep else None
 
 
-def _check_bounds(node: Node, value: Array, low: int, high: int, dtype: Any) -> None:
+def _check_bounds(node: Node, value: Array) -> None:
+    low, high = node.type.dtype.bounds
     if value.size and (value.min() < low or value.max() > high):
         step, sample, *neuron = map(int, np.argwhere((value < low) | (value > high))[0])
         where = tuple(neuron)
-        overflow(node, step, sample, where, int(value[(step, sample, *where)]), dtype)
+        reached = int(value[(step, sample, *where)])
+        overflow(node, step, sample, where, reached, node.type.dtype)
 
 
-def _stateful(
-    graph: Graph, node: Node, op: Stateful, inputs: list[Array], steps: int
-) -> tuple[Array, Array]:
-    wide = np.int64 if graph.stage == "int" else np.float32
-    if isinstance(op, MaxPoolCount):
-        return op.scan(inputs, {}, steps)
-    value, potentials = op.scan([x.astype(wide) for x in inputs], graph.arrays(node), steps)
-    if graph.stage == "int":
-        low, high = node.type.dtype.bounds
-        _check_bounds(node, value, low, high, node.type.dtype)
-    return value, potentials
-
-
-def _linear(graph: Graph, node: Node, inputs: list[Array], steps: int) -> Array:
+def _linear(graph: Graph, node: Node, inputs: list[Array]) -> Array:
     op, params = op_of(node), graph.arrays(node)
-    if params.pop("exponent", None) is not None:
-        params["w"] = graph.weights(node)
-    exact = op.result == "same" and not op.weighted
-    carrier = None if exact else _carrier(graph, node, inputs, params)
-    if carrier is not None:
-        inputs = [x.astype(carrier, copy=False) for x in inputs]
+    if op.result == "same":
+        return run_linear(node, _alike(inputs), params)
+    carrier = np.float32 if graph.stage == "snn" else _carrier(op, inputs, params)
+    if carrier is None:
+        value = run_linear(node, [x.astype(np.int64) for x in inputs], params)
+    else:
         params = {role: array.astype(carrier) for role, array in params.items()}
-    value = run_linear(node, inputs, params)
-    if graph.stage == "int" and not exact:
-        low, high = node.type.dtype.bounds
-        _check_bounds(node, value, low, high, node.type.dtype)
+        value = run_linear(node, [x.astype(carrier, copy=False) for x in inputs], params)
+    if graph.stage == "int":
+        _check_bounds(node, value)
     return value
 
 
+def _alike(inputs: list[Array]) -> list[Array]:
+    """Integers of one element type: a float type cannot hold those of another one."""
+    if len({x.dtype for x in inputs}) == 1:
+        return inputs
+    return [x.astype(np.int64) for x in inputs]
+
+
 def _carrier(
-    graph: Graph, node: Node, inputs: list[Array], params: Mapping[str, Array]
-) -> type[np.floating[Any]]:
-    """The float type whose sums are exact for this node's integers."""
-    if graph.stage == "snn":
-        return np.float32
-    reach = sum(max(abs(float(x.max(initial=0))), abs(float(x.min(initial=0)))) for x in inputs)
-    if "w" in params and op_of(node).weighted:
-        w = np.abs(graph.weights(node).astype(np.float64))
-        many = w.ndim > 1 and not isinstance(node.operation, Affine)
-        gain = float(w.reshape(len(w), -1).sum(axis=1).max() if many else w.max(initial=0))
-    else:
-        op = node.operation
-        gain = float(math.prod(op.kernel)) if isinstance(op, Pooling) else 1.0
-    bound = reach * gain + sum(float(np.abs(params[r]).max()) for r in params if r == "b")
-    if bound < 1 << 24:
-        return np.float32
-    if bound < 1 << 53:
-        return np.float64
-    raise RangeError(f"sums of %{node.name} may exceed 53 bits", loc=node.loc)
+    op: Op, inputs: list[Array], params: Mapping[str, Array]
+) -> type[np.floating[Any]] | None:
+    """The float type that holds all sums of an op's integers, None where none does."""
+    bound = sum_bound(op, [x.reshape(-1, *x.shape[2:]) for x in inputs], params)
+    return next((kind for kind, limit in _FLOATS if bound < limit), None)

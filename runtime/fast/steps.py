@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node
+from spikec.ir.exact import magnitude
 from spikec.runtime.fast.layer import Layer, NeuronSpec
 from spikec.runtime.fast.match import Sum
 from spikec.runtime.fast.words import Coding
@@ -31,7 +31,7 @@ class Fire:
     def reach(self) -> int:
         """Upper bound of the absolute current of a step, bias included."""
         spikes = max(-self.sum.low.min(), self.sum.high.max(), 0)
-        return int(spikes) + int(np.abs(self.bias).max(initial=0))
+        return int(spikes) + magnitude(self.bias)
 
 
 @dataclass(frozen=True, eq=False)

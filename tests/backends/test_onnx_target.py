@@ -266,12 +266,12 @@ def test_a_sum_of_too_many_weights_names_the_node() -> None:
     assert raised.value.loc == "onnx/big"
 
 
-def test_pooling_pads_alone_names_the_node() -> None:
+def test_what_onnx_pooling_cannot_do_names_the_node() -> None:
     net = Net(3, steps=2)
     fired = net.integrate(net.conv(net.input(1, 4, 4), 1, (1, 1)))
-    attrs = {"kernel": (2, 2), "strides": (1, 1), "pads": (2, 0, 0, 0), "dilations": (1, 1)}
+    attrs = {"kernel": (2, 2), "strides": (1, 1), "pads": (2, 0, 0, 0), "dilations": (2, 2)}
     dtype = net.nodes[fired].type.dtype
-    pooled = net.add("max_pool_count", fired, (1, 5, 3), dtype, attrs, "pool")
+    pooled = net.add("max_pool_count", fired, (1, 4, 2), dtype, attrs, "pool")
     net.readout(net.dense(net.flatten(pooled), 2))
-    with pytest.raises(BackendError, match="%pool: a window holds pads alone"):
+    with pytest.raises(BackendError, match="%pool: pads as large as the window"):
         simulate(net.graph(), net.feeds())

@@ -146,6 +146,11 @@ def test_rounding_of_ties():
         ("softsign", 1.0, lambda x: x / (1 + abs(x))),
         ("silu", 1.0, lambda x: x / (1 + math.exp(-x))),
         ("gelu", 1.0, lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2)))),
+        (
+            "gelu_tanh",
+            1.0,
+            lambda x: x / (1 + math.exp(-1.5957691216 * (x + 0.044715 * x * x * x))),
+        ),
         ("mish", 1.0, lambda x: x * math.tanh(math.log1p(math.exp(x)))),
         ("hard_swish", 1.0, lambda x: x * min(max(x / 6 + 0.5, 0), 1)),
         ("threshold", 0.5, lambda x: x if x > 0.5 else 0),

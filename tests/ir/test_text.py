@@ -317,7 +317,10 @@ class _Grower:
 
     def pool(self, op):
         x = self.pick(3)
-        self.add(op, [x], {"kernel": (1, 2), **self.window(2), "dilations": (1, 1)})
+        attrs = {"kernel": (1, 2), **self.window(2), "dilations": (1, 1)}
+        if op == "max_pool_count":  # a window of pads alone is refused
+            attrs |= {"pads": (0, *attrs["pads"][1:2], 0, 0), "strides": (1, 1)}
+        self.add(op, [x], attrs)
 
     op_max_pool = op_max_pool_count = op_max_pool_radix = op_sum_pool = pool
 

@@ -54,9 +54,17 @@ def test_a_sound_graph_is_returned_as_it_is(graph):
     assert verify(graph) is graph
 
 
+def pooled(graph: Graph, shape: tuple[int, ...], **window) -> Graph:
+    """%c as max pooling of one tap."""
+    one = {"kernel": (1, 1), "strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1)}
+    graph = change(graph, "x", type=TensorType(unsigned(8), shape))
+    return change(graph, "c", operation=OPS["max_pool_count"](**one | window), params={})
+
+
 BROKEN = {
     "unknown stage 'cnn'": lambda g: replace(g, stage="cnn"),
     "a spiking graph needs steps >= 1": lambda g: replace(g, steps=0),
+    "a spiking graph needs steps < 2^24": lambda g: replace(g, steps=1 << 24),
     "the graph returns nothing": lambda g: replace(g, outputs=()),
     "returned value %zz is not defined": lambda g: replace(g, outputs=("zz",)),
     "returned value %d must be a readout (accumulate)": lambda g: replace(g, outputs=("d",)),
@@ -108,6 +116,30 @@ BROKEN = {
     ),
     "%c = conv: window sizes must be positive": lambda g: attrs(g, "c", strides=(0, 1)),
     "%c = conv: pads must not be negative": lambda g: attrs(g, "c", pads=(0, 0, -1, 0)),
+    "%c = conv: attribute 'strides' must fit 64-bit integers": lambda g: attrs(
+        g, "c", strides=(1 << 63, 1)
+    ),
+    "%c = conv: window sizes must be below 2^31, not 2147483648": lambda g: attrs(
+        g, "c", strides=(1 << 31, 1)
+    ),
+    "%c = conv: 55834574861 places with their pads, not below 2^31": lambda g: attrs(
+        g, "c", pads=((1 << 31) - 1, 0, (1 << 31) - 1, 10)
+    ),
+    "%c = conv: u64 exceeds 64-bit integers with a sign": lambda g: change(
+        g, "c", type=TensorType(unsigned(64), (2, 2, 2))
+    ),
+    "%n = integrate: u64 exceeds 64-bit integers with a sign": lambda g: put(
+        g, "n.v0", 5, unsigned(64)
+    ),
+    "%x = input: [1, 0] holds 0 elements, not 1 to 2^31 - 1": lambda g: change(
+        g, "x", type=TensorType(unsigned(8), (1, 0))
+    ),
+    "%c = max_pool_count: a window holds pads alone, which never win": lambda g: pooled(
+        g, (1, 3, 3), pads=(1, 0, 0, 0)
+    ),
+    "%c = max_pool_count: a pool needs channels; this value has no axes": lambda g: pooled(
+        g, (), kernel=(), strides=(), pads=(), dilations=()
+    ),
     "%c = conv: window [2, 2] exceeds [3, 3]": lambda g: attrs(g, "c", dilations=(3, 3)),
     "%c = conv: 2 channels in 3 groups": lambda g: attrs(g, "c", groups=3),
     "%f = reshape: cannot reshape [2, 2, 2] to [7]": lambda g: attrs(g, "f", shape=(7,)),

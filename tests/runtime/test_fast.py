@@ -428,6 +428,26 @@ def outcome(engine, graph, feeds):
         return str(error)
 
 
+@pytest.mark.parametrize("kind", ["integrate", "integrate_signed", "integrate_window"])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("many", "bias", "v0"),
+    [(160, 20_000, 0), (100, 0, 25_000), (100, 12_000, 12_000), (258, 0, 0), (257, 128, 1)],
+)
+def test_sums_around_16_bits(kind, sign, many, bias, v0):
+    """What spikes and constants, or currents and potentials reach only together leaves 16 bits."""
+    b = Build(0, steps=3)
+    one = b.add("affine", [b.input(many)], (many,), I24, w=(1, signed(8)))
+    x = b.add("integrate", [one], (many,), SPIKE, theta=(1, I24), v0=(1, I24))
+    w = np.full((1, many), sign * 127)
+    c = b.add("dense", [x], (1,), I24, w=(w, signed(8)))
+    more = {"theta_neg": (-32_000, I24)} if kind == "integrate_signed" else {}
+    params = {"theta": (32_000, I24), "v0": (sign * v0, I24), "bias": (sign * bias, I24), **more}
+    free = {"free": True} if kind != "integrate" else {}
+    y = b.add(kind, [c], (1,), SPIKE, free, **params)
+    check(b.graph(b.out(b.dense(y, 2))), 3)
+
+
 def test_inputs_outside_their_width_are_refused():
     b = Build(0)
     graph = b.graph(b.out(b.dense(b.input(4, bits=3), 2)))

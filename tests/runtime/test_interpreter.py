@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from spikec.ir import InvalidData, RangeError, parse
+import spikec
+from spikec.ir import InvalidData, InvalidGraph, RangeError, parse
 from spikec.runtime.interpreter import check_feeds, forward, last_use, simulate, synapse_inputs
 
 ANN = """
@@ -120,6 +121,57 @@ def test_an_overflowing_readout_is_found(graph_text):
     x = np.zeros((1, 1, 3, 3), np.uint8)
     with pytest.raises(RangeError, match=r"%o reaches 4 at neuron \[0\], step 4, sample 0"):
         simulate(graph, {"x": x}, 9)
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_codes_are_integers_whatever_holds_them(graph_text, engine):
+    graph, run = parse(graph_text), spikec.backends.engine(engine)
+    x = np.random.default_rng(0).integers(0, 99, (3, 1, 3, 3))
+    want = run(graph, {"x": x}).readout["o"]
+    for kind in (np.uint8, np.float32, np.float64, np.uint64):
+        assert (run(graph, {"x": x.astype(kind)}).readout["o"] == want).all()
+    for wrong in (x + 0.5, np.where(x == x.max(), np.nan, x), x.astype(complex), x * 1e300):
+        with pytest.raises(InvalidData, match="input 'image' holds numbers that are no codes"):
+            run(graph, {"x": wrong})
+    with pytest.raises(RangeError, match="%x reaches 18446744073709551615 at neuron"):
+        run(graph, {"x": np.full((1, 1, 3, 3), (1 << 64) - 1, np.uint64)})
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast", "onnx"])
+def test_a_param_without_values_is_named(graph_text, engine):
+    text = graph_text.replace("param @n.v0 : i24[] = 5", "param @n.v0 : i24[]")
+    with pytest.raises(InvalidGraph, match="Relu_1: param 'v0' of %n has no values"):
+        spikec.backends.engine(engine)(parse(text), {"x": np.zeros((1, 1, 3, 3), np.uint8)})
+
+
+SUMS = """
+graph @wide <stage=int, steps=3> {{
+  param @w : i64[] = {w}
+  param @th : i64[] = {th}
+  %x : i64[1] = input()
+  %a : i64[1] = {op}(%x){more}
+  %n : spike[1] = integrate(%a) <theta=@th, v0=@w>
+  %o : i64[1] = accumulate(%a)
+  return %o
+}}
+"""
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_sums_beyond_64_bits_are_exact(engine):
+    top, run = (1 << 63) - 1, spikec.backends.engine(engine)
+
+    def error(x, **fields):
+        with pytest.raises(RangeError) as caught:
+            run(parse(SUMS.format(**fields)), {"x": np.array([[x]])})
+        return str(caught.value)
+
+    affine = {"op": "affine", "more": " <w=@w>", "th": 1}
+    assert f"%a reaches {top * 3}" in error(top, w=3, **affine)
+    assert f"%a reaches {top * -top} at neuron [0], step 1" in error(top, w=-top, **affine)
+    add = {"op": "add", "more": "", "th": top}
+    assert f"%n reaches {top * 2} at neuron [0], step 1" in error(top, w=top, **add)
+    assert f"%o reaches {1 << 63} at neuron [0], step 2" in error(1 << 62, w=-top, **add)
 
 
 def test_helpers(graph_text):

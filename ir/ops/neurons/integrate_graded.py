@@ -79,7 +79,7 @@ class IntegrateGraded(Neuron):
         self, single: Interval, mean: Interval, params: Params, steps: int
     ) -> Interval | None:
         """By single steps alone; nothing is known where firing may raise |v|."""
-        raises = (2 * params["fire"] < params["theta"]).any()
+        raises = (params["theta"] <= 0).any() or (2 * params["fire"] < params["theta"]).any()
         return None if raises else self.followed(single, params, steps)
 
     def admissible(self, params: Params) -> dict[str, Value]:

@@ -52,6 +52,13 @@ class IntegrateSigned(Neuron):
         holds = (params["theta"] > 0).all() and (params["theta_neg"] <= 0).all()
         return soft_reach(mean, params, steps) if holds else None
 
+    def potential_bounds(
+        self, single: Interval, mean: Interval, params: Params, steps: int
+    ) -> Interval | None:
+        """Nothing is known where thresholds of both signs may cross."""
+        reach = self.reach(mean, params, steps)
+        return None if reach is None else self.followed(single, params, steps, reach)
+
     @classmethod
     def offer(cls, needs: Needs) -> IntegrateSigned | None:
         signed = needs.sign is not Sign.UNSIGNED

@@ -50,6 +50,8 @@ class IntegrateWindow(Neuron):
         self, single: Interval, mean: Interval, params: Params, steps: int
     ) -> Interval | None:
         """Those of the sum, which firing brings towards 0."""
+        if (params["theta"] <= 0).any():
+            return None
         low, high = (steps * (bound + params["bias"]) for bound in mean)
         v0 = params["v0"]
         return self.after_reset(v0 + np.minimum(low, 0), v0 + np.maximum(high, 0), params)

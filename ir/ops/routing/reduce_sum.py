@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
-
+from spikec.ir.exact import wide
 from spikec.ir.op import Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
@@ -27,8 +26,6 @@ class ReduceSum(Op):
         return tuple(1 if axis in axes else size for axis, size in enumerate(x))
 
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
-        x = inputs[0]
-        wide = x if x.dtype.kind == "f" else x.astype(np.int64)
         axes = tuple(axis + 1 for axis in self.axes)
-        total: Value = wide.sum(axis=axes, keepdims=True)
+        total: Value = wide(inputs[0]).sum(axis=axes, keepdims=True)
         return total

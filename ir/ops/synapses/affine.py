@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikec.ir.exact import wide
 from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect_spread
 from spikec.ir.types import TensorType, spread
 
@@ -33,11 +34,7 @@ class Affine(Synapse):
 
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
         x = inputs[0]
-        w = spread(params["w"], x.shape[1:])
-        if w.dtype.kind != "f":
-            w = w.astype(np.int64)
-            x = x if x.dtype.kind == "f" else x.astype(np.int64)
-        y: Value = x * w
+        y: Value = wide(x) * wide(spread(params["w"], x.shape[1:]))
         return self.finished(y, params)
 
     def scale_inputs(self, w: Value, factor: Value) -> Value:

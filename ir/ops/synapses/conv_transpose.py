@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from spikec.ir.exact import wide
 from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect
 from spikec.ir.types import TensorType
-from spikec.ir.windows import Sliding, Window, exact_matmul
+from spikec.ir.windows import WIDEST, Sliding, Window, exact_matmul
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,7 @@ class ConvTranspose(Sliding, Synapse):
         x, w, groups = inputs[0], params["w"], self.groups
         window, extra = self.window(w.shape[2:]), self.extra
         whole = _spread_out(window, x.shape[2:], extra, cropped=False)
-        wide = np.dtype(np.int64) if x.dtype.kind != "f" else x.dtype
-        y = np.zeros((len(x), w.shape[1] * groups, *whole), wide)
+        y = np.zeros((len(x), w.shape[1] * groups, *whole), wide(x[:0]).dtype)
         columns = x.reshape(len(x), groups, -1, math.prod(x.shape[2:]))
         weights = w.reshape(groups, w.shape[0] // groups, w.shape[1], -1)
         for index, tap in enumerate(np.ndindex(*window.kernel)):
@@ -114,4 +114,5 @@ def _spread_out(
         for i, size in enumerate(spatial)
     )
     expect(min(out, default=1) > 0, f"pads crop the whole result of {list(spatial)}")
+    expect(math.prod(out) < WIDEST, f"{math.prod(out)} places, not below 2^31")
     return out

@@ -23,7 +23,7 @@ class IntegrateModel(NeuronModel):
         """Integrate, fire, subtract the threshold where fired."""
         self.integrate(current, self.bias)
         spikes = self.v >= self.theta
-        self.v -= self.theta * spikes
+        self.reset(spikes)
         return spikes
 
 

@@ -59,7 +59,7 @@ class IntegrateWindowModel(NeuronModel):
         spikes = (self.v >= self.theta).astype(np.int8)
         if self.free:
             spikes -= self.v < 0
-        self.v -= self.theta * spikes
+        self.reset(spikes)
         return spikes
 
 

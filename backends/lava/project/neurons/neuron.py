@@ -40,6 +40,11 @@ class NeuronModel(LayerModel):
         """Forget the sample before."""
         self.v[:] = self.v0
 
+    def reset(self, spikes: NDArray[Any]) -> None:
+        """Take what was fired from v, which has to fit its width after that, too."""
+        self.v -= self.theta * spikes
+        self.check("potential", self.v)
+
 
 class SignedNeuron(Neuron):
     """Base of the neurons that take spikes back: n is the net sum of what they sent.
@@ -76,7 +81,7 @@ class SignedNeuronModel(NeuronModel):
         """Integrate, fire, reset by as much, sum up."""
         self.integrate(current, self.bias)
         spikes = self.sent()
-        self.v -= self.theta * spikes
+        self.reset(spikes)
         self.n += spikes
         return spikes
 
