@@ -318,7 +318,7 @@ class _Grower:
     def pool(self, op):
         x = self.pick(3)
         attrs = {"kernel": (1, 2), **self.window(2), "dilations": (1, 1)}
-        if op == "max_pool_count":  # a window of pads alone is refused
+        if op in ("max_pool_count", "max_pool_radix"):  # a window of pads alone is refused
             attrs |= {"pads": (0, *attrs["pads"][1:2], 0, 0), "strides": (1, 1)}
         self.add(op, [x], attrs)
 

@@ -58,9 +58,16 @@ class IntegrateInteger(Neuron):
 
     def fire(self, state: State, params: Params) -> Value:
         low, high = self.limits
-        units = np.floor_divide(state.v, params["theta"])
+        units = self.units(state.v, params["theta"])
         least = low if self.free or self.gathers else np.maximum(-state.net, low)
         return np.clip(units, least, high).astype(state.v.dtype)
+
+    @staticmethod
+    def units(v: Value, theta: Value) -> Value:
+        """`floor(v / theta)`; a threshold that is not above 0 never fires."""
+        fires = np.broadcast_to(theta > 0, v.shape)
+        whole = np.floor_divide(v, np.where(theta > 0, theta, theta.dtype.type(1)))
+        return np.where(fires, whole, whole.dtype.type(0))
 
     def after_reset(self, low: Value, high: Value, params: Params) -> Interval:
         """What is left is below theta, unless the payload was not large enough."""
