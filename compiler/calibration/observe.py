@@ -128,8 +128,8 @@ def _input_code(
         what = "the range of its quantiser"
     elif x.min() >= 0 and x.max() <= 1:
         scale, offset, what = np.array(1 / top), np.array(0.0), "the range 0..1"
-    elif x.min() >= 0 and x.max() <= top and (x == np.rint(x)).all():
-        scale, offset, what = np.array(1.0), np.array(0.0), f"integers 0..{top}"
+    elif (x == np.rint(x)).all() and (first := _first_integer(x, top)) is not None:
+        scale, offset, what = np.array(1.0), np.array(first), f"integers {first:g}..{first + top:g}"
     else:
         channels = input_channels(graph, node)
         low, high = with_margin(*channel_ranges(x.astype(np.float64), channels), channels, len(x))
@@ -139,3 +139,15 @@ def _input_code(
         offset, what = compact(low), "its observed range per channel"
     record.note(f"input '{node.loc or node.name}' is coded in {levels} bits over {what}")
     return {"scale": Param.of(scale, F64), "offset": Param.of(offset, F64)}
+
+
+def _first_integer(x: Array, top: int) -> float | None:
+    """Where a code of single integers starts: at 0, twice as low as seen, or as low, if any fits.
+
+    Rounding to another grid could move an integer to either side of a threshold at 0.
+    """
+    low = float(x.min())
+    for first in (0.0, max(2 * low, -float(top // 2 + 1)), low):
+        if first <= low and x.max() <= first + top:
+            return first
+    return None

@@ -46,6 +46,9 @@ def test_ranges_and_histograms():
     [
         (0, 1, False, 1 / 255, 0, "the range 0..1"),
         (0, 200, True, 1, 0, "integers 0..255"),
+        (-4, 9, True, 1, -8, "integers -8..247"),
+        (-100, 100, True, 1, -128, "integers -128..127"),
+        (-200, 20, True, 1, -199, "integers -199..56"),
         (0, 300, True, None, None, "its observed range per channel"),
         (-1, 1, False, None, None, "its observed range per channel"),
     ],
