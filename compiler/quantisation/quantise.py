@@ -111,7 +111,7 @@ class _Rounding:
             node = self.graph[name]
             folded.scales.require(current, node.type.shape, self._limits(node))
         self.choice = folded.scales.choose()
-        if self.choice.unproven and seen is not None:
+        if self.choice.unproven.any() and seen is not None:
             self._relax(seen())
         self.params: dict[str, Param] = {}
 
@@ -135,9 +135,14 @@ class _Rounding:
             finest = _HEADROOM * reached[name] / (self.top - _MARGIN)
             self.folded.scales.require(current, self.graph[name].type.shape, {"seen": finest})
         self.choice = self.folded.scales.choose(checked=True)
+        names = [
+            f"%{name}" for name, current in self.folded.potential.items()
+            if self.choice.unproven[current.variable[current.variable >= 0]].any()
+        ]  # fmt: skip
         self.record.note(
-            "some scales rest on what potentials reach on calibration data (twice that fits): "
-            "over all inputs they would cost weight bits; overflows are found at run time"
+            f"{', '.join(names)}: scales rest on what potentials reach on calibration data (twice "
+            "that fits), as those that fit all inputs would cost accuracy; an overflow is found "
+            "at run time (--require-proof keeps to scales that fit all inputs)"
         )
 
     def node(self, node: Node) -> Node:

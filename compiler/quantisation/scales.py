@@ -75,12 +75,12 @@ class Choice:
     Attributes:
         scale: Real value of one unit of current, for each variable.
         exponent: How far a synapse's sums are shifted, for each variable.
-        unproven: Whether scales that provably fit all inputs would be too coarse.
+        unproven: For each variable, whether a scale that provably fits all inputs is too coarse.
     """
 
     scale: Array
     exponent: Array
-    unproven: bool
+    unproven: Array
 
 
 class Conflict(Exception):
@@ -223,7 +223,7 @@ class Scales:
         steps = np.where(groups.own > 0, groups.own / scale[groups.roots], 1.0)
         beyond = groups.over(steps / 2.0**exponent, np.maximum, 1.0)
         exact = (scale * beyond)[groups.roots] * groups.ratios
-        return Choice(exact, exponent.astype(np.int64), bool(costly[groups.roots].any()))
+        return Choice(exact, exponent.astype(np.int64), costly[groups.roots])
 
     def _roots(self) -> tuple[Array, Array]:
         """For each variable the one that stands for its group, and its ratio to that."""

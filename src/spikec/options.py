@@ -206,6 +206,9 @@ class Options:
                 calls += [] if any(name == call for call, _ in calls) else [(name, {})]
                 calls = [(call, {**given, "require": "true"} if call == name else given)
                          for call, given in calls]  # fmt: skip
+        if self.require_proof:
+            calls = [(call, {**given, "proof": "true"} if call == "quantise" else given)
+                     for call, given in calls]  # fmt: skip
         for setting in self.set:
             name, key, value = _setting(setting)
             if name.startswith(LAYER):

@@ -77,19 +77,19 @@ def compile(
         if options.max_loss is not None:
 
             def build(kept: Dataset, chosen: Options) -> Artifact:
-                return _compile(ann, kept, None, chosen, report)
+                return compile_network(ann, kept, None, chosen, report)
 
             art = choose_steps(ann, data, held, options, report, build)
         else:
             judge = None if held is None else Judge.of(ann, held, options.seed, report)
-            art = _compile(ann, data, judge, options, report)
+            art = compile_network(ann, data, judge, options, report)
         if data is not None and art.stored.float_graph is not None:
             drawn, rest = data.split(options.samples, options.seed)
             art.report.loss = measure_loss(art, ann, drawn, held or rest, report)
         return art
 
 
-def _compile(
+def compile_network(
     model: Model,
     calib: Dataset | None,
     judge: Judge | None,
