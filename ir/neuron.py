@@ -111,6 +111,10 @@ class Needs:
     gathers: bool = False
     levels: int = 1
     """Number of payloads 1, 2, 4, ...; 1 for unit events."""
+    bits: int = 0
+    """Width of integer payloads; 0 for other spikes."""
+    radix: bool = False
+    """Whether spikes are binary digits, the most significant one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,12 @@ class Neuron(Membrane):
     @abstractmethod
     def fire(self, state: State, params: Params) -> Value:
         """The payloads that charged potentials send, in the type of the potentials."""
+
+    def net_bounds(self, steps: int) -> tuple[int, int]:
+        """The smallest and the largest sum of its payloads over T steps, each by its weight."""
+        low, high = self.payload.bounds
+        weight = total_weight(steps, radix=self.radix)
+        return weight * low if self.sign is Sign.FREE else 0, weight * high
 
     def remember(self, state: State, payload: Value) -> Value:
         """The rule's own memory after a step."""
@@ -240,6 +250,18 @@ class Neuron(Membrane):
     def offer(cls, needs: Needs) -> Self | None:
         """The neuron of this class that calibration may choose for some needs, or None."""
         return None
+
+
+def step_weights(steps: int, *, radix: bool) -> Value:
+    """What a spike of each step counts, int64: 1 each, or of binary digits 2^(T-1-t)."""
+    if radix:
+        return np.left_shift(1, np.arange(steps - 1, -1, -1, dtype=np.int64))
+    return np.ones(steps, np.int64)
+
+
+def total_weight(steps: int, *, radix: bool) -> int:
+    """The sum of `step_weights`: what a constant current adds up to."""
+    return (1 << steps) - 1 if radix else steps
 
 
 def soft_reach(mean: Interval, params: Params, steps: int) -> Value:

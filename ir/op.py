@@ -201,7 +201,7 @@ class Op:
             want = inputs[0].dtype
             return None if dtype == want else f"result must be {want} as its input, not {dtype}"
         if stage == "int":
-            return None if dtype.is_integer and dtype.kind != "spike" else f"{dtype} at stage int"
+            return None if dtype.is_integer and not dtype.is_spike else f"{dtype} at stage int"
         wanted = f"result must be a float at stage {stage}, not {dtype}"
         return None if dtype.kind == "f" else wanted
 
@@ -216,6 +216,8 @@ class Stateful(Op, ABC):
     """What reports call it."""
     stages = ("snn", "int")
     stateful = True
+    radix: ClassVar[bool] = False
+    """Whether the spikes of a window are binary digits, the most significant one first."""
 
     @abstractmethod
     def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from spikec.ir.errors import ParseError
 
 Array = NDArray[np.generic]
-_DTYPE = re.compile(r"(f|i|u)([1-9][0-9]?)|spike([2-8]?)")
+_DTYPE = re.compile(r"(f|i|u)([1-9][0-9]?)|spike([2-8]?)|(ispike|uspike)([1-9])")
 
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """An element type: `f32`, `f64`, `iN`, `uN` (N = 1..64 bits), `spike` or `spikeN`.
+    """An element type: `f32`, `f64`, `iN`, `uN` (N = 1..64 bits), or spikes.
 
     `spike` is a unit event in {-1, 0, +1}. `spikeN` (N = 2..8) is a graded event whose payload is
-    at most 2^(N-1): neurons send 0, +-1, +-2, +-4, ... +-2^(N-1).
+    at most 2^(N-1): neurons send 0, +-1, +-2, +-4, ... +-2^(N-1). `ispikeN` and `uspikeN`
+    (N = 1..9) are graded events whose payload is any signed or unsigned integer of N bits.
     """
 
     kind: str
@@ -32,8 +33,10 @@ class DType:
         """Read a type name such as `i24`; raises ParseError."""
         match = _DTYPE.fullmatch(text)
         if match is None:
-            hint = "f32, f64, iN, uN, spike or spikeN"
+            hint = "f32, f64, iN, uN, spike, spikeN, ispikeN or uspikeN"
             raise ParseError(f"unknown element type '{text}'", hint=hint)
+        if match[4]:
+            return DType(match[4], int(match[5]))
         if text.startswith("spike"):
             return spikes(int(match[3] or 1))
         kind, bits = match[1], int(match[2])
@@ -52,19 +55,31 @@ class DType:
         return self.kind != "f"
 
     @property
+    def is_spike(self) -> bool:
+        """Whether this is an event that a neuron sends."""
+        return self.kind.endswith("spike")
+
+    @property
     def levels(self) -> int:
-        """Number of positive payloads of a spike: 1 for a unit event, N for `spikeN`."""
+        """Number of positive payloads of a `spike` (1) or `spikeN` (N)."""
         return self.bits - 1
 
     @property
     def is_graded(self) -> bool:
         """Whether this is a spike that carries a payload."""
-        return self.kind == "spike" and self.bits > 2
+        return self.is_spike and self.bits > (2 if self.kind == "spike" else 1)
+
+    @property
+    def payload_bits(self) -> int:
+        """Bits of a spike that are its payload and sign, beside the event itself."""
+        if self.kind == "spike":
+            return 1 + (self.levels - 1).bit_length()
+        return self.bits
 
     @property
     def bounds(self) -> tuple[int, int]:
         """Smallest and largest integer of this type."""
-        if self.kind == "u":
+        if self.kind in ("u", "uspike"):
             return 0, (1 << self.bits) - 1
         if self.kind == "spike":
             return -(1 << (self.bits - 2)), 1 << (self.bits - 2)
@@ -76,7 +91,7 @@ class DType:
         if self.kind == "f":
             return np.dtype(f"f{self.bits // 8}")
         width = next(w for w in (8, 16, 32, 64) if w >= self.bits)
-        return np.dtype(f"{'u' if self.kind == 'u' else 'i'}{width // 8}")
+        return np.dtype(f"{self.kind[0] if self.kind != 'spike' else 'i'}{width // 8}")
 
 
 F32 = DType("f", 32)
@@ -87,6 +102,11 @@ SPIKE = DType("spike", 2)
 def spikes(levels: int) -> DType:
     """Spikes with payloads up to 2^(levels - 1); unit events for `levels` = 1."""
     return DType("spike", levels + 1)
+
+
+def payloads(bits: int, *, signed: bool) -> DType:
+    """Spikes whose payload is any integer of `bits` bits."""
+    return DType("ispike" if signed else "uspike", bits)
 
 
 def signed(bits: int) -> DType:

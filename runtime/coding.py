@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, InvalidData, Node, spread
+from spikec.ir import Graph, InvalidData, Node, op_of, spread
+from spikec.ir.neuron import Membrane, total_weight
 from spikec.ir.ops.input import Input
 from spikec.runtime.interpreter import Feeds
 
@@ -70,6 +71,8 @@ def _units(graph: Graph, node: Node, x: NDArray[Any]) -> tuple[NDArray[Any], NDA
 def decode(graph: Graph, output: str, potential: NDArray[Any], step: int) -> NDArray[np.float64]:
     """The network's real result after `step` steps: `potential * scale / step`.
 
+    Of binary digits `potential * scale / (2^step - 1)`.
+
     Args:
         graph: A spiking graph.
         output: Name of a readout.
@@ -78,4 +81,5 @@ def decode(graph: Graph, output: str, potential: NDArray[Any], step: int) -> NDA
     """
     node = graph[output]
     scale = graph.array(node, "scale") if "scale" in node.params else np.ones(())
-    return np.asarray(potential * spread(scale, node.type.shape) / step, dtype=np.float64)
+    weight = total_weight(step, radix=op_of(node, Membrane).radix)
+    return np.asarray(potential * spread(scale, node.type.shape) / weight, dtype=np.float64)

@@ -111,7 +111,7 @@ def last_use(graph: Graph) -> Mapping[str, list[str]]:
 def synapse_inputs(graph: Graph) -> set[str]:
     """Names of all values that enter a weighted op, and of all spiking layers."""
     weighted = (node for node in graph.nodes if op_of(node).weighted)
-    spiking = {node.name for node in graph.nodes if node.type.dtype.kind == "spike"}
+    spiking = {node.name for node in graph.nodes if node.type.dtype.is_spike}
     return spiking | {name for node in weighted for name in node.inputs}
 
 
@@ -133,7 +133,7 @@ class Observer:
         if name in self._outputs:
             result.readout[name] = value
         if name in self._trace and potentials is not None:
-            spikes = value.astype(dtype.storage, copy=False) if dtype.kind == "spike" else None
+            spikes = value.astype(dtype.storage, copy=False) if dtype.is_spike else None
             result.traces[name] = LayerTrace(spikes, potentials)
 
 

@@ -59,7 +59,7 @@ def synaptic_operations(
         effective = float((active * fans[node.name]).sum()) / samples
         every = np.ones_like(graph.array(node, "w"))
         dense = op_of(node, Synapse).fan_out(source.type.shape, every).sum()
-        accumulates = effective if source.type.dtype.kind == "spike" else 0.0
+        accumulates = effective if source.type.dtype.is_spike else 0.0
         if source.type.dtype.is_graded:
             single = (units or {}).get(source.name, np.zeros((1, *source.type.shape)))
             accumulates = float((single[:steps].sum(axis=0) * fans[node.name]).sum()) / samples

@@ -69,7 +69,7 @@ def _header(graph: Graph, plan: Plan) -> str:
     source = f", from {graph.source}" if graph.source else ""
     inputs = [f'"{node.name}": {(node.type.shape, *node.type.dtype.bounds)}'
               for node in graph.inputs]  # fmt: skip
-    spiking = [name for name in plan.layers if graph[name].type.dtype.kind == "spike"]
+    spiking = [name for name in plan.layers if graph[name].type.dtype.is_spike]
     readouts = [f'"{name}": "{name}.scale"' for name in graph.outputs]
     readouts += [f'"{name}": "{name}.scale"' for name in plan.layers
                  if name not in spiking and name not in graph.outputs]  # fmt: skip

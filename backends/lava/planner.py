@@ -299,7 +299,7 @@ class Planner:
                 loc=node.loc,
             )
         dtype = self.graph[node.inputs[0]].type.dtype
-        if isinstance(op, MaxPoolCount) and dtype.kind != "spike":
+        if isinstance(op, MaxPoolCount) and not dtype.is_spike:
             raise BackendError(f"%{node.name} pools {dtype}; it needs spikes", loc=node.loc)
 
     def _state(self, node: Node, role: str) -> str:

@@ -55,7 +55,7 @@ class Bounds:
     def state(self, node: Node) -> int:
         """Largest absolute number that a layer's arithmetic can meet, proven or not."""
         p = {role: self.graph.array(node, role) for role in node.params}
-        largest = node.type.dtype.bounds[1] if node.type.dtype.kind == "spike" else 1
+        largest = node.type.dtype.bounds[1] if node.type.dtype.is_spike else 1
         start = max(_most(p, "v0"), largest * max(_most(p, "theta"), _most(p, "fire")))
         return start + self.steps * (self.reach(node.inputs[0]) + _most(p, "bias")) + 1
 

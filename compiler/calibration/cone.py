@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikec.ir import GraphBuilder, Node
 from spikec.ir.analysis import Cone, run_cone
+from spikec.ir.neuron import step_weights
 from spikec.ir.op import Params
 
 Array = NDArray[Any]
@@ -33,11 +34,23 @@ class Currents(Protocol):
         """The currents of some samples."""
 
 
+def mean_over_steps(values: Array, radix: bool) -> Array:
+    """The mean of (steps or 1, samples, *shape), each step by its weight (samples, *shape)."""
+    if len(values) == 1:
+        return np.asarray(values[0], np.float32)
+    if not radix:
+        return np.asarray(values.mean(axis=0, dtype=np.float32))
+    weights = step_weights(len(values), radix=True).astype(np.float32)
+    total: Array = np.tensordot(weights / weights.sum(), values.astype(np.float32), axes=1)
+    return total
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Currents in memory (steps or 1, samples, *shape)."""
+    """Currents in memory (steps or 1, samples, *shape); `radix`: of binary digits."""
 
     array: Array
+    radix: bool = False
 
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         """All of them at once."""
@@ -45,11 +58,11 @@ class Held:
 
     def mean(self) -> Array:
         """The mean over the steps (samples, *shape)."""
-        return self.array.mean(axis=0)
+        return mean_over_steps(self.array, self.radix)
 
     def part(self, samples: slice) -> Held:
         """The currents of some samples."""
-        return Held(self.array[:, samples])
+        return Held(self.array[:, samples], self.radix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +74,22 @@ class StoredCone:
         nodes: The linear nodes, in topological order.
         params: The arrays of each of them, by role.
         stored: Spikes and inputs that they start from (steps or 1, samples, *shape).
+        radix: Whether the spikes are binary digits.
     """
 
     output: Node
     nodes: tuple[Node, ...]
     params: Mapping[str, Params]
     stored: Mapping[str, Array]
+    radix: bool = False
 
     @staticmethod
     def of(
-        builder: GraphBuilder, output: str, cone: Cone, stored: Mapping[str, Array]
+        builder: GraphBuilder,
+        output: str,
+        cone: Cone,
+        stored: Mapping[str, Array],
+        radix: bool = False,
     ) -> StoredCone:
         """The cone of a value over what is stored, with the params that it has now."""
         return StoredCone(
@@ -78,6 +97,7 @@ class StoredCone:
             cone.nodes,
             {node.name: builder.arrays(builder[node.name]) for node in cone.nodes},
             {source.name: stored[source.name] for source in cone.sources},
+            radix,
         )
 
     @property
@@ -99,7 +119,7 @@ class StoredCone:
 
     def mean(self) -> Array:
         """The mean over the steps (samples, *shape): the cone of the mean spikes."""
-        rates = {n: x.mean(axis=0, dtype=np.float32, keepdims=True) for n, x in self.stored.items()}
+        rates = {n: mean_over_steps(x, self.radix)[None] for n, x in self.stored.items()}
         means = replace(self, stored=rates)
         return np.concatenate([block[0] for _, block in means.blocks()])
 
@@ -116,7 +136,8 @@ class StoredCone:
         """The currents in memory if they are small enough, else the cone itself."""
         if 4 * self._steps * self.samples * self.output.type.size > _HELD_BYTES:
             return self
-        return Held(np.concatenate([block for _, block in self.blocks()], axis=1))
+        blocks = [block for _, block in self.blocks()]
+        return Held(np.concatenate(blocks, axis=1), self.radix)
 
     def _run(self, stored: Mapping[str, Array]) -> Array:
         values = {name: x.astype(np.float32, copy=False) for name, x in stored.items()}

@@ -51,11 +51,11 @@ class Graded(LayerPass):
 
     def fit(self, layer: Layer, record: Record) -> Layer:
         op = layer.neurons.op
-        if op is None or not is_offered(op, Needs(op.sign)):
+        if op is None or not is_offered(op, Needs(op.sign, gathers=op.gathers)):
             return layer
         always = self.gate == "on"
         sign = Sign.FREE if op.sign is Sign.FREE else Sign.TAKES_BACK
-        graded = neuron_for(Needs(sign, levels=self.levels))
+        graded = neuron_for(Needs(sign, gathers=op.gathers, levels=self.levels))
         layer, figures = gated(layer, lambda part: self._search(self._start(part, graded)), always)
         record.layer(layer.node.name, graded=figures.pop("taken"), **figures)
         return layer

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.compiler.calibration.cone import Currents, StoredCone
-from spikec.ir import Node, spread
-from spikec.ir.neuron import Neuron
+from spikec.compiler.calibration.cone import Currents, StoredCone, mean_over_steps
+from spikec.ir import Node, op_of, spread
+from spikec.ir.neuron import Membrane, Neuron
 from spikec.runtime import fast
 
 Array = NDArray[Any]
@@ -118,8 +118,8 @@ class Layer:
         """What the layer tells the next one, on average over the steps (samples, *shape)."""
         if not self.spiking:
             return self.mean_current()
-        count = self.spikes().sum(axis=0, dtype=np.float32)
-        return count * (spread(self.neurons.theta, self.node.type.shape) / self.steps)
+        mean = mean_over_steps(self.spikes(), op_of(self.node, Membrane).radix)
+        return mean * spread(self.neurons.theta, self.node.type.shape)
 
     def mean_current(self) -> Array:
         """The input current with bias, averaged over the steps (samples, *shape)."""

@@ -36,23 +36,26 @@ class Qcfs(Pass):
     affine after them carries their amplitude theta. All biases move into the neurons. Each output
     is read by an accumulator.
 
-    Options: per=channel|layer; v0=half (theta / 2, the QCFS optimum) or zero; percentile above 0
-    takes that percentile of the activations as threshold instead (the common baseline).
+    Options: levels, L of the thresholds where it is not T (binary digits and payloads have more
+    levels than steps); per=channel|layer; v0=half (theta / 2, the QCFS optimum) or zero; percentile
+    above 0 takes that percentile of the activations as threshold instead (the common baseline).
     """
 
+    levels: int = 0
     per: Literal["channel", "layer"] = "channel"
     v0: Literal["half", "zero"] = "half"
     percentile: float = 0.0
 
     def check(self) -> None:
         within("percentile", self.percentile, 0, 100)
+        within("levels", self.levels, 0)
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         spiking = _Spiking(graph, context.steps)
         for node in graph.nodes:
             op = op_of(node)
             if isinstance(op, Activation):
-                theta = self._theta(graph, node, context.steps)
+                theta = self._theta(graph, node, self.levels or context.steps)
                 shift = op.shift if isinstance(op, QcfsOp) else 0.5
                 start = shift if self.v0 == "half" else 0.0
                 spiking.neuron(node, theta, theta * start)
@@ -69,7 +72,7 @@ class Qcfs(Pass):
         context.counterparts = spiking.counterparts
         return spiking.finish()
 
-    def _theta(self, graph: Graph, node: Node, steps: int) -> Array:
+    def _theta(self, graph: Graph, node: Node, levels: int) -> Array:
         op = node.operation
         if isinstance(op, QcfsOp) and trained(node):
             return np.broadcast_to(graph.array(node, "lambda"), _channels(graph, node)).copy()
@@ -82,7 +85,7 @@ class Qcfs(Pass):
             theta = percentile_thresholds(low, high, hist, self.percentile)
             theta = np.full_like(theta, theta.max()) if self.per == "layer" else theta
         else:
-            theta = best_thresholds(low, high, hist, steps, self.per == "layer")
+            theta = best_thresholds(low, high, hist, levels, self.per == "layer")
         if isinstance(op, QcfsOp) and graph.array(node, "lambda").ndim <= 1:
             return np.minimum(theta, graph.array(node, "lambda"))
         return np.minimum(theta, op.hi) if isinstance(op, Clip) else theta

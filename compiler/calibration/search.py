@@ -55,7 +55,13 @@ def draw(layer: Layer, samples: int) -> fast.Drawn:
 
 
 def search(
-    layer: Layer, *, joint: bool, per: Grain, samples: int, fires: Sequence[float] = ()
+    layer: Layer,
+    *,
+    joint: bool,
+    per: Grain,
+    samples: int,
+    fires: Sequence[float] = (),
+    near: bool = False,
 ) -> Layer:
     """Thresholds and initial potentials that minimise the error of the rate.
 
@@ -72,9 +78,10 @@ def search(
             potential for each neuron besides.
         samples: Neurons drawn per channel.
         fires: Of graded neurons, other firing levels (shares of theta) to try near the best point.
+        near: Look near the start alone, which is good for neurons of many levels.
     """
     drawn, shared = draw(layer, samples), per == "layer"
-    first, least = _search(layer, drawn, joint, shared)
+    first, least = _search(layer, drawn, joint, shared, near)
     best = first
     for fire in fires:
         level = np.full(layer.node.type.shape[:1], fire, np.float32)

@@ -127,7 +127,8 @@ def _sweep(
             before, target = next(reference)
             neuron = op_of(node).neuron
             activation = ann[context.counterparts[node.name]] if neuron else node
-            cone = StoredCone.of(builder, node.inputs[0], cones[node.name], stored)
+            radix = op_of(node, Membrane).radix
+            cone = StoredCone.of(builder, node.inputs[0], cones[node.name], stored, radix)
             layer = Layer(
                 node=node,
                 neurons=_read(builder, node),
@@ -141,7 +142,7 @@ def _sweep(
                 skips=_skips(graph, builder, node),
                 cone=cone,
             )
-            exact = _exact(activation, context.steps)
+            exact = _exact(activation, node, context.steps)
             wanted = [
                 (method, record)
                 for method, record in zip(methods, records, strict=True)
@@ -162,13 +163,15 @@ def _sweep(
     return builder.finish()
 
 
-def _exact(activation: Node, steps: int) -> bool:
-    """Whether a layer was trained with QCFS for at most this many steps: nothing to calibrate.
+def _exact(activation: Node, neuron: Node, steps: int) -> bool:
+    """Whether a layer computes the quantiser that it was trained with: nothing to calibrate.
 
-    Its lambda and theta / 2 are what the data would give; searching again measured worse.
+    It does where it gathers its whole input before it fires; otherwise the order in which spikes
+    arrive makes it err, most where branches meet.
     """
-    op = activation.operation
-    return isinstance(op, Qcfs) and trained(activation) and op.levels <= steps
+    op, fires = activation.operation, neuron.operation
+    counts = isinstance(fires, Neuron) and fires.gathers and not fires.radix
+    return counts and isinstance(op, Qcfs) and trained(activation) and op.levels == steps
 
 
 def _is_layer(node: Node) -> bool:
@@ -205,7 +208,8 @@ def _synapses(
     synapses = []
     for node in _direct_synapses(graph, layer):
         below = cone_of(graph, node.inputs)
-        cone = StoredCone.of(builder, node.inputs[0], below, stored)
+        radix = op_of(layer, Membrane).radix
+        cone = StoredCone.of(builder, node.inputs[0], below, stored, radix)
         units = {source.name: _unit(builder, source) for source in below.sources}
         unit = replace(cone, stored=units).mean()[0]
         synapses.append(Synapse(node, cone.mean(), builder.array(node, "w"), unit))
@@ -242,6 +246,12 @@ def _reference(
     """
     sources = {}
     for node in filter(_is_layer, snn.nodes):
+        if node.name not in counterparts:
+            raise PassError(
+                f"nothing says what %{node.name} stands for in the ANN",
+                loc=node.loc,
+                hint="run qcfs in the same pipeline",
+            )
         stood_for = counterparts[node.name]
         before = stood_for if node.name in snn.outputs else ann[stood_for].inputs[0]
         sources[node.name] = before, stood_for

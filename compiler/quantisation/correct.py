@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikec.compiler.calibration.cone import mean_over_steps
 from spikec.compiler.pipeline import Context, Pass, Record, within
-from spikec.ir import Graph, Node, Param, PassError, spread
-from spikec.ir.neuron import Membrane
+from spikec.ir import Graph, Node, Param, PassError, op_of, spread
+from spikec.ir.neuron import Membrane, step_weights
 from spikec.runtime.coding import encode
 from spikec.runtime.fast.simple import run_node
 from spikec.runtime.interpreter import Feeds, last_use
@@ -65,7 +66,8 @@ def _mean_currents(graph: Graph, feeds: Feeds) -> dict[str, Array]:
     means = {}
     for node, inputs in _Walk(graph, feeds).layers():
         bias = graph.array(node, "bias") if "bias" in node.params else np.zeros(())
-        means[node.name] = _by_channel(inputs[0]) + _by_channel(_full(node, bias)[None, None])
+        mean = mean_over_steps(inputs[0], op_of(node, Membrane).radix)
+        means[node.name] = _by_channel(mean) + _by_channel(_full(node, bias)[None])
     return means
 
 
@@ -74,8 +76,8 @@ def _full(node: Node, array: Array) -> Array:
 
 
 def _by_channel(value: Array) -> Array:
-    """The mean of each channel of (steps, samples, *shape), float64."""
-    axes = (0, 1, *range(3, value.ndim))
+    """The mean of each channel of (samples, *shape), float64."""
+    axes = (0, *range(2, value.ndim))
     return np.asarray(value.mean(axis=axes, dtype=np.float64))
 
 
@@ -109,8 +111,12 @@ class _Walk:
         graph = self.graph
         scale = graph.array(node, "scale").astype(np.float64)
         bias = graph.array(node, "bias").astype(np.int64)
-        current = self.values[node.inputs[0]] + _full(node, bias)
-        real = current.astype(np.float64) * _full(node, scale)
+        current = self.values[node.inputs[0]]
+        if len(current) > 1:
+            weights = step_weights(len(current), radix=op_of(node, Membrane).radix)
+            total = np.tensordot(weights.astype(np.float64), current.astype(np.float64), axes=1)
+            current = (total / weights.sum())[None]
+        real = (current[0] + _full(node, bias)) * _full(node, scale)
         lack = wanted - _by_channel(real)
         units = np.rint(spread(lack, node.type.shape) / _full(node, scale)).astype(np.int64)
         changed = _full(node, bias) + units

@@ -39,8 +39,11 @@ def reached_potentials(graph: Graph, calib: Feeds) -> Mapping[str, Array]:
             trace = run.traces[node.name]
             potential = trace.potentials
             if trace.spikes is not None:
-                before = _before_reset(graph, node, potential, trace.spikes)
-                potential = np.maximum(abs(potential), abs(before))
+                params = op_of(node, Neuron).spread_params(
+                    graph.arrays(node), node.type.shape, potential
+                )
+                charged = op_of(node, Neuron).before_reset(potential, trace.spikes, params)
+                potential = np.maximum(abs(potential), abs(charged))
             peak = _by_channel(node, potential)
             np.maximum(reached[node.name], peak, out=reached[node.name])
     return reached

@@ -28,17 +28,20 @@ class MaxPoolCount(Pooling, Stateful):
 
     def payload_type(self, inputs: Sequence[TensorType]) -> DType:
         """As that of what is pooled."""
-        return inputs[0].dtype if inputs[0].dtype.kind == "spike" else SPIKE
+        return inputs[0].dtype if inputs[0].dtype.is_spike else SPIKE
 
     def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
         counts = np.cumsum(inputs[0], axis=0, dtype=np.int32)
-        flat = counts.reshape(-1, *counts.shape[2:])
-        lowest = -(1 << 30)
-        best = reduce(np.maximum, self.window.taps(flat, fill=lowest))
-        best = best.reshape(*counts.shape[:2], *best.shape[1:])
+        best = self.largest(counts)
         spikes = np.diff(best, axis=0, prepend=np.zeros_like(best[:1]))
         dtype = inputs[0].dtype
         return spikes.astype(dtype), best.astype(dtype) if dtype.kind == "f" else best
+
+    def largest(self, numbers: Value) -> Value:
+        """The largest number of each window, of (steps, batch, *shape)."""
+        flat = numbers.reshape(-1, *numbers.shape[2:])
+        best = reduce(np.maximum, self.window.taps(flat, fill=np.iinfo(numbers.dtype).min))
+        return best.reshape(*numbers.shape[:2], *best.shape[1:])
 
     def potential_bounds(
         self, single: Interval, mean: Interval, params: Params, steps: int

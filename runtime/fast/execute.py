@@ -158,7 +158,7 @@ class Run:
         value, potentials = simple.run_node(graph, node, inputs, self.feeds, steps, keep, parallel)
         self.values[node.name] = Value(value)
         if keep and potentials is not None:
-            spikes = value if node.type.dtype.kind == "spike" else None
+            spikes = value if node.type.dtype.is_spike else None
             self.result.traces[node.name] = LayerTrace(spikes, potentials)
 
     def _dense(self, name: str) -> Array:

@@ -103,7 +103,7 @@ def source_of(graph: Graph, nodes: Mapping[str, Node], name: str) -> Source | No
         low, high = node.type.dtype.bounds
         known = node.type.dtype.kind == "u" and high <= 255
         return Source(name, channels, space, low, high, True) if known else None
-    if node.type.dtype.kind == "spike" and op_of(node).stateful:
+    if node.type.dtype.is_spike and op_of(node).stateful:
         most = node.type.dtype.bounds[1]
         low = spike_low(nodes, node) * most
         return Source(name, channels, space, low, most) if most - low <= 255 else None

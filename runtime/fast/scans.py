@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikec.ir import spread
-from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.neuron import Neuron, Sign, step_weights
 from spikec.ir.op import Params, Value
 from spikec.ir.ops.neurons.integrate import Integrate
 from spikec.ir.ops.neurons.integrate_graded import IntegrateGraded
+from spikec.ir.ops.neurons.integrate_integer import IntegrateInteger
+from spikec.ir.ops.neurons.integrate_radix import IntegrateRadix
 from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
 from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
+from spikec.ir.ops.neurons.integrate_window_integer import IntegrateWindowInteger
 from spikec.runtime import kernels
 
 _KINDS = {Sign.UNSIGNED: kernels.UNSIGNED, Sign.TAKES_BACK: kernels.SIGNED, Sign.FREE: kernels.FREE}
@@ -115,8 +118,10 @@ def errors_of_rule(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Pa
         }
         for r, fraction in enumerate(v0.T):
             own = {**scaled, "theta": threshold, "v0": fraction * threshold}
-            net = op.scan([current], own, drawn.steps)[0].sum(axis=0).T
-            rate = net * (threshold / np.float32(drawn.steps))[:, None]
+            payloads = op.scan([current], own, drawn.steps)[0]
+            weights = step_weights(drawn.steps, radix=op.radix)
+            net = np.tensordot(weights, payloads, axes=1).T
+            rate = net * (threshold / np.float32(weights.sum()))[:, None]
             errors[:, k, r] = ((rate - drawn.target) ** 2).mean(axis=1)
     return errors
 
@@ -175,18 +180,27 @@ def _graded_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Pa
 
 def _window_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
     """Neurons that integrate all steps before they fire: the count has a closed form."""
-    steps = drawn.steps
-    gain = steps if len(drawn.current) == 1 else 1
-    total = drawn.current.sum(axis=0) * np.float32(gain) + drawn.bias * np.float32(steps)
-    lowest = -steps if op.sign is Sign.FREE else 0
+    weights = step_weights(drawn.steps, radix=op.radix).astype(np.float32)
+    weight = weights.sum()
+    constant = len(drawn.current) == 1
+    total = drawn.current[0] * weight if constant else np.tensordot(weights, drawn.current, 1)
+    total = total + drawn.bias * weight
+    side = np.sign(total) if op.radix and op.sign is Sign.FREE else np.float32(1)  # of magnitudes
+    total, (lowest, highest) = total * side, op.net_bounds(drawn.steps)
     errors = np.empty((*theta.shape, v0.shape[1]))
     for k, threshold in enumerate(theta.T):
+        units = total / threshold[:, None]
         for r, fraction in enumerate(v0.T):
-            units = total / threshold[:, None] + fraction[:, None]
-            count = np.clip(np.floor(units), lowest, steps)
-            rate = count * (threshold / np.float32(steps))[:, None]
+            count = np.clip(np.floor(units + fraction[:, None]), lowest, highest) * side
+            rate = count * (threshold / weight)[:, None]
             errors[:, k, r] = ((rate - drawn.target) ** 2).mean(axis=1)
     return errors
+
+
+def _integer_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
+    """In one step there is nothing to take back: a closed form."""
+    closed = drawn.steps == 1
+    return (_window_errors if closed else errors_of_rule)(op, drawn, theta, v0, params)
 
 
 def _below_0(op: Neuron, params: Params) -> Value | None:
@@ -198,5 +212,8 @@ KERNELS: dict[type[Neuron], Kernel] = {
     IntegrateSigned: Kernel(_unit_scan, _unit_errors, below=lambda op, params: params["theta_neg"]),
     IntegrateGraded: Kernel(_graded_scan, _graded_errors, below=None),
     IntegrateWindow: Kernel(None, _window_errors, below=_below_0),
+    IntegrateRadix: Kernel(None, _window_errors, below=None),
+    IntegrateInteger: Kernel(None, _integer_errors, below=None),
+    IntegrateWindowInteger: Kernel(None, _window_errors, below=None),
 }
 """The engine's table of neurons."""

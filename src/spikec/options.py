@@ -74,8 +74,20 @@ class Options:
     spikes: Literal["binary", "graded"] = option(
         "binary", "graded: payloads 1, 2, 4, ... (instead of snm)", NETWORK
     )
+    code: Literal["rate", "radix"] = option(
+        "rate",
+        "radix: spikes are binary digits, most significant first; 2^T levels (binary, layerwise)",
+        NETWORK,
+    )
+    payload: Literal["power2", "integer"] = option(
+        "power2", "what graded spikes carry: 1, 2, 4, ... or any integer", NETWORK
+    )
     payload_bits: int = option(
-        2, "graded: 2^N payloads; the sign is one bit more", NETWORK, low=1, high=3
+        2,
+        "graded: power2 has 2^N payloads and a sign besides; integer N bits, sign included",
+        NETWORK,
+        low=1,
+        high=8,
     )
     threshold: Literal["per-channel", "per-layer", "per-neuron"] = option(
         "per-channel", "what shares a threshold; per-neuron: v0 alone is each neuron's own",
@@ -91,6 +103,9 @@ class Options:
         "on", "correct biases on real spikes", CALIBRATION, aliases=("bias",)
     )
     reconstruct: Switch = option("on", "refit weights to real spikes", CALIBRATION)
+    shape: tuple[str, ...] = option(
+        (), "shape of an input whose sizes the model leaves open, the batch first", NETWORK,
+    )  # fmt: skip
     images: str | None = option(
         None,
         "how to prepare images of a folder: resize=256,crop=224,mean=0.5,std=0.25",
@@ -134,8 +149,13 @@ class Options:
                 raise UsageError(f"{field.name} must be at most {about.high}, not {value}")
         if self.max_loss is not None and not 0 <= self.max_loss < 1:
             raise UsageError(f"max_loss must be from 0 up to 1 (a share), not {self.max_loss:g}")
-        if self.schedule == "layerwise" and self.spikes == "graded":
-            raise UsageError("the layerwise schedule has no graded spikes")
+        if self.code == "radix" and self.spikes == "graded":
+            raise UsageError("a radix code has binary spikes: their payload is their step")
+        if self.spikes == "graded" and self.payload == "power2" and self.payload_bits > 3:
+            raise UsageError(
+                f"power2 payloads of {self.payload_bits} bits reach beyond 2^7",
+                hint="payload_bits up to 3, or payload=integer",
+            )
 
     @staticmethod
     def of(settings: Mapping[str, Any]) -> Options:
@@ -155,10 +175,16 @@ class Options:
                 raise UsageError(
                     f"compile() has no option '{name}'", hint=near or f"one of {', '.join(known)}"
                 )
-        given = settings.get("set", ())
+        given, shapes = settings.get("set", ()), settings.get("shape", ())
         if isinstance(given, Mapping):
             given = [f"{place}={value}" for place, value in given.items()]
-        return Options(**{**settings, "set": tuple(given)})
+        if isinstance(shapes, Mapping):
+            shapes = [f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items()]
+        return Options(**{**settings, "set": tuple(given), "shape": tuple(shapes)})
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of inputs that were given, by name; raises UsageError for other text."""
+        return read_shapes(self.shape)
 
     def passes(self) -> list[Pass]:
         """The passes that these options stand for.
@@ -176,17 +202,20 @@ class Options:
         """The pipeline that the other options stand for."""
         from spikec.backends import target
 
-        layerwise = self.schedule == "layerwise"
+        layerwise = self.schedule == "layerwise" or self.code == "radix"
         per = self.threshold.removeprefix("per-")
         theta = "layer" if per == "layer" else "channel"
         search = "joint" if self.dni == "on" else "none"
         names = ["channels_first", "quantisers", "linearise", "fold", "relay", "observe"]
-        names.append(f"qcfs{{per={theta} v0={'zero' if self.dni == 'off' else 'half'}}}")
-        names += ["layerwise"] if layerwise else []
+        start = "zero" if self.dni == "off" else "half"
+        names.append(f"qcfs{{levels={self._levels()} per={theta} v0={start}}}")
+        names += [f"layerwise{{code={self.code}}}"] if layerwise else []
         names += ["reconstruct"] if self.reconstruct == "on" else []
         names += [f"round{{bits={self.weight_bits}}}"] if self.weight_bits < FINE else []
         names += ["bias"] if self.bias_correction == "on" else []
-        if self.spikes == "graded":
+        if self.spikes == "graded" and self.payload == "integer":
+            names.append(f"payload{{bits={self.payload_bits} search={search} per={per}}}")
+        elif self.spikes == "graded":
             names.append(f"graded{{levels={1 << self.payload_bits} search={search} per={per}}}")
         else:
             names += [f"dni{{per={per}}}"] if self.dni == "on" else []
@@ -194,6 +223,14 @@ class Options:
             names += [signed] if self.snm != "off" and not layerwise else []
         names += [f"quantise{{bits={self.weight_bits}}}", "correct"]
         return ",".join([*names, *target(self.target).legalise, "range", "place"])
+
+    def _levels(self) -> int:
+        """Levels that thresholds are chosen for, where they are not the time steps; else 0."""
+        if self.code == "radix":
+            return (1 << self.timesteps) - 1
+        if self.spikes == "graded" and self.payload == "integer":
+            return self.timesteps * ((1 << self.payload_bits) - 1)
+        return 0
 
     def _set(self, pipeline: str) -> str:
         """A pipeline with single options of its passes set, and what is to be refused."""
@@ -286,6 +323,7 @@ class Settings(TypedDict, total=False):
     snm: Literal["auto", "on", "off"]
     bias_correction: Switch
     reconstruct: Switch
+    shape: Sequence[str] | Mapping[str, Sequence[int]]
     images: str | None
     samples: int
     seed: int
@@ -298,6 +336,23 @@ class Settings(TypedDict, total=False):
     set: Sequence[str] | Mapping[str, object]
     dump_ir: Path | None
     verify_each: bool
+
+
+def read_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes by the input's name, from texts such as `x=1,3,224,224`.
+
+    Raises:
+        UsageError: for any other text.
+    """
+    from spikec.ir import UsageError
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        if not name or not all(size.strip().isdigit() for size in sizes.split(",")):
+            raise UsageError(f"--shape {text}: write NAME=1,3,224,224")
+        shapes[name] = tuple(int(size) for size in sizes.split(","))
+    return shapes
 
 
 def about_of(field: dataclasses.Field[Any]) -> About:

@@ -13,6 +13,7 @@ from spikec.backends.lava.emit import emit
 from spikec.backends.lava.planner import plan_network
 from spikec.backends.lava.simulate import simulate
 from spikec.ir import (
+    OPS,
     SPIKE,
     BackendError,
     Param,
@@ -122,7 +123,7 @@ def test_any_linear_op_by_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     from spikec.backends.lava import linear
 
     for op in ("dense", "sum_pool", "add"):
-        monkeypatch.delitem(linear.LOWERINGS, op)
+        monkeypatch.delitem(linear.LOWERINGS, OPS[op])
     net = Net(7)
     a = net.integrate(net.conv(net.input(2, 4, 4), 3, (3, 3), **GEOMETRY), 9000)
     window = {"kernel": (2, 2), "strides": (2, 2), "pads": (0,) * 4, "dilations": (1, 1)}

@@ -134,7 +134,10 @@ def test_errors_show_the_place(text, message):
         (HEAD + X + "%y : f32[2] = clip(%x) <hi=1.0, hi=2.0>\nreturn %y }", "an attribute twice"),
         (HEAD + X + '  return %x\n} "more"', "expected the end"),
         (HEAD + '%x : f32[2] = input() from "\\q"\n return %x }', "bad string"),
-        (HEAD + "%x : q8[2] = input()\n return %x }", "hint: f32, f64, iN, uN, spike or spikeN"),
+        (
+            HEAD + "%x : q8[2] = input()\n return %x }",
+            "hint: f32, f64, iN, uN, spike, spikeN, ispikeN or uspikeN",
+        ),
         (HEAD + "%x : f32[2] = input() ;\n return %x }", "net.spk:2:23: expected"),
     ],
 )
@@ -280,8 +283,8 @@ class _Grower:
 
     def neuron(self, op, attrs):
         x = self.pick()
-        more = {"integrate_signed": ["theta_neg"], "integrate_graded": ["fire"]}
-        roles = ["theta", "v0", "bias", *more.get(op, [])]
+        spec = OPS[op].params
+        roles = [role for role in spec if not spec[role].is_unit]
         shapes = {role: (self.spreadable(x.type.shape), None) for role in roles}
         if self.draw(st.booleans()):
             attrs["core"] = self.draw(st.integers(0, 127))
@@ -300,11 +303,23 @@ class _Grower:
         attrs = {"free": self.draw(st.booleans()), "levels": self.draw(st.integers(2, 8))}
         self.neuron(op, attrs)
 
+    op_integrate_radix = op_integrate_window
+    op_integrate_window_graded = op_integrate_graded
+
+    def op_integrate_integer(self, op):
+        attrs = {"free": self.draw(st.booleans()), "bits": self.draw(st.integers(2, 8))}
+        self.neuron(op, attrs)
+
+    op_integrate_window_integer = op_integrate_integer
+
+    def op_accumulate_radix(self, op):
+        self.op_accumulate(op)
+
     def pool(self, op):
         x = self.pick(3)
         self.add(op, [x], {"kernel": (1, 2), **self.window(2), "dilations": (1, 1)})
 
-    op_max_pool = op_max_pool_count = op_sum_pool = pool
+    op_max_pool = op_max_pool_count = op_max_pool_radix = op_sum_pool = pool
 
     def op_pad(self, op):
         x = self.pick()

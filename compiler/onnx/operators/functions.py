@@ -177,10 +177,17 @@ def quotient(node: OnnxNode) -> Tensor:
 
 
 def is_length(node: OnnxNode, y: Tensor, x: Tensor) -> bool:
-    """Whether `y` is the length of `x`, bounded from below or not, repeated for each element."""
+    """Whether `y` is the length of `x`, bounded from below or not, repeated for each element.
+
+    A standard deviation is no length: its mean has a factor.
+    """
     ops: list[Op] = []
     source = node.builder.nodes[y.name]
     while source.name != x.name and len(source.inputs) == 1 and len(ops) < _FARTHEST:
+        if isinstance(source.operation, Affine):
+            w = node.builder.params[source.params["w"]].array
+            if w is None or (w != 1).any():
+                return False
         ops.append(source.operation)
         source = node.builder.nodes[source.inputs[0]]
     functions = [(op.fn, op.alpha) for op in ops if isinstance(op, Pointwise)]

@@ -51,7 +51,7 @@ def compile(
     options.passes()
     driver.check_artifact_place(out)
     with ui.progress() as progress:
-        read = driver.Model.load(model)
+        read = driver.Model.load(model, shapes=options.shapes())
         images = read_preparation(options.images)
         data, held = (
             None if path is None else read_dataset(path, read.graph, labels=labels, images=images)

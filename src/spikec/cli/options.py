@@ -12,6 +12,9 @@ import typer
 from spikec.cli.app import target_names
 from spikec.options import Options, about_of
 
+_REPEATED = {"set": "PASS.OPTION=VALUE", "shape": "NAME=1,3,224,224"}
+"""How options are written that may be given several times."""
+
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """The command with one option for each field of `Options` in place of its `**settings`."""
@@ -34,8 +37,8 @@ def _parameter(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
     shown["rich_help_panel"] = about.group
     if kind is int:
         shown.update(min=about.low, max=about.high)
-    if field.name == "set":
-        shown["metavar"] = "PASS.OPTION=VALUE"
+    if field.name in _REPEATED:
+        shown["metavar"] = _REPEATED[field.name]
         kind, default = list[str], []
     if field.name == "target":
         shown.update(metavar="NAME{OPTION=VALUE}", autocompletion=target_names)

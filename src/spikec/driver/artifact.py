@@ -165,8 +165,8 @@ class Artifact(Network):
         if ann is None:
             raise UsageError("compare needs the ANN", hint="give model='model.onnx'")
         with shown(progress) as report:
-            data = self.dataset(x)
-            return Table(compare(self, Model.load(ann), data, progress=report))
+            data, shapes = self.dataset(x), self.stored.manifest.get("shapes")
+            return Table(compare(self, Model.load(ann, shapes=shapes), data, progress=report))
 
     def plot_raster(self, x: Source | Dataset | None = None, *, sample: int = 0) -> Figure:
         """Spikes of some neurons of each layer, over the time steps of one sample.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from spikec.driver.progress import Shown, shown
 from spikec.driver.torch_module import first_sample
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
+from spikec.ir.ops.activations.relay import Relay
 from spikec.options import Options, Settings, read_recipe
 from spikec.report.schema import Judged, LayerEntry, MappedPart, PassEntry, Range, Report
 from spikec.runtime.artifact import Stored
@@ -69,7 +70,8 @@ def compile(
     options.passes()  # refuses what is wrong with them before any work
     with shown(progress) as report:
         sample, calib = (None, calib) if calib is None else first_sample(model, calib)
-        ann, images = Model.load(model, sample), read_preparation(options.images)
+        ann = Model.load(model, sample, options.shapes())
+        images = read_preparation(options.images)
         data, held = (
             None if source is None else make_dataset(source, ann.graph, images=images)
             for source in (calib, validation)
@@ -124,6 +126,7 @@ def compile_network(
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
         "images": options.images,
+        "shapes": {name: list(shape) for name, shape in options.shapes().items()},
     }
     snn = context.last["snn"]
     pairs = {name: value for name, value in context.counterparts.items() if name in graph.by_name}
@@ -143,9 +146,24 @@ def compile_network(
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
     )
-    manifest["counterparts"] = pairs
+    manifest["counterparts"] = _imported(pairs, context.last["ann"], ann)
     stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
     return Artifact(stored, context.clock.seconds, model=model)
+
+
+def _imported(pairs: Mapping[str, str], rewritten: Graph, ann: Graph) -> dict[str, str]:
+    """Layers and the values of the imported ANN that they stand for, of those of a rewritten one.
+
+    A relay stands for what it sends; copies that passes made stand for none.
+    """
+    found = {}
+    for layer, value in pairs.items():
+        node = rewritten[value]
+        stood_for = node.inputs[0] if isinstance(node.operation, Relay) else value
+        known = ann.by_name.get(stood_for)
+        if known is not None and known.type.shape == node.type.shape:
+            found[layer] = stood_for
+    return found
 
 
 def pass_entry(record: Record) -> PassEntry:

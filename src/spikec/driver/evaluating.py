@@ -64,7 +64,7 @@ def evaluate(
         raise UsageError("timesteps must be at least 1")
     ann, notes = None, list[str]()
     if model is not None:
-        network = Model.load(model)
+        network = Model.load(model, shapes=art.stored.manifest.get("shapes"))
         same_model(art, network)
         ann = network.logits(data.feeds, progress)
         notes += [f"the ANN ran in spikec, as onnxruntime cannot run it: {why}"
@@ -183,7 +183,7 @@ def predict(
 
 def check_model(art: Network, data: Dataset, model: ModelSource) -> dict[str, Any]:
     """Agreement of the integer network with the ANN it came from."""
-    ann = Model.load(model)
+    ann = Model.load(model, shapes=art.stored.manifest.get("shapes"))
     same_model(art, ann)
     reference = ann.logits(data.feeds)
     spiking = art.run({node.loc or node.name: data.feeds[node.name] for node in art.graph.inputs})

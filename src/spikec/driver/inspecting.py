@@ -39,9 +39,10 @@ def inspect(path: Path, options: Options | None = None) -> dict[str, Any]:
             "placement": placement(art),
             "notes": art.report.notes,
         }
-    model = Model.load(path)
+    options = options or Options()
+    model = Model.load(path, shapes=options.shapes())
     imported = model.imported
-    trial = Trial(None) if imported.graph is None else try_out(model, options or Options())
+    trial = Trial(None) if imported.graph is None else try_out(model, options)
     refusals = [*imported.refusals, *trial.refusals]
     return {
         "supported": not refusals,

@@ -47,19 +47,24 @@ class Model:
     refused: list[str] = field(default_factory=list)
 
     @staticmethod
-    def load(model: ModelSource, sample: Sequence[Array] | None = None) -> Model:
+    def load(
+        model: ModelSource,
+        sample: Sequence[Array] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+    ) -> Model:
         """Read a model; one that is read already is returned as it is.
 
         Args:
             model: Path, bytes, onnx.ModelProto or torch.nn.Module.
             sample: Of a module its inputs, with a batch axis of 1: what it is exported with.
+            shapes: Shapes of inputs whose sizes the model leaves open, by name, the batch first.
 
         Raises:
             InvalidModel: when it cannot be read, exported, or breaks ONNX's rules.
         """
         if isinstance(model, Model):
             return model
-        proto, source = load_model(export(model, sample) if is_module(model) else model)
+        proto, source = load_model(export(model, sample) if is_module(model) else model, shapes)
         return Model(proto, source, import_model(proto, source))
 
     @cached_property

@@ -44,7 +44,8 @@ class Network:
     @property
     def counterparts(self) -> dict[str, str]:
         """The ANN's value that each layer stands for; nothing where there is no ANN."""
-        return dict(self.stored.manifest.get("counterparts", {}))
+        stored = self.stored.manifest.get("counterparts", {})
+        return {node.name: stored[node.name] for node in self.graph.nodes if node.name in stored}
 
     @property
     def images(self) -> Preparation:

@@ -24,6 +24,7 @@ from spikec.ir import (
     same_values,
     spread,
 )
+from spikec.ir.neuron import Membrane
 from spikec.ir.ops import OPS
 from spikec.runtime import fast
 
@@ -246,6 +247,10 @@ def test_later_layers_are_fitted_to_what_earlier_ones_really_emit():
     snn, _ = compiled("qcfs")
     context = Context(data(), steps=4)
     context.last["ann"] = net()
+    layers = [node.name for node in snn if isinstance(node.operation, Membrane)]
+    with pytest.raises(PassError, match="nothing says what %r stands for in the ANN"):
+        Pipeline(parse_pipeline("dni")).run(snn, context)
+    context.counterparts = {name: name.removesuffix(".out") for name in layers}
     fine, _ = Pipeline(parse_pipeline("dni")).run(snn, context)
     ruined = snn.with_params({"r.theta": Param.of(snn.params["r.theta"].array * 100, F32)})
     spoilt, _ = Pipeline(parse_pipeline("bias")).run(ruined, context)

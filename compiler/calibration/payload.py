@@ -1,0 +1,62 @@
+"""Integer payloads: neurons send how many thresholds have gathered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from spikec.compiler.calibration.layer import Layer, Neurons
+from spikec.compiler.calibration.search import Grain, search
+from spikec.compiler.calibration.sweep import LayerPass
+from spikec.compiler.pipeline import Record, within
+from spikec.ir.neuron import Needs, Neuron, Sign
+from spikec.ir.ops.neurons import is_offered, neuron_for
+
+
+@dataclass(frozen=True)
+class Payload(LayerPass):
+    """Let neurons send integers, and take back too much where they fire as input arrives.
+
+    It takes the place of `dni` and `snm`. The threshold starts at that of QCFS over the largest
+    payload, with v0 = theta / 2, and both are searched on the real input spikes. With one step
+    this is the quantised network itself.
+
+    Options: bits of a payload, the sign of relays included; search=joint|v0|none;
+    per=channel|layer|neuron; samples drawn per channel.
+    """
+
+    bits: int = 8
+    search: Literal["joint", "v0", "none"] = "joint"
+    per: Grain = "channel"
+    samples: int = 2048
+
+    def check(self) -> None:
+        within("bits", self.bits, 1, 8)
+        within("samples", self.samples, 1)
+
+    def fit(self, layer: Layer, record: Record) -> Layer:
+        op = layer.neurons.op
+        if op is None or not is_offered(op, Needs(op.sign, gathers=op.gathers)):
+            return layer
+        layer = self._start(layer, op)
+        record.layer(layer.node.name, payload_bits=self.bits)
+        if self.search == "none":
+            return layer
+        return search(
+            layer, joint=self.search == "joint", per=self.per, samples=self.samples, near=True
+        )
+
+    def _start(self, layer: Layer, op: Neuron) -> Layer:
+        """Neurons with payloads that are not yet fitted."""
+        free = op.sign is Sign.FREE
+        usual = Sign.UNSIGNED if op.gathers else Sign.TAKES_BACK
+        bits = max(self.bits, 2) if free else self.bits
+        needs = Needs(Sign.FREE if free else usual, gathers=op.gathers, bits=bits)
+        largest = np.float32((1 << (bits - 1)) - 1 if free else (1 << bits) - 1)
+        old = layer.neurons
+        theta = (old.theta / largest).astype(np.float32)
+        ratio = np.where(old.theta > 0, old.v0 / old.theta, 0)
+        v0 = (theta * ratio).astype(np.float32)
+        return replace(layer, neurons=Neurons(neuron_for(needs), theta, v0, old.bias))
