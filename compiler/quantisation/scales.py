@@ -207,7 +207,7 @@ class Scales:
         as potentials fit. With `checked`, potentials need fit as far as they were seen only, where
         a proof over all inputs would cost too much.
         """
-        groups = _Groups(*self._roots(), np.asarray(self.step), np.asarray(self.grid),
+        groups = _Groups(*self.roots(), np.asarray(self.step), np.asarray(self.grid),
                          np.asarray(self.power))  # fmt: skip
         wanted = groups.wanted()
         smallest = groups.over(np.asarray(self.smallest) / groups.ratios, np.minimum, np.inf)
@@ -217,7 +217,8 @@ class Scales:
         costly = _fitting(wanted, finest, limit) > _PROOF * finest
         if checked:
             seen = groups.over(np.asarray(self.seen) / groups.ratios, np.maximum, 0.0)
-            limit = np.where(costly, np.minimum(limit, seen), limit)
+            costly &= _PROOF * seen < limit
+            limit = np.where(costly, seen, limit)
         scale = _fitting(wanted, finest, limit)
         exponent = groups.exponents(scale).clip(0, MOST_EXPONENT)
         steps = np.where(groups.own > 0, groups.own / scale[groups.roots], 1.0)
@@ -225,7 +226,7 @@ class Scales:
         exact = (scale * beyond)[groups.roots] * groups.ratios
         return Choice(exact, exponent.astype(np.int64), costly[groups.roots])
 
-    def _roots(self) -> tuple[Array, Array]:
+    def roots(self) -> tuple[Array, Array]:
         """For each variable the one that stands for its group, and its ratio to that."""
         count = len(self.step)
         roots, ratios = np.empty(count, np.int64), np.empty(count)

@@ -13,6 +13,7 @@ from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
 from spikec.driver.choosing import choose_steps
+from spikec.driver.gate import check_rounding
 from spikec.driver.judging import Judge
 from spikec.driver.losses import measure_loss
 from spikec.driver.model import Model, ModelSource
@@ -88,6 +89,10 @@ def compile(
         if data is not None and art.stored.float_graph is not None:
             drawn, rest = data.split(options.samples, options.seed)
             art.report.loss = measure_loss(art, ann, drawn, held or rest, report)
+        lost = check_rounding(art.report, allowed=options.allow_rounding_loss)
+        if lost is not None:
+            art.report.warnings.append(lost)
+            art.stored.manifest["rounding_loss"] = lost
         return art
 
 
