@@ -82,11 +82,15 @@ class Folded:
 
     def _variables(self, synapse: str, rows: Array, source: str) -> Current:
         """New scale variables for a synapse with these weights (output channels, weights)."""
-        low, high = self._made(source).type.dtype.bounds
         levels = signed(self.bits_of(synapse)).bounds[1]
-        current = self.scales.add(rows, levels, max(high, -low, 1))
+        current = self.scales.add(rows, levels, self.largest_input(source))
         self.synapse[synapse] = current.variable
         return current
+
+    def largest_input(self, source: str) -> int:
+        """The largest absolute integer that a value of the integer graph holds."""
+        low, high = self._made(source).type.dtype.bounds
+        return max(high, -low, 1)
 
     def current(self, type_: TensorType) -> TensorType:
         """The type of a current of the same shape."""
@@ -204,7 +208,7 @@ class Folded:
         made = f"{name}.level"
         unit = np.asarray(np.abs(scale).max() / ((1 << (self.spec.weight_bits - 1)) - 1))
         if made not in self.value:
-            self.weights[made] = np.rint(scale / unit)
+            self.weights[made] = scale / unit
             self.levelled.add(made)
             self._insert(made, name, self.value[name][0], Fixed(unit))
         return made, Fixed(unit)

@@ -37,11 +37,15 @@ from spikec.runtime.bounds import intervals
 Array = NDArray[Any]
 EXPONENT = unsigned(5)
 """Type of weight exponents."""
-_HEADROOM = 2
-"""How much further than on calibration data potentials may reach."""
+_HEADROOM = 1.5
+"""How much further than on calibration data the potentials of a channel may reach at least."""
+_POOLED = 1.25
+"""The same for the largest share of what is possible that any channel of a layer reached."""
+_MANY = 16
+"""Neurons of a channel from which on it has seen enough by itself."""
 Reaches = Callable[[], Mapping[str, Array]]
-_MARGIN = 1 << 16
-"""Units of state kept free for the rounding of weights, biases and thresholds."""
+_MARGIN = 16
+"""Share of the state, one of so many, kept free for rounding weights, biases and thresholds."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Quantise(Pass):
         seen = None if calib is None or self.proof else partial(reached_potentials, graph, calib)
         rounding = _Rounding(folded, record, seen)
         nodes = [rounding.node(node) for node in folded.nodes]
+        rounding.note_noise()
         record.note(f"weights in {bits} bits, currents and potentials in {spec.state_bits} bits")
         return graph.with_nodes(nodes, rounding.params, stage="int")
 
@@ -104,22 +109,25 @@ class _Rounding:
         self.graph = folded.graph
         self.state_type = signed(folded.spec.state_bits)
         self.offsets = constant_currents(self.graph, offsets=True)
-        self.top = self.state_type.bounds[1]
+        top = self.state_type.bounds[1]
+        self.usable = top - top // _MARGIN
         bounds = intervals(folded.nodes, folded.weights)
         self.current = {n.name: bounds[n.inputs[0]] for n in folded.nodes if n.inputs}
         for name, current in folded.potential.items():
             node = self.graph[name]
             folded.scales.require(current, node.type.shape, self._limits(node))
         self.choice = folded.scales.choose()
-        if self.choice.unproven and seen is not None:
+        if self.choice.unproven.any() and seen is not None:
             self._relax(seen())
         self.params: dict[str, Param] = {}
+        self.noise = np.zeros(len(folded.scales.step))
+        """For each scale variable, the power that rounding its weights adds at most."""
 
     def _limits(self, node: Node) -> dict[str, Array]:
         """What a unit of the layer's current must keep, so that all inputs fit the state."""
         theta = self._threshold(node)
         return {
-            "proven": self._reach(node) / (self.top - _MARGIN),
+            "proven": self._reach(node) / self.usable,
             **({} if theta is None else {"smallest": theta}),
         }
 
@@ -132,13 +140,22 @@ class _Rounding:
         The engines check every potential at run time, so an overflow is an error, never silent.
         """
         for name, current in self.folded.potential.items():
-            finest = _HEADROOM * reached[name] / (self.top - _MARGIN)
-            self.folded.scales.require(current, self.graph[name].type.shape, {"seen": finest})
+            node = self.graph[name]
+            possible = self._reach(node)
+            expected = spread(_expected(reached[name], possible), possible.shape)
+            limits = {"seen": np.minimum(expected, possible) / self.usable}
+            self.folded.scales.require(current, node.type.shape, limits)
         self.choice = self.folded.scales.choose(checked=True)
-        self.record.note(
-            "some scales rest on what potentials reach on calibration data (twice that fits): "
-            "over all inputs they would cost weight bits; overflows are found at run time"
-        )
+        names = [
+            f"%{name}" for name, current in self.folded.potential.items()
+            if self.choice.unproven[current.variable[current.variable >= 0]].any()
+        ]  # fmt: skip
+        if names:
+            self.record.note(
+                f"{', '.join(names)}: scales rest on what potentials reach on calibration data, as "
+                "those that fit all inputs would cost accuracy; an overflow is found at run time "
+                "(--require-proof keeps to scales that fit all inputs)"
+            )
 
     def node(self, node: Node) -> Node:
         """The node with its integer params."""
@@ -182,7 +199,8 @@ class _Rounding:
     def _weights(self, node: Node) -> dict[str, tuple[Array, DType]]:
         w = self.folded.weights[node.name]
         if node.name in self.folded.levelled:
-            return {"w": (w, signed(self.folded.spec.weight_bits))}
+            self._note_weights(node, np.rint(w), w)
+            return {"w": (np.rint(w), signed(self.folded.spec.weight_bits))}
         variables = self.folded.synapse[node.name]
         exponent = self.choice.exponent[variables]
         scale = self.choice.scale[variables] * 2.0**exponent
@@ -191,10 +209,35 @@ class _Rounding:
         else:
             exact = op_of(node, Synapse).scale_outputs(w, 1 / scale)
         rounded = np.rint(exact)
-        error = np.sqrt(((rounded - exact) ** 2).sum() / max((exact**2).sum(), 1e-300))
-        self.record.layer(node.name, weight_error=float(error))
+        self._note_weights(node, rounded, exact)
+        off = op_of(node, Synapse).by_output(rounded - exact) * scale[:, None]
+        largest_input = self.folded.largest_input(node.inputs[0])
+        self.noise[variables] = (off**2).sum(axis=1) * largest_input**2
         values = {"w": (rounded, signed(self.folded.bits_of(node.name)))}
         return values | ({"exponent": (exponent, EXPONENT)} if exponent.any() else {})
+
+    def _note_weights(self, node: Node, rounded: Array, exact: Array) -> None:
+        error = np.sqrt(((rounded - exact) ** 2).sum() / max((exact**2).sum(), 1e-300))
+        self.record.layer(node.name, weight_error=float(error))
+
+    def note_noise(self) -> None:
+        """Record how much noisier each layer's weights became than by plain rounding.
+
+        Plain rounding has a step for each output channel of each synapse, at which its largest
+        weight just fits; a weight is then off by the root of 1/12 of a step.
+        """
+        scales = self.folded.scales
+        roots, ratios = scales.roots()
+        plain = (np.asarray(scales.step) * scales.power) ** 2 / 12
+        total, usual = (
+            np.bincount(roots, values / ratios**2, len(roots)) for values in (self.noise, plain)
+        )
+        for name, current in self.folded.potential.items():
+            own = np.unique(roots[current.variable[current.variable >= 0]])
+            own = own[usual[own] > 0]
+            if len(own):
+                more = float(np.sqrt(np.mean(total[own] / usual[own])))
+                self.record.layer(name, rounding_noise=more)
 
     def _potential_scale(self, node: Node) -> Array:
         """Real value of one unit of potential: (), (channels,) or per neuron."""
@@ -236,3 +279,20 @@ class _Rounding:
         if "bias" not in node.params:
             return bias
         return bias + spread(self.graph.array(node, "bias").astype(np.float64), node.type.shape)
+
+
+def _expected(reached: Array, possible: Array) -> Array:
+    """How far the potentials of each channel (channels,) will reach on other data.
+
+    A channel of few neurons has seen too little by itself: it may reach the largest share of what
+    is possible that any channel of its layer reached.
+
+    Args:
+        reached: On calibration data (channels,).
+        possible: Over all inputs (*shape).
+    """
+    if possible.size >= _MANY * reached.size:
+        return _HEADROOM * reached
+    most = possible.reshape(len(reached), -1).max(axis=1)
+    share = (reached / np.where(most > 0, most, 1.0)).max(initial=0.0)
+    return np.maximum(_POOLED * share * most, _HEADROOM * reached)

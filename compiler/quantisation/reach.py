@@ -14,7 +14,7 @@ from spikec.runtime import fast
 from spikec.runtime.interpreter import Feeds
 
 Array = NDArray[Any]
-SAMPLES = 64
+SAMPLES = 256
 """Calibration samples that are run."""
 _BLOCK = 1 << 26
 """Largest value of one layer, in bytes, that is run at once."""
@@ -39,10 +39,7 @@ def reached_potentials(graph: Graph, calib: Feeds) -> Mapping[str, Array]:
             trace = run.traces[node.name]
             potential = trace.potentials
             if trace.spikes is not None:
-                params = op_of(node, Neuron).spread_params(
-                    graph.arrays(node), node.type.shape, potential
-                )
-                charged = op_of(node, Neuron).before_reset(potential, trace.spikes, params)
+                charged = _before_reset(graph, node, potential, trace.spikes)
                 potential = np.maximum(abs(potential), abs(charged))
             peak = _by_channel(node, potential)
             np.maximum(reached[node.name], peak, out=reached[node.name])

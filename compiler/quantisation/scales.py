@@ -75,12 +75,12 @@ class Choice:
     Attributes:
         scale: Real value of one unit of current, for each variable.
         exponent: How far a synapse's sums are shifted, for each variable.
-        unproven: Whether scales that provably fit all inputs would be too coarse.
+        unproven: For each variable, whether a scale that provably fits all inputs is too coarse.
     """
 
     scale: Array
     exponent: Array
-    unproven: bool
+    unproven: Array
 
 
 class Conflict(Exception):
@@ -207,7 +207,7 @@ class Scales:
         as potentials fit. With `checked`, potentials need fit as far as they were seen only, where
         a proof over all inputs would cost too much.
         """
-        groups = _Groups(*self._roots(), np.asarray(self.step), np.asarray(self.grid),
+        groups = _Groups(*self.roots(), np.asarray(self.step), np.asarray(self.grid),
                          np.asarray(self.power))  # fmt: skip
         wanted = groups.wanted()
         smallest = groups.over(np.asarray(self.smallest) / groups.ratios, np.minimum, np.inf)
@@ -217,15 +217,16 @@ class Scales:
         costly = _fitting(wanted, finest, limit) > _PROOF * finest
         if checked:
             seen = groups.over(np.asarray(self.seen) / groups.ratios, np.maximum, 0.0)
-            limit = np.where(costly, np.minimum(limit, seen), limit)
+            costly &= _PROOF * seen < limit
+            limit = np.where(costly, seen, limit)
         scale = _fitting(wanted, finest, limit)
         exponent = groups.exponents(scale).clip(0, MOST_EXPONENT)
         steps = np.where(groups.own > 0, groups.own / scale[groups.roots], 1.0)
         beyond = groups.over(steps / 2.0**exponent, np.maximum, 1.0)
         exact = (scale * beyond)[groups.roots] * groups.ratios
-        return Choice(exact, exponent.astype(np.int64), bool(costly[groups.roots].any()))
+        return Choice(exact, exponent.astype(np.int64), costly[groups.roots])
 
-    def _roots(self) -> tuple[Array, Array]:
+    def roots(self) -> tuple[Array, Array]:
         """For each variable the one that stands for its group, and its ratio to that."""
         count = len(self.step)
         roots, ratios = np.empty(count, np.int64), np.empty(count)

@@ -121,6 +121,9 @@ class Options:
     max_timesteps: int = option(64, "with max_loss: the largest T", CHOICE, low=1)
     require_proof: bool = option(False, "refuse layers that might overflow", CHECKS)
     require_fit: bool = option(False, "refuse a network that exceeds the hardware", CHECKS)
+    allow_rounding_loss: bool = option(
+        False, "go on where rounding to integers loses much, and say so", CHECKS
+    )
     hardware: Path | None = option(None, "TOML or JSON with figures of your hardware", CHECKS)
     pass_pipeline: str | None = option(None, "passes to run instead", PIPELINE)
     set: tuple[str, ...] = option(
@@ -243,6 +246,9 @@ class Options:
                 calls += [] if any(name == call for call, _ in calls) else [(name, {})]
                 calls = [(call, {**given, "require": "true"} if call == name else given)
                          for call, given in calls]  # fmt: skip
+        if self.require_proof:
+            calls = [(call, {**given, "proof": "true"} if call == "quantise" else given)
+                     for call, given in calls]  # fmt: skip
         for setting in self.set:
             name, key, value = _setting(setting)
             if name.startswith(LAYER):
@@ -328,6 +334,7 @@ class Settings(TypedDict, total=False):
     max_timesteps: int
     require_proof: bool
     require_fit: bool
+    allow_rounding_loss: bool
     hardware: Path | None
     pass_pipeline: str | None
     set: Sequence[str] | Mapping[str, object]

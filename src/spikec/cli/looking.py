@@ -16,38 +16,35 @@ from spikec.cli.app import (
     Steps,
     app,
 )
+from spikec.cli.options import with_options
 from spikec.cli.text import EPILOGS
+from spikec.options import Options
 
 if TYPE_CHECKING:
     from spikec.ui import Ui
 
 
 @app.command(epilog=EPILOGS["inspect"])
+@with_options
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="MODEL.onnx | OUT")],
     chip: Annotated[
         Path | None, typer.Option(help="Write a picture of the chip (SVG); needs OUT.")
     ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=1,3,224,224", help="Shape of an input that the model leaves open."
-        ),
-    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
+    **settings: Any,
 ) -> None:
-    """Show what a model or an artifact holds, and what could not be converted.
+    """Show what a model or an artifact holds, and what `compile` with these options would refuse.
 
-    Exits 1 where something could not.
+    Exits 1 where it would refuse something.
     """
     from spikec import driver
     from spikec.ir import UsageError
-    from spikec.options import read_shapes
     from spikec.ui import Ui
 
-    ui, found = Ui(json, quiet), driver.inspect(path, read_shapes(shape or ()))
+    ui, found = Ui(json, quiet), driver.inspect(path, Options.of(settings))
     rows = [(name, count) for name, count in sorted(found["operators"].items())]
     ui.table("Operators", ["operator", "nodes"], rows)
     rows_ = [(u["node"], u["op"], u["reason"], u["hint"]) for u in found["unsupported"]]

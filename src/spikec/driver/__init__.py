@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from spikec.driver.checking import check, describe_difference, engines, random_inputs
     from spikec.driver.compiling import compile
     from spikec.driver.evaluating import accuracy, check_model, evaluate, predict
+    from spikec.driver.inspecting import inspect
     from spikec.driver.looking import (
         draw_chip,
         first_line,
-        inspect,
         list_onnx_operators,
         list_passes,
         opt,
@@ -78,7 +78,7 @@ __getattr__ = importer(
         "engines": "spikec.driver.checking",
         "evaluate": "spikec.driver.evaluating",
         "first_line": "spikec.driver.looking",
-        "inspect": "spikec.driver.looking",
+        "inspect": "spikec.driver.inspecting",
         "is_artifact": "spikec.driver.artifact",
         "list_onnx_operators": "spikec.driver.looking",
         "list_passes": "spikec.driver.looking",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
 from spikec.driver.choosing import choose_steps
+from spikec.driver.gate import check_rounding
 from spikec.driver.judging import Judge
 from spikec.driver.losses import measure_loss
 from spikec.driver.model import Model, ModelSource
@@ -21,6 +22,7 @@ from spikec.driver.progress import Shown, shown
 from spikec.driver.torch_module import first_sample
 from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
+from spikec.ir.ops.activations.relay import Relay
 from spikec.options import Options, Settings, read_recipe
 from spikec.report.schema import Judged, LayerEntry, MappedPart, PassEntry, Range, Report
 from spikec.runtime.artifact import Stored
@@ -78,19 +80,23 @@ def compile(
         if options.max_loss is not None:
 
             def build(kept: Dataset, chosen: Options) -> Artifact:
-                return _compile(ann, kept, None, chosen, report)
+                return compile_network(ann, kept, None, chosen, report)
 
             art = choose_steps(ann, data, held, options, report, build)
         else:
             judge = None if held is None else Judge.of(ann, held, options.seed, report)
-            art = _compile(ann, data, judge, options, report)
+            art = compile_network(ann, data, judge, options, report)
         if data is not None and art.stored.float_graph is not None:
             drawn, rest = data.split(options.samples, options.seed)
             art.report.loss = measure_loss(art, ann, drawn, held or rest, report)
+        lost = check_rounding(art.report, allowed=options.allow_rounding_loss)
+        if lost is not None:
+            art.report.warnings.append(lost)
+            art.stored.manifest["rounding_loss"] = lost
         return art
 
 
-def _compile(
+def compile_network(
     model: Model,
     calib: Dataset | None,
     judge: Judge | None,
@@ -145,9 +151,24 @@ def _compile(
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
     )
-    manifest["counterparts"] = pairs
+    manifest["counterparts"] = _imported(pairs, context.last["ann"], ann)
     stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
     return Artifact(stored, context.clock.seconds, model=model)
+
+
+def _imported(pairs: Mapping[str, str], rewritten: Graph, ann: Graph) -> dict[str, str]:
+    """Layers and the values of the imported ANN that they stand for, of those of a rewritten one.
+
+    A relay stands for what it sends; copies that passes made stand for none.
+    """
+    found = {}
+    for layer, value in pairs.items():
+        node = rewritten[value]
+        stood_for = node.inputs[0] if isinstance(node.operation, Relay) else value
+        known = ann.by_name.get(stood_for)
+        if known is not None and known.type.shape == node.type.shape:
+            found[layer] = stood_for
+    return found
 
 
 def pass_entry(record: Record) -> PassEntry:

@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from spikec.compiler.onnx.operators import rules
 from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
-from spikec.driver.artifact import Artifact, is_artifact, load
-from spikec.driver.model import Model
+from spikec.driver.artifact import Artifact
 from spikec.ir import Graph, SpikecError, UsageError, op_of, parse, same_values
 from spikec.ir.op import Synapse
 from spikec.ir.options import describe_options
 from spikec.report.chip import draw
 from spikec.runtime.files import write_file
-
-
-def inspect(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> dict[str, Any]:
-    """What a model or artifact holds; see `spikec inspect --json`.
-
-    Args:
-        path: A model or an artifact.
-        shapes: Of a model, shapes of inputs whose sizes it leaves open, by name.
-    """
-    if is_artifact(path) or path.is_dir():
-        art = load(path)
-        return {
-            "supported": True,
-            "unsupported": [],
-            "operators": art.report.operators,
-            "layers": _layers(art.graph),
-            "resources": {**resources(art.graph), **_hardware(art)},
-            "placement": placement(art),
-            "notes": art.report.notes,
-        }
-    imported = Model.load(path, shapes=shapes).imported
-    return {
-        "supported": imported.graph is not None,
-        "unsupported": [asdict(refusal) for refusal in imported.refusals],
-        "operators": imported.operators,
-        "layers": [] if imported.graph is None else _layers(imported.graph),
-        "resources": None,
-        "placement": None,
-        "notes": imported.notes,
-    }
-
-
-def _layers(graph: Graph) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": node.name,
-            "op": node.op,
-            "onnx_node": node.loc,
-            "shape": list(node.type.shape),
-            "type": str(node.type),
-            "params": sum(graph.params[name].type.size for name in node.params.values()),
-        }
-        for node in graph.nodes
-    ]
 
 
 def resources(graph: Graph) -> dict[str, Any]:
@@ -98,19 +51,6 @@ def placement(art: Artifact) -> dict[str, Any]:
         PASSES["place"]().run(art.graph, Context(steps=art.graph.steps), record)
         found = record.summary
     return dict(found)
-
-
-def _hardware(art: Artifact) -> dict[str, Any]:
-    """Neurocores and bytes of synaptic memory that an artifact takes."""
-    found = placement(art)
-    return {
-        "hardware": found["hardware"],
-        "fits": found["fits"],
-        "neurocores": found["cores"],
-        "neurocores_without_sharing": found["cores_without_sharing"],
-        "memory": found["memory"],
-        "memory_without_sharing": found["memory_without_sharing"],
-    }
 
 
 def draw_chip(art: Artifact, path: Path) -> None:

@@ -14,7 +14,7 @@ from spikec.driver.looking import resources
 from spikec.driver.model import Model
 from spikec.driver.network import Network
 from spikec.ir import Graph
-from spikec.report.schema import LayerLoss, Loss
+from spikec.report.schema import LayerLoss, Loss, OutputLoss
 from spikec.runtime.check import trace_bytes
 from spikec.runtime.data import Dataset
 
@@ -63,6 +63,8 @@ def measure_loss(
         agreement=agreement,
         standard_error=smoothed_error((outputs["int"].argmax(axis=1) != classes).astype(float)),
         relative_error={stage: _relative(y, ann) for stage, y in outputs.items()},
+        outputs=_outputs(network, outputs, ann),
+        most_rounded=_most_rounded(layers),
         worst_layers=sorted(layers, key=lambda v: v.error, reverse=True)[:WORST],
         advice=advice(network.graph.steps, agreement, len(data), layers),
     )
@@ -97,6 +99,37 @@ def _logits(graph: Graph, data: Dataset) -> Array:
         logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
         for _, feeds in encoded_blocks(graph, data, LARGE_BLOCK)
     ])  # fmt: skip
+
+
+def _outputs(network: Network, found: dict[str, Array], ann: Array) -> list[OutputLoss]:
+    """The errors of each output, which are side by side in all arrays."""
+    graph = network.graph
+    ends = np.cumsum([graph[name].type.size for name in graph.outputs])[:-1]
+    parts = {stage: np.split(y, ends, axis=1) for stage, y in {**found, "ann": ann}.items()}
+    return [
+        OutputLoss(name, deviation(real, wanted), deviation(whole, wanted))
+        for name, real, whole, wanted in zip(
+            network.stored.manifest["outputs"], parts["float"], parts["int"], parts["ann"],
+            strict=True,
+        )
+    ]  # fmt: skip
+
+
+def deviation(found: Array, wanted: Array) -> float:
+    """Root mean square of the difference over the standard deviation of what is wanted."""
+    spread = np.sqrt(np.mean((wanted - wanted.mean(axis=0)) ** 2))
+    size = np.sqrt(np.mean(wanted**2))
+    least = max(1e-3 * float(size), 1e-30)  # an output that hardly depends on the input
+    return float(np.sqrt(np.mean((found - wanted) ** 2)) / max(float(spread), least))
+
+
+def _most_rounded(layers: list[LayerLoss]) -> str | None:
+    """The layer whose rounding exceeds that of all layers before it by most."""
+    before, gains = 0.0, []
+    for layer in layers:
+        gains.append((layer.rounding - before, layer.layer))
+        before = max(before, layer.rounding)
+    return max(gains)[1] if gains else None
 
 
 def _relative(outputs: Array, ann: Array) -> float:

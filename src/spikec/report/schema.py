@@ -51,6 +51,21 @@ class LayerLoss:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputLoss:
+    """How far an output is from the ANN's, root mean square over the ANN's standard deviation.
+
+    Attributes:
+        output: Its ONNX name.
+        float_error: Of the float network.
+        int_error: Of the integers.
+    """
+
+    output: str
+    float_error: float
+    int_error: float
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """The loss budget: ANN, float network and integers on samples that were not calibrated on.
 
@@ -60,7 +75,9 @@ class Loss:
         agreement: Share with the class that the ANN gives, of `float` and `int`.
         standard_error: Of the agreement of `int`.
         relative_error: Norm of the difference of all outputs over that of the ANN's.
+        outputs: Each output's error.
         worst_layers: The layers that are furthest from the ANN.
+        most_rounded: The layer at which rounding adds most; None where layers were not compared.
         advice: What would help, in sentences; nothing where little is lost.
     """
 
@@ -71,6 +88,8 @@ class Loss:
     relative_error: dict[str, float]
     worst_layers: list[LayerLoss]
     advice: list[str]
+    outputs: list[OutputLoss] = field(default_factory=list)
+    most_rounded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

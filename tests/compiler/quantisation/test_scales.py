@@ -92,7 +92,7 @@ def test_proven_limits_hold_and_seen_ones_instead_where_those_cost_too_much():
     scales = Scales()
     current = scales.add(rows(127.0), 127, 1)
     scales.require(current, (1,), {"proven": np.array([5.0]), "seen": np.array([0.25])})
-    assert scales.choose().unproven
+    assert scales.choose().unproven.all()
     ((strict, _, _),) = steps(scales, current)
     ((loose, _, _),) = steps(scales, current, checked=True)
     assert strict == 5
