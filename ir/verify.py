@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.graph import Graph, Node, op_of
-from spikec.ir.op import MOST, STAGES, Op
+from spikec.ir.neuron import Neuron
+from spikec.ir.op import MOST, STAGES, Op, Stateful
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.types import TensorType
 from spikec.ir.windows import WIDEST
 
-MOST_STEPS = (1 << 24) - 1
-"""Net sums of payloads, up to 2^7 in a step, stay in 32 bits."""
+MOST_STEPS, MOST_DIGITS = (1 << 22) - 1, 32
+"""Time steps of a graph, whose net sums stay in 32 bits, and of one with binary digits."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
@@ -27,8 +31,10 @@ def verify(graph: Graph) -> Graph:
         raise InvalidGraph(f"unknown stage '{graph.stage}'", hint=f"one of {', '.join(STAGES)}")
     if graph.stage != "ann" and graph.steps < 1:
         raise InvalidGraph("a spiking graph needs steps >= 1")
-    if graph.steps > MOST_STEPS:
-        raise InvalidGraph("a spiking graph needs steps < 2^24")
+    if graph.steps > most_steps(graph.nodes):
+        raise InvalidGraph(
+            f"the graph has {graph.steps} steps, more than {most_steps(graph.nodes)}"
+        )
     for name in (graph.name, *graph.params):
         _verify_name(name)
     for name, param in graph.params.items():
@@ -52,6 +58,12 @@ def verify(graph: Graph) -> Graph:
         if graph.stage != "ann" and not isinstance(seen[name].operation, Accumulate):
             raise InvalidGraph(f"returned value %{name} must be a readout (accumulate)")
     return graph
+
+
+def most_steps(nodes: Iterable[Node]) -> int:
+    """The most time steps that a graph may run."""
+    digits = any(isinstance(op, Stateful) and op.radix for op in (op_of(node) for node in nodes))
+    return MOST_DIGITS if digits else MOST_STEPS
 
 
 def _verify_node(graph: Graph, node: Node, seen: Mapping[str, Node]) -> None:
@@ -90,6 +102,11 @@ def _verify_held(type_: TensorType) -> None:
         raise InvalidGraph(f"{list(type_.shape)} holds {type_.size} elements, not 1 to 2^31 - 1")
 
 
+def _verify_threshold(theta: NDArray[Any]) -> None:
+    if theta.min() < 1:
+        raise InvalidGraph(f"param 'theta' must be at least 1, not {theta.min()}")
+
+
 def _verify_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidGraph(f"{name!r} is not a name: letters, digits, '_' and '.'")
@@ -110,6 +127,8 @@ def _verify_params(graph: Graph, node: Node, op: Op) -> dict[str, TensorType]:
             raise InvalidGraph(f"param '{role}' is {param.type.dtype} at stage int")
         if graph.stage == "int":
             _verify_held(param.type)
+            if isinstance(op, Neuron) and role == "theta" and param.array is not None:
+                _verify_threshold(param.array)
         if param.array is not None and param.type.dtype.kind in "iu" and param.array.size:
             low, high = param.type.dtype.bounds
             if int(param.array.min()) < low or int(param.array.max()) > high:

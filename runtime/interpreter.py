@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.ir import Graph, InvalidData, Node, RangeError, op_of
+from spikec.ir import Graph, InvalidData, Node, RangeError, UsageError, op_of
 from spikec.ir.analysis import last_reads, run_linear
 from spikec.ir.exact import LARGEST, machine, magnitude, unbounded, wide
-from spikec.ir.neuron import Neuron
+from spikec.ir.neuron import Neuron, total_weight
 from spikec.ir.op import Stateful, Value, steps_of
 from spikec.ir.ops.input import Input
 from spikec.ir.types import DType
+from spikec.ir.verify import most_steps
 
 Feeds = Mapping[str, Value]
 
@@ -78,6 +79,18 @@ def check_feeds(graph: Graph, feeds: Feeds) -> int:
     if len(sizes) != 1 or 0 in sizes:
         raise InvalidData("all inputs need the same number of samples, at least one")
     return int(sizes.pop())
+
+
+def run_length(graph: Graph, steps: int | None) -> int:
+    """The time steps to run: the graph's own by default.
+
+    Raises:
+        UsageError: for a number that the graph cannot run.
+    """
+    most = most_steps(graph.nodes)
+    if steps is not None and not 1 <= steps <= most:
+        raise UsageError(f"{steps} time steps; the graph runs for 1 to {most}")
+    return steps or graph.steps
 
 
 def _holds_integers(x: Value) -> bool:
@@ -171,7 +184,7 @@ def simulate(
         RangeError: at stage int, when a value leaves its declared width.
     """
     check_feeds(graph, feeds)
-    steps = steps or graph.steps
+    steps = run_length(graph, steps)
     observer, last = Observer(graph, steps, trace), last_use(graph)
     values: dict[str, Value] = {}
     for node in graph.nodes:
@@ -230,14 +243,14 @@ def state_bound(op: Stateful, inputs: list[Value], params: Mapping[str, Value], 
     sizes = {role: magnitude(array) for role, array in whole.items()}
     payload, taken = 1, 0
     if isinstance(op, Neuron):  # what a reset takes is largest at the first or the last step
-        payload = op.payload.bounds[1]
+        payload = max(op.payload.bounds[1], -op.payload.bounds[0])
         taken = max(
             magnitude(unbounded(op.amount(np.full((), payload, object), whole, t, steps)))
             for t in (0, steps - 1)
         )
     added = sum(size for role, size in sizes.items() if op.params[role].kind == "current")
     each_step = added + taken + sum(magnitude(value) for value in inputs)
-    return 2 * payload * sum(sizes.values()) + steps * each_step
+    return 2 * payload * sum(sizes.values()) + total_weight(steps, radix=op.radix) * each_step
 
 
 def unit_events(value: Value) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ from spikec.runtime.interpreter import (
     Simulation,
     check_feeds,
     check_width,
+    run_length,
 )
 from spikec.runtime.interpreter import simulate as reference
 
@@ -61,7 +62,7 @@ def simulate(
         BackendError: when Lava cannot hold the graph or fails.
     """
     samples = check_feeds(graph, feeds)
-    steps = steps or graph.steps
+    steps = run_length(graph, steps)
     plan = plan_network(graph, steps, neuron)
     for node in graph.inputs:
         check_width(graph, node, np.asarray(feeds[node.name])[None], None)

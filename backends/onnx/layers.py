@@ -188,7 +188,7 @@ def max_pool_count(net: Net, node: Node) -> Value:
 
 def _check_pool(net: Net, node: Node) -> None:
     window, dtype = op_of(node, Pooling).window, net.graph[node.inputs[0]].type.dtype
-    if dtype.kind != "spike":
+    if not dtype.is_spike:
         raise BackendError(f"%{node.name} pools {dtype}; it needs spikes", loc=node.loc)
     rank = len(window.kernel)
     if any(pad >= size for pad, size in zip(window.pads, window.kernel * 2, strict=True)):

@@ -18,6 +18,7 @@ from spikec.runtime.interpreter import (
     Simulation,
     check_feeds,
     check_width,
+    run_length,
 )
 from spikec.runtime.interpreter import simulate as reference
 
@@ -35,7 +36,7 @@ def simulate(
         BackendError: when the graph has no ONNX form.
     """
     check_feeds(graph, feeds)
-    steps = steps or graph.steps
+    steps = run_length(graph, steps)
     inputs = {node.name for node in graph.inputs}
     for node in graph.inputs:
         check_width(graph, node, np.asarray(feeds[node.name])[None], None)

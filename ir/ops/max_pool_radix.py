@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikec.ir.neuron import total_weight
-from spikec.ir.op import Interval, Params, Value
+from spikec.ir.op import Interval, Params, Value, steps_of
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.types import SPIKE, DType, TensorType
 
@@ -30,11 +30,12 @@ class MaxPoolRadix(MaxPoolCount):
         return SPIKE
 
     def scan(self, inputs: Sequence[Value], params: Params, steps: int) -> tuple[Value, Value]:
-        digits = inputs[0]
-        numbers = np.empty(digits.shape, np.int64)
-        before = np.zeros(digits.shape[1:], np.int64)
+        digits = steps_of(inputs[0], steps)
+        kind = object if digits.dtype == object else np.int64
+        numbers = np.empty(digits.shape, kind)
+        before = np.zeros(digits.shape[1:], kind)
         for t, digit in enumerate(digits):
-            before = numbers[t] = 2 * before + digit.astype(np.int64)
+            before = numbers[t] = 2 * before + digit.astype(kind)
         best = self.largest(numbers)
         earlier = np.concatenate([np.zeros_like(best[:1]), best[:-1]])
         spikes, dtype = best - 2 * earlier, digits.dtype

@@ -12,7 +12,7 @@ from spikec.ir import Graph
 from spikec.runtime.fast import simple
 from spikec.runtime.fast.engine import plan_of, run_plan
 from spikec.runtime.fast.scans import Drawn, rate_errors, scan
-from spikec.runtime.interpreter import Feeds, Simulation, check_feeds
+from spikec.runtime.interpreter import Feeds, Simulation, check_feeds, run_length
 
 
 def simulate(
@@ -35,7 +35,7 @@ def simulate(
         threads: Threads to use; by default SPIKEC_THREADS, or all cores of this process.
     """
     check_feeds(graph, feeds)
-    steps = steps or graph.steps
+    steps = run_length(graph, steps)
     if graph.stage == "int":
         found = run_plan(plan_of(graph, steps), feeds, trace, events, threads)
         if found is not None:

@@ -113,8 +113,8 @@ def source_of(graph: Graph, nodes: Mapping[str, Node], name: str) -> Source | No
         known = node.type.dtype.kind == "u" and high <= 255
         return Source(name, channels, space, low, high, True) if known else None
     if node.type.dtype.is_spike and op_of(node).stateful:
-        most = node.type.dtype.bounds[1]
-        low = spike_low(nodes, node) * most
+        low, most = node.type.dtype.bounds
+        low = low if spike_low(nodes, node) < 0 else 0
         return Source(name, channels, space, low, most) if most - low <= 255 else None
     if isinstance(node.operation, SumPool):
         return _pooled(graph, nodes, node, node.operation, space)

@@ -29,6 +29,7 @@ from spikec.runtime.interpreter import (
     check_width,
     last_use,
     overflow,
+    run_length,
     state_bound,
     state_type,
 )
@@ -44,7 +45,7 @@ def simulate(
 ) -> Simulation:
     """Run a spiking graph; arguments, result and errors as the reference's `simulate`."""
     check_feeds(graph, feeds)
-    steps = steps or graph.steps
+    steps = run_length(graph, steps)
     observer, last = Observer(graph, steps, trace), last_use(graph)
     values: dict[str, Array] = {}
     for node in graph.nodes:
@@ -72,7 +73,9 @@ def run_node(
         return _input(graph, node, feeds), None
     if isinstance(op, Neuron):
         return run_neuron(graph, node, op, inputs[0], steps, keep, parallel)
-    pools_spikes = isinstance(op, MaxPoolCount) and graph[node.inputs[0]].type.dtype.kind == "spike"
+    pools_spikes = (
+        isinstance(op, MaxPoolCount) and node.type.dtype == graph[node.inputs[0]].type.dtype
+    )
     if isinstance(op, Stateful):  # what pools spikes gives spikes again, within their width
         return (
             op.scan(inputs, {}, steps)
@@ -97,7 +100,7 @@ def _by_its_rule(
     """A stateful op as the reference runs it."""
     inputs = [x.astype(np.int64 if graph.stage == "int" else np.float32) for x in inputs]
     value, potentials = reference_node(graph, node, inputs, feeds, steps)
-    spiking = node.type.dtype.kind == "spike"
+    spiking = node.type.dtype.is_spike
     return value.astype(node.type.dtype.storage) if spiking else value, potentials
 
 

@@ -64,7 +64,10 @@ def pooled(graph: Graph, shape: tuple[int, ...], **window) -> Graph:
 BROKEN = {
     "unknown stage 'cnn'": lambda g: replace(g, stage="cnn"),
     "a spiking graph needs steps >= 1": lambda g: replace(g, steps=0),
-    "a spiking graph needs steps < 2^24": lambda g: replace(g, steps=1 << 24),
+    "the graph has 4194304 steps, more than 4194303": lambda g: replace(g, steps=1 << 22),
+    "%n = integrate: param 'theta' must be at least 1, not 0": lambda g: put(
+        g, "n.theta", [1, 0], signed(24)
+    ),
     "the graph returns nothing": lambda g: replace(g, outputs=()),
     "returned value %zz is not defined": lambda g: replace(g, outputs=("zz",)),
     "returned value %d must be a readout (accumulate)": lambda g: replace(g, outputs=("d",)),

@@ -18,14 +18,14 @@ import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from cases import save
 from engines import compare, engines_of
-from graphs import INT_OPS, Case, Style, grow
+from graphs import INT_OPS, Case, Style, grow, style_of
 from shrink import shrink
 
 PORTION = 25
@@ -57,18 +57,33 @@ class Tally:
         self.found |= other.found
 
 
-def case_of(seed: int, engines: list[str]) -> Case:
-    """The graph of a seed; one that Lava can hold where Lava takes part."""
-    return grow(seed, MODEST if "lava" in engines else None)
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a campaign runs.
+
+    Attributes:
+        engines: Their names.
+        out: Where findings go.
+        without: Ops that graphs do not hold.
+    """
+
+    engines: tuple[str, ...]
+    out: Path
+    without: tuple[str, ...] = ()
+
+    def case(self, seed: int) -> Case:
+        """The graph of a seed; one that Lava can hold where Lava takes part."""
+        style = MODEST if "lava" in self.engines else style_of(seed)
+        return grow(seed, replace(style, without=self.without))
 
 
-def portion(seeds: range, names: list[str], out: Path) -> Tally:
+def portion(seeds: range, settings: Settings) -> Tally:
     """Run some seeds."""
-    tally, engines = Tally(), engines_of(names)
+    tally, engines = Tally(), engines_of(settings.engines)
     for seed in seeds:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            case = case_of(seed, names)
+            case = settings.case(seed)
             found = compare(case, engines, seed)
         tally.graphs += 1
         tally.runs += found.runs
@@ -79,7 +94,7 @@ def portion(seeds: range, names: list[str], out: Path) -> Tally:
         if found.differences:
             told = "; ".join(f"{name}: {text}" for name, text in found.differences.items())
             tally.found[str(seed)] = told
-            keep(case, seed, set(found.differences), names, out, told)
+            keep(case, seed, set(found.differences), settings, told)
     return tally
 
 
@@ -89,16 +104,17 @@ def _kind(reason: str) -> str:
     return " ".join(word for word in words if not word.startswith("%"))[:120]
 
 
-def keep(case: Case, seed: int, who: set[str], names: list[str], out: Path, told: str) -> None:
+def keep(case: Case, seed: int, who: set[str], settings: Settings, told: str) -> None:
     """Write a finding, as it is and small."""
-    engines = {n: run for n, run in engines_of(names).items() if n in who} or engines_of(["fast"])
+    engines, out = engines_of(settings.engines), settings.out
+    engines = {n: run for n, run in engines.items() if n in who} or engines_of(["fast"])
     save(case, out / f"seed{seed}_whole", told)
     small = shrink(case, lambda smaller: bool(compare(smaller, engines).differences))
     again = compare(small, engines).differences
     save(small, out / f"seed{seed}", "; ".join(f"{n}: {text}" for n, text in again.items()))
 
 
-def campaign(seed: int, minutes: float, most: int, names: list[str], jobs: int, out: Path) -> Tally:
+def campaign(seed: int, minutes: float, most: int, jobs: int, settings: Settings) -> Tally:
     """Run portions until the time is over or there are `most` graphs."""
     tally, end, at = Tally(), time.monotonic() + 60 * minutes, seed * 10**9
     last = at + most
@@ -108,7 +124,7 @@ def campaign(seed: int, minutes: float, most: int, names: list[str], jobs: int, 
                 stop = min(at + jobs * PORTION, last)
                 portions = [range(k, min(k + PORTION, stop)) for k in range(at, stop, PORTION)]
                 at = stop
-                futures = [pool.submit(portion, seeds, names, out) for seeds in portions]
+                futures = [pool.submit(portion, seeds, settings) for seeds in portions]
                 broken = []
                 for seeds, future in zip(portions, futures, strict=True):
                     try:
@@ -121,18 +137,18 @@ def campaign(seed: int, minutes: float, most: int, names: list[str], jobs: int, 
         if broken:
             for seeds in broken:
                 for lost in seeds:
-                    tally.add(_alone(lost, names, out))
+                    tally.add(_alone(lost, settings))
     return tally
 
 
-def _alone(seed: int, names: list[str], out: Path) -> Tally:
+def _alone(seed: int, settings: Settings) -> Tally:
     """One seed in a process of its own, which may die."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         try:
-            return pool.submit(portion, range(seed, seed + 1), names, out).result(PATIENCE)
+            return pool.submit(portion, range(seed, seed + 1), settings).result(PATIENCE)
         except (BrokenProcessPool, TimeoutError) as error:
             told = f"the process died or hung ({type(error).__name__})"
-            save(case_of(seed, names), out / f"seed{seed}_whole", told)
+            save(settings.case(seed), settings.out / f"seed{seed}_whole", told)
             for process in (getattr(pool, "_processes", None) or {}).values():
                 process.kill()
             return Tally(graphs=1, found={str(seed): told})
@@ -150,15 +166,16 @@ def main() -> int:
     parser.add_argument("--graphs", type=int, default=10**8, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0, help="another one, other graphs")
     parser.add_argument("--engines", default="fast", help="of fast, onnx, lava, ...")
+    parser.add_argument("--without", default="", help="ops that graphs do not hold")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("found"), help="where findings go")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # of the processes: the graphs are small
-    started, names = time.monotonic(), options.engines.split(",")
-    tally = campaign(
-        options.seed, options.minutes, options.graphs, names, options.jobs, options.out
-    )
+    names, without = (tuple(filter(None, text.split(","))) for text in
+                      (options.engines, options.without))  # fmt: skip
+    settings, started = Settings(names, options.out, without), time.monotonic()
+    tally = campaign(options.seed, options.minutes, options.graphs, options.jobs, settings)
     summary = {
         "seed": options.seed, "engines": names, "minutes": (time.monotonic() - started) / 60,
         "graphs": tally.graphs, "runs": tally.runs, "overflows": tally.overflows,

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from spikec.ir import F64, OPS, Graph, InvalidGraph, Node, Param, RangeError, TensorType, verify
 from spikec.ir.exact import magnitude
 from spikec.ir.op import Attribute, Op, ParamSpec
+from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.types import DType, signed, unsigned
+from spikec.ir.verify import MOST_DIGITS
+from spikec.ir.windows import Pooling
 from spikec.runtime.interpreter import run_node
 
 Array = NDArray[Any]
@@ -50,12 +53,14 @@ class Style:
         ops: Most ops besides inputs and readouts.
         chip: Whether only to make what a neuromorphic chip may hold: values with axes and at most
             24 bits, weights of 8, pools of spikes, readouts that nothing reads.
+        without: Ops that are not to be.
     """
 
     wild: float = 0.2
     layered: float = 0.6
     ops: int = 18
     chip: bool = False
+    without: tuple[str, ...] = ()
 
     @property
     def widest(self) -> int:
@@ -78,13 +83,17 @@ class Draft:
     params: dict[str, Param] = field(default_factory=dict)
 
 
+def style_of(seed: int) -> Style:
+    """The style of a seed: from trained networks to any numbers in any order."""
+    rng = np.random.default_rng((1, seed))
+    wild, layered = (0.0, 0.05, 0.2, 0.6), (0.95, 0.9, 0.6, 0.2)
+    return Style(wild[rng.integers(4)], layered[rng.integers(4)])
+
+
 def grow(seed: int, style: Style | None = None) -> Case:
     """A random graph that verifies, with inputs of one to five, now and then of many samples."""
     rng = np.random.default_rng(seed)
-    if style is None:
-        wild, layered = (0.0, 0.05, 0.2, 0.6), (0.95, 0.9, 0.6, 0.2)
-        style = Style(wild[rng.integers(4)], layered[rng.integers(4)])
-    return _Maker(rng, style).case()
+    return _Maker(rng, style_of(seed) if style is None else style).case()
 
 
 class _Maker:
@@ -108,7 +117,7 @@ class _Maker:
         for _ in range(int(self.pick([1, 2, 3], [6, 2, 1]))):
             self.input()
         names, many = list(INT_OPS), 1 + int(self.rng.integers(self.style.ops))
-        names.remove("input")
+        names = [name for name in names if name not in ("input", *self.style.without)]
         if self.steps > 1000:
             many = min(many, 5)
         weights = [3.0 if op.stateful or op.weighted else 1.0 for op in map(INT_OPS.get, names)]
@@ -122,17 +131,20 @@ class _Maker:
     def next_op(self) -> str:
         """What follows in a trained network: neurons on a current, a synapse on spikes."""
         node = self.nodes[self.latest()]
-        if node.op == "input" or node.type.dtype.kind == "spike" or node.op == "sum_pool":
+        if node.op == "input" or node.type.dtype.is_spike or node.op == "sum_pool":
             kinds = ["conv", "dense", "affine", "sum_pool", "max_pool_count", "reshape"]
             return self.pick(kinds, [5, 3, 2, 2, 1, 1])
         if INT_OPS[node.op].weighted and self.chance(0.25):
             return "add"
-        return self.pick([name for name, op in INT_OPS.items() if op.neuron])
+        kinds = [name for name, op in INT_OPS.items() if op.neuron]
+        return self.pick([name for name in kinds if name not in self.style.without])
 
     def finished(self) -> Case:
         """Return some readouts; there is at least one."""
         self.onward = False
-        readouts = [name for name, node in self.nodes.items() if node.op == "accumulate"]
+        readouts = [
+            name for name, node in self.nodes.items() if isinstance(node.operation, Accumulate)
+        ]
         while not readouts or (not self.failed and self.chance(0.3)):
             last = self.latest() if self.failed else self.any_value()
             readouts.append(self.keep_readout(last))
@@ -265,7 +277,14 @@ class _Maker:
 
     def grow_by(self, name: str) -> None:
         maker: Callable[[], Draft | None] | None = getattr(self, f"make_{name}", None)
-        draft = self.by_schema(INT_OPS[name]) if maker is None else maker()
+        if getattr(INT_OPS[name], "radix", False) and self.steps + 2 > MOST_DIGITS:
+            return
+        if maker is not None:
+            draft = maker()
+        elif issubclass(INT_OPS[name], Pooling):
+            draft = self.pooled_spikes(name)
+        else:
+            draft = self.by_schema(INT_OPS[name])
         if draft is not None:
             self.add(draft)
 
@@ -299,7 +318,7 @@ class _Maker:
 
     def fits_style(self, node: Node) -> bool:
         reads = [self.nodes[name] for name in node.inputs]
-        pools_current = node.op == "max_pool_count" and reads[0].type.dtype.kind != "spike"
+        pools_current = node.op == "max_pool_count" and not reads[0].type.dtype.is_spike
         reads_readout = any(read.op == "accumulate" for read in reads)
         return not (self.style.chip and (pools_current or reads_readout))
 
@@ -362,6 +381,7 @@ class _Maker:
                 found[role] = Param.of(self.rng.random(self.spread(shape)) + 0.1, F64)
                 continue
             low, high = self.any_type().bounds if self.wild() else self.usual(role, spec, top)
+            low, high = (1, max(1, high)) if role == "theta" else (low, high)
             found[role] = self.param(self.integers(low, high, self.spread(shape)))
         return found
 
@@ -467,11 +487,11 @@ class _Maker:
     def make_sum_pool(self) -> Draft | None:
         return self.pooled("sum_pool", self.any_value())
 
-    def make_max_pool_count(self) -> Draft | None:
+    def pooled_spikes(self, op: str) -> Draft | None:
         if self.onward or self.chance(0.1):
-            return self.pooled("max_pool_count", self.any_value())
-        spiking = self.where(lambda node: node.type.dtype.kind == "spike")
-        return self.pooled("max_pool_count", spiking)
+            return self.pooled(op, self.any_value())
+        spiking = self.where(lambda node: node.type.dtype.is_spike)
+        return self.pooled(op, spiking)
 
     def make_add(self) -> Draft:
         first = self.any_value()

@@ -93,8 +93,8 @@ def _without(graph: Graph, node: Node, other: str | None = None) -> Graph:
 
 def _as_input(case: Case, node: Node) -> Iterator[Case]:
     """Feed what a node gives in the first step."""
-    graph, kind = case.graph, node.type.dtype.kind
-    if node.op == "input" or kind == "spike" or op_of(node).stateful:
+    graph, is_spike = case.graph, node.type.dtype.is_spike
+    if node.op == "input" or is_spike or op_of(node).stateful:
         return
     upto = graph.nodes[: graph.nodes.index(node) + 1]
     type_ = TensorType(signed(64), node.type.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from campaign import portion
+from campaign import Settings, portion
 from cases import load, names, save, sound
 from engines import FAST, OWN, compare, difference, outcome
 from graphs import INT_OPS, Style, grow
@@ -24,8 +24,8 @@ def test_found_cases(name: str) -> None:
 
 @pytest.mark.parametrize("first", range(0, 120, 20))
 def test_random_graphs(first: int, tmp_path: Path) -> None:
-    engines = ["fast", "ranges", "python"]
-    assert portion(range(first, first + 20), engines, tmp_path).found == {}
+    settings = Settings(("fast", "ranges", "python"), tmp_path)
+    assert portion(range(first, first + 20), settings).found == {}
 
 
 def test_the_graphs_hold_all_ops_and_what_else_is_promised() -> None:
