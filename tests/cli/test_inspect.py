@@ -23,8 +23,8 @@ def test_what_a_target_cannot_hold_is_found_without_data(files, cli, as_json, fa
     assert set(refusal) == {"node", "op", "reason", "hint"}
     assert refusal["node"]
     assert refusal["op"] == "MaxPool"
-    compiled = fails("compile", files.model, "--calib", files.calib, "--target", NIR, "--snm", "off",
-                     "-o", tmp_path / "out")  # fmt: skip
+    data = ("--calib", files.calib, "-o", tmp_path / "out")
+    compiled = fails("compile", files.model, *data, "--target", NIR, "--snm", "off")
     assert refusal["reason"] in compiled
     code, out, _ = cli("inspect", files.model, "--target", NIR, "--snm", "off")
     assert code == 1
