@@ -20,8 +20,10 @@ from spikec.ir.windows import Window
 
 def constant(array: NDArray[Any], shape: tuple[int, ...]) -> Integers:
     """A param per tensor, per channel or per neuron as (channels,), or (*shape) where needed."""
+    if not shape:
+        return array.astype(np.int64).reshape(1)
     full = np.broadcast_to(spread(array, shape), shape).astype(np.int64)
-    rows = full.reshape(shape[0] if shape else 1, -1)
+    rows = full.reshape(shape[0], -1)
     return rows[:, 0].copy() if (rows == rows[:, :1]).all() else full
 
 

@@ -1,0 +1,53 @@
+"""Emitted C is equal to the reference on random graphs, or says by name what it cannot hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from campaign import Settings, portion
+from cases import names, sound
+from engines import compare, engines_of
+from graphs import Style, grow
+
+from spikec.backends.c.compiler import unavailable
+from spikec.backends.c.emit import build
+from spikec.backends.lowering import lower
+from spikec.ir import BackendError
+
+compiles = pytest.mark.skipif(unavailable() is not None, reason="no C compiler here")
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKEC_CFLAGS", "-O1")
+    monkeypatch.setenv("SPIKEC_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@compiles
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names())
+def test_found_cases(name: str) -> None:
+    case = sound(name)
+    if case is not None:
+        assert compare(case, engines_of(["c"])).differences == {}
+
+
+@compiles
+@pytest.mark.parametrize(("first", "count"), [(0, 8), pytest.param(8, 40, marks=pytest.mark.slow)])
+def test_random_graphs(first: int, count: int, tmp_path: Path) -> None:
+    tally = portion(range(first, first + count), Settings(("c",), tmp_path))
+    assert tally.found == {}
+    assert 2 * sum(tally.refusals.values()) < tally.graphs
+
+
+def test_at_least_95_of_100_are_emitted() -> None:
+    """Of graphs over all ops with numbers as trained networks have them; lists the others."""
+    reasons: Counter[str] = Counter()
+    for seed in range(100):
+        try:
+            build(lower(grow(seed, Style(wild=0.0, layered=0.9)).graph), 32)
+        except BackendError as error:
+            reasons[error.message] += 1
+    assert sum(reasons.values()) <= 5, reasons
