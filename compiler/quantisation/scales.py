@@ -26,6 +26,8 @@ _TOLERATED = 1.5
 _PROOF = 1.5
 """How much coarser than wanted a scale may be for the sake of a proof over all inputs."""
 MOST_EXPONENT = 20
+_SILENT = 0.25
+"""Share of the noise of the noisiest synapse that no other one needs to fall below."""
 _PHASES = 4
 """Members of a group whose steps are tried."""
 _GRID = 1e-4
@@ -261,8 +263,7 @@ class _Groups:
         """
         plain, plain_noise = self._best(self.over(self.own, np.maximum, 0.0)[self.roots])
         loudest = self.over(self.own * self.power, np.maximum, 0.0)[self.roots]
-        # A synapse need not be finer than what rounding the noisiest one costs anyway.
-        shifted, noise = self._best(np.maximum(self.own, 0.5 * loudest / self.power))
+        shifted, noise = self._best(np.maximum(self.own, _SILENT * loudest / self.power))
         wanted = np.where(plain_noise <= _TOLERATED * noise + 1e-12, plain, shifted)
         usable = np.isfinite(wanted) & (wanted > 0)
         return np.where(usable, wanted, wanted[usable].mean() if usable.any() else 1.0)

@@ -167,6 +167,16 @@ class Trains:
             return False
         return all(self._separable(term) for term in node.inputs)
 
+    def _all_trains(self, name: str) -> bool:
+        """Whether a value holds trains alone, no synapse's output."""
+        node = self._old[name]
+        op = op_of(node)
+        if isinstance(op, Input | MaxPool) or op.activation:
+            return True
+        if isinstance(op, Synapse) and not op.one_to_one:
+            return False
+        return all(self._all_trains(term) for term in node.inputs)
+
     def _moved(self, node: Node, parts: list[str]) -> list[str]:
         """A linear op without a synapse on each part of its input; its offset goes to the first."""
         if (
@@ -344,7 +354,9 @@ class Trains:
         """A factor on trains stays; one on a current that a neuron cannot absorb goes below."""
         source = node.inputs[0]
         w, _ = self._arrays(node)
-        if self._separable(source) or self._absorbed(node, w):
+        trains = self._all_trains(source)
+        plain = trains and ((w > 0).all() or self.parts(source) == [self._values[source]])
+        if plain or self._absorbed(node, w):
             self._keep(node)
             return node.name
         try:
@@ -379,8 +391,11 @@ class Trains:
         node = self._old[name]
         op = op_of(node)
         made = f"{name}.times"
-        if self._separable(name):
-            return self._put(node, made, Affine(), (self._values[name],), w=w)
+        if self._all_trains(name):
+            trains = [
+                self._put(node, f"{made}.train", Affine(), (p,), w=w) for p in self.parts(name)
+            ]
+            return trains[0] if len(trains) == 1 else self._put(node, made, Add(), tuple(trains))
         if isinstance(op, Add):
             terms = tuple(self._times(term, w, like) for term in node.inputs)
             return self._put(node, made, Add(), terms)

@@ -119,7 +119,7 @@ def deviation(found: Array, wanted: Array) -> float:
     """Root mean square of the difference over the standard deviation of what is wanted."""
     spread = np.sqrt(np.mean((wanted - wanted.mean(axis=0)) ** 2))
     size = np.sqrt(np.mean(wanted**2))
-    least = max(1e-3 * float(size), 1e-30)  # an output that hardly depends on the input
+    least = max(0.05 * float(size), 1e-30)  # of an output that hardly depends on the input
     return float(np.sqrt(np.mean((found - wanted) ** 2)) / max(float(spread), least))
 
 
