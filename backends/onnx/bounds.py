@@ -73,7 +73,7 @@ class Bounds:
 
 def bounds_of(graph: Graph, steps: int) -> Bounds:
     """Bounds of all values of a graph of stage int in `steps` steps."""
-    single = element_bounds(graph, steps, mean=False)
+    single = element_bounds(graph, steps)
     return Bounds(graph, steps, single, ranges_of(graph, steps))
 
 
