@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias, cast
 
 import numpy as np
 
-from spikec.ir.exact import wide
+from spikec.ir.exact import magnitude, unbounded, wide
 from spikec.ir.op import Op, Value, expect
 from spikec.ir.types import TensorType
 
@@ -161,15 +161,16 @@ class Pooling(Op):
 
 
 def exact_matmul(a: Value, b: Value) -> Value:
-    """`a @ b`; integers give the exact int64 result.
+    """`a @ b`; integers give the exact int64 result, Python's integers their own.
 
     Integer sums that stay below 2^53 are exact in float64, where BLAS is fast; larger ones are
     summed in int64.
     """
     if a.dtype.kind == "f" or b.dtype.kind == "f":
         return a @ b
-    bound = int(np.abs(a).max(initial=0)) * int(np.abs(b).max(initial=0)) * a.shape[-1]
-    if bound < 1 << 53:
+    if object in (a.dtype, b.dtype):
+        return unbounded(a) @ unbounded(b)
+    if magnitude(a) * magnitude(b) * a.shape[-1] < 1 << 53:
         return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
     return cast(Value, a.astype(np.int64) @ b.astype(np.int64))
 

@@ -20,8 +20,7 @@ from spikec.backends.c.stages import print_stage
 from spikec.backends.c.tables import print_declarations, print_weights
 from spikec.backends.c.writer import Code, Names
 from spikec.backends.lowering import Plan
-from spikec.backends.lowering.records import Accumulate, Layer, Spikes
-from spikec.ir import BackendError
+from spikec.backends.lowering.records import Spikes
 
 _TRACE = """\
 #if defined(NETWORK_TRACE)
@@ -86,12 +85,7 @@ class Project:
 
 
 def build(plan: Plan, lanes: int) -> Project:
-    """The files of a network.
-
-    Raises:
-        BackendError: naming the node that C cannot hold.
-    """
-    _refuse(plan)
+    """The files of a network."""
     plan = ordered(plan)
     constants: dict[str, Constant] = {}
     names = Names(*_RESERVED)
@@ -117,23 +111,6 @@ def build(plan: Plan, lanes: int) -> Project:
 def template(name: str) -> str:
     """A file of the project folder."""
     return (files("spikec.backends.c") / "project" / name).read_text(encoding="utf-8")
-
-
-def _refuse(plan: Plan) -> None:
-    """Raise BackendError for what a plan may hold and C cannot."""
-    readouts = {
-        stage.result.name
-        for stage in plan.stages
-        if isinstance(stage, Layer) and isinstance(stage.rule, Accumulate)
-    }
-    for stage in plan.stages:
-        for source in stage.sources:
-            if source.name in readouts:
-                raise BackendError(
-                    f"%{stage.result.name} reads the readout %{source.name}", loc=stage.loc
-                )
-    for name in readouts - set(plan.outputs):
-        raise BackendError(f"nothing reads %{name}")
 
 
 # The two interfaces
@@ -223,7 +200,7 @@ def _arenas(code: Code, network: Network) -> None:
         layout = memory.layouts[name]
         type_ = BYTE if isinstance(layout, SpikeLayout) else layout.type
         place = f"{_arena(type_)} + {offset}" if offset else _arena(type_)
-        code.line(f"static {type_} *const {network.names[name]} = {place};")
+        code.line(f"static {type_} *const {network.place(name)} = {place};")
 
 
 def _arena(type_: object) -> str:

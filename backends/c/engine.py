@@ -17,7 +17,7 @@ from spikec.backends.c.emit import Project, build
 from spikec.backends.c.functions import output_type
 from spikec.backends.c.layout import SpikeLayout, input_type
 from spikec.backends.lowering import lower
-from spikec.backends.lowering.records import Spikes, Stage
+from spikec.backends.lowering.records import Accumulate, Layer, Spikes, Stage
 from spikec.ir import BackendError, Graph, op_of
 from spikec.ir.analysis import run_linear
 from spikec.runtime.interpreter import (
@@ -89,7 +89,10 @@ class _Run:
         plan = network.project.plan
         self.plan, self.memory, self.library = plan, network.project.memory, network.library
         self.steps = steps
-        kept = {*trace, *graph.outputs}
+        readouts = (
+            s for s in plan.stages if isinstance(s, Layer) and isinstance(s.rule, Accumulate)
+        )
+        kept = {*trace, *(stage.result.name for stage in readouts)}
         self.spikes: dict[str, list[Array]] = {}
         self.potentials: dict[str, list[Array]] = {}
         self._buffers: dict[str, Array] = {}

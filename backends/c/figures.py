@@ -24,7 +24,7 @@ def _values(network: Network) -> Iterator[tuple[str, int, int, int]]:
         if name in memory.offsets:
             layout, life = memory.layouts[name], memory.lives[name]
             width = 1 if isinstance(layout, SpikeLayout) else layout.type.size
-            yield network.names[name], layout.size * width, life.first + 1, life.last + 1
+            yield network.place(name), layout.size * width, life.first + 1, life.last + 1
 
 
 def constant_bytes(network: Network) -> int:

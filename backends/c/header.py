@@ -59,7 +59,11 @@ def print_header(network: Network) -> str:
     code.comment(
         "Run a sample: all steps. Returns 0, or the number of the stage in which a value left its",
         "declared width (only where none is proven to stay inside).",
-        *(line for port in ports(network) for line in _described(port)),
+        *(
+            line
+            for port in ports(network)
+            for line in _described(port, plan.units[port.value.name].weight)
+        ),
     )
     code.line(f"int network_run({parameter_list(network)});")
     code.line()
@@ -74,12 +78,14 @@ def print_header(network: Network) -> str:
     return code.text()
 
 
-def _described(port: Port) -> Iterator[str]:
+def _described(port: Port, weight: int) -> Iterator[str]:
     shape = " x ".join(map(str, port.value.shape)) or "1"
     held = f"{port.value.range.low} to {port.value.range.high}"
     yield f"{port.name}: {shape} in row-major order,"
     yield (
-        f"    codes {held}." if port.given else f"    potentials {held}; real: times scale / steps."
+        f"    codes {held}."
+        if port.given
+        else f"    potentials {held}; real: times scale / {weight}."
     )
 
 

@@ -9,16 +9,26 @@ from functools import reduce
 from spikec.backends.c.functions import print_pack, signature, sizes
 from spikec.backends.c.layout import NumberLayout, SpikeLayout, ctype
 from spikec.backends.c.network import LONGEST, Lanes, Network, largest_divisor
-from spikec.backends.c.rules import RULES, Firing, over_lanes, over_pixels, remembers, watch
+from spikec.backends.c.rules import (
+    RULES,
+    Firing,
+    begins,
+    charged,
+    joined,
+    over_lanes,
+    over_pixels,
+    remembers,
+    watch,
+)
 from spikec.backends.c.terms import may_widen, merged, print_term
 from spikec.backends.c.writer import Code, add, mul, number
 from spikec.backends.lowering.records import (
     Accumulate,
-    IntegrateWindow,
     Layer,
     Spikes,
     Store,
     Term,
+    gathers,
 )
 
 
@@ -115,7 +125,7 @@ class _Layer:
             return
         self._begin()
         arriving = arriving.format(lane="o")
-        if isinstance(rule, IntegrateWindow):
+        if gathers(rule):
             with self._steps(), over_lanes(code, self.lanes):
                 self._integrate(arriving)
             self._window()
@@ -125,6 +135,8 @@ class _Layer:
                 with over_lanes(code, self.lanes):
                     self._integrate(arriving)
                     watch(self.firing)
+                if layer.result.name in self.network.memory.offsets:
+                    self._write("v[{lane}]")
                 self._trace()
         else:
             with self._steps():
@@ -137,13 +149,16 @@ class _Layer:
         """Fire in all steps, after the last one of them arrived."""
         schedule = self.network.schedule
         if not schedule.stepping:
+            joined(self.firing)
             with self._steps():
                 self._fire()
             return
         self._end()
         last = f"if (step == {self.network.plan.steps - 1})"
-        with self.code.block(last), schedule.all_steps(), self._steps():
-            self._fire()
+        with self.code.block(last), schedule.all_steps():
+            joined(self.firing)
+            with self._steps():
+                self._fire()
 
     def _steps(self) -> AbstractContextManager[None]:
         if self.network.steps > 1:
@@ -152,9 +167,8 @@ class _Layer:
 
     def _kept(self) -> list[tuple[str, str]]:
         """What neurons hold from step to step, and what it begins with."""
-        v0 = getattr(self.layer.rule, "v0", None)
-        kept = [("v", "0" if v0 is None else self.firing.constant("v0", v0))]
-        return kept + ([("net", "0")] if remembers(self.layer) else [])
+        kept = [("v", begins(self.firing))]
+        return kept + ([("net", "0")] if remembers(self.layer.rule) else [])
 
     def _begin(self) -> None:
         code, name = self.code, self.network.names[self.layer.result.name]
@@ -179,7 +193,8 @@ class _Layer:
                 code.line(f"{name}[{self.lanes.number}] = v[{self.lanes.lane}];")
 
     def _integrate(self, arriving: str) -> None:
-        self.code.line(f"v[o] = ({self.state_type})(v[o] + {arriving});")
+        held = charged(self.layer.rule)
+        self.code.line(f"v[o] = ({self.state_type})({held} + {arriving});")
 
     def _fire(self) -> None:
         code, layer, lanes = self.code, self.layer, self.lanes
@@ -192,6 +207,7 @@ class _Layer:
         with over_lanes(code, lanes):
             watch(self.firing)
             RULES[type(layer.rule)](self.firing, layer.rule)
+            watch(self.firing)
         for plane in planes:
             print_pack(code, self.network, lanes, layout, str(plane), f"fired{plane}")
         self._trace()
@@ -212,6 +228,16 @@ class _Layer:
             if layer.limits is not None:
                 low, high = number(layer.limits.low), number(layer.limits.high)
                 self.code.line(f"overflow |= ({value} < {low}) | ({value} > {high});")
-            step = mul(self.network.schedule.slot(layout.steps), layout.elements)
-            target = f"{self.network.pointer(layer.result)}[{add(step, self.lanes.number)}]"
-            self.code.line(f"{target} = ({layout.type}){value};")
+            self._element(value, layout)
+
+    def _write(self, value: str) -> None:
+        """Keep the numbers of a readout that something reads."""
+        layout = self.network.layout(self.layer.result)
+        assert isinstance(layout, NumberLayout)
+        with over_pixels(self.code, self.lanes):
+            self._element(value.format(lane=self.lanes.lane), layout)
+
+    def _element(self, value: str, layout: NumberLayout) -> None:
+        step = mul(self.network.schedule.slot(layout.steps), layout.elements)
+        target = f"{self.network.pointer(self.layer.result)}[{add(step, self.lanes.number)}]"
+        self.code.line(f"{target} = ({layout.type}){value};")

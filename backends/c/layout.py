@@ -35,8 +35,10 @@ def ctype(held: Range, least: int = 8) -> CType:
 
 
 def input_type(held: Range) -> CType:
-    """The type of the codes of an input: unsigned."""
-    return CType(8 if held.high < 256 else 16 if held.high < 1 << 16 else 32, signed=False)
+    """The type of the codes of an input."""
+    signed = held.low < 0
+    wanted = held.bits if signed else held.high.bit_length()
+    return CType(next(bits for bits in (8, 16, 32, 64) if bits >= wanted), signed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from spikec.backends.c.layout import BYTE, CType, NumberLayout, SpikeLayout, input_type
 from spikec.backends.c.schedule import Schedule
 from spikec.backends.lowering.liveness import Block, Lifetime, lifetimes, pack, replaced
-from spikec.backends.lowering.records import Plan, Reshape, Spikes, Value
+from spikec.backends.lowering.records import Accumulate, Layer, Plan, Reshape, Spikes, Value
 
 SLACK = 8
 """Bytes behind all spikes, as bits are read a word at a time."""
@@ -138,11 +138,13 @@ def _groups(
 ) -> dict[str, list[str]]:
     """Values that take the same memory one after the other, by the first of them."""
     inputs, first = {value.name for value in plan.inputs}, dict[str, str]()
+    read = {source.name for stage in plan.stages for source in stage.sources}
     groups: dict[str, list[str]] = {}
     outer = {name: life for name, life in lives.items() if name not in inputs}
     for number, stage in enumerate(plan.stages):
         name = stage.result.name
-        if roots[name] != name or name in plan.outputs:
+        readout = isinstance(stage, Layer) and isinstance(stage.rule, Accumulate)
+        if roots[name] != name or (readout and name not in read):
             continue
         shared = [roots[source.name] for source in stage.sources]
         before = replaced(stage, number, outer)

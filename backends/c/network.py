@@ -67,7 +67,11 @@ class Network:
 
     def pointer(self, value: Value) -> str:
         """Where a value begins."""
-        return self.names[self.memory.roots[value.name]]
+        return self.place(self.memory.roots[value.name])
+
+    def place(self, name: str) -> str:
+        """The identifier of a value's memory: of a readout another than that of its result."""
+        return self.names[f"{name}.steps" if name in self.plan.outputs else name]
 
     def external(self, value: Value) -> Value | None:
         """The input whose memory a value is, if it is one's."""

@@ -50,6 +50,7 @@ def print_pool(code: Code, network: Network, pool: Pool) -> None:
             code.line(f"{type_} sums[{taps * lanes.block}] = {{0}}, before[{lanes.block}] = {{0}};")
         steps = code.loop("t", network.steps) if network.steps > 1 else code.block()
         with steps:
+            earlier = "2 * before[o]" if pool.radix else "before[o]"
             code.line(f"{type_} best[{lanes.block}];")
             with code.loop("o", lanes.block):
                 code.line(f"best[o] = {number(pool.state.low - 1)};")
@@ -57,7 +58,7 @@ def print_pool(code: Code, network: Network, pool: Pool) -> None:
             for plane in range(len(sent.payloads)):
                 code.line(f"uint8_t fired{plane}[{lanes.block}];")
             with code.loop("o", lanes.block):
-                code.line("const int change = best[o] - before[o];")
+                code.line(f"const {type_} change = ({type_})(best[o] - {earlier});")
                 code.line("before[o] = best[o];")
                 for plane, payload in enumerate(sent.payloads):
                     if sent.exclusive:
@@ -98,6 +99,9 @@ def _window_sums(
             "network_unpack_bytes" if source.channels % 8 == block % 8 == 0 else "network_unpack"
         )
         code.line(f"uint8_t seen[{block}];")
+        if pool.radix:
+            with code.loop("o", block):
+                code.line(f"sum[o] = ({type_})(2 * sum[o]);")
         for plane, payload in enumerate(coding.payloads):
             string = flat([row, str(plane), step], (source.rows, source.planes, source.steps))
             bits = add(network.pointer(pool.source), mul(string, source.row_bytes))

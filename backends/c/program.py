@@ -44,7 +44,8 @@ def _row(port: Port, units: Units) -> str:
     shown = units.name.replace("\\", "/").replace('"', "'")
     scale = f"{port.name}_scale, {len(units.scale)}"
     if not port.given:
-        return f'{{"{shown}", {port.value.size}, {scale}}},'
+        return f'{{"{shown}", {port.value.size}, {scale}, {units.weight}.0}},'
     offset = f"{port.name}_offset, {len(units.offset)}"
-    code = f"sizeof({port.type}), {port.value.range.high}.0"
+    held = port.value.range
+    code = f"sizeof({port.type}), {held.low}.0, {held.high}.0"
     return f'{{"{shown}", {port.value.size}, {code}, {scale}, {offset}}},'

@@ -14,9 +14,14 @@ from spikec.backends.lowering.records import (
     Integers,
     Integrate,
     IntegrateGraded,
+    IntegrateInteger,
+    IntegrateRadix,
     IntegrateSigned,
     IntegrateWindow,
     Layer,
+    Rule,
+    Spikes,
+    doubles,
 )
 
 
@@ -37,6 +42,11 @@ class Firing:
     lanes: Lanes
     layer: Layer
     type: CType
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.network.plan.steps
 
     def constant(self, role: str, values: Integers) -> str:
         """A neuron's threshold or the like."""
@@ -130,18 +140,74 @@ def _reach(rule: IntegrateGraded) -> int:
     return int(max(rule.theta.max(), rule.fire.max())) << rule.levels
 
 
+def _integer(firing: Firing, rule: IntegrateInteger) -> None:
+    theta, code, type_ = firing.constant("theta", rule.theta), firing.code, firing.type
+    spikes = firing.layer.result.coding
+    assert isinstance(spikes, Spikes)
+    _potential(firing)
+    code.line(f"{type_} payload = ({type_})(u / {theta} - (u % {theta} < 0));")
+    least = f"(-net[o] > {rule.low} ? -net[o] : {rule.low})" if remembers(rule) else str(rule.low)
+    code.line(f"payload = ({type_})(payload < {least} ? {least} : payload);")
+    code.line(f"payload = ({type_})(payload > {rule.high} ? {rule.high} : payload);")
+    for plane in range(len(spikes.payloads)):
+        firing.send(plane, f"(unsigned)payload >> {plane} & 1u")
+    wide = "int64_t" if int(rule.theta.max()) * (rule.high + 1) >= 1 << 31 else type_
+    firing.reset(f"({wide}){theta} * payload")
+    if remembers(rule):
+        code.line(f"net[o] = ({type_})(net[o] + payload);")
+
+
+def _radix(firing: Firing, rule: IntegrateRadix) -> None:
+    theta, code, steps = firing.constant("theta", rule.theta), firing.code, firing.steps
+    wide = "int64_t" if int(rule.theta.max()) << (steps - 1) >= 1 << 31 else "int32_t"
+    _potential(firing)
+    place = f"(({wide})1 << ({steps - 1} - t))" if steps > 1 else "1"
+    code.line(f"const {wide} unit = ({wide})({theta} * {place});")
+    firing.send(0, "u >= unit")
+    amount = f"({firing.fired(0)} ? unit : 0)"
+    if rule.free:
+        firing.send(1, "u <= -unit")
+        amount += f" + ({firing.fired(1)} ? unit : 0)"
+    firing.reset(amount)
+
+
 RULES: dict[type, Callable[[Firing, Any], None]] = {
     Integrate: _integrate,
     IntegrateGraded: _graded,
+    IntegrateInteger: _integer,
+    IntegrateRadix: _radix,
     IntegrateSigned: _signed,
     IntegrateWindow: _window,
 }
 """What prints the firing of a rule, from the potential before reset."""
 
 
-def remembers(layer: Layer) -> bool:
+def begins(firing: Firing) -> str:
+    """The potential before the first step."""
+    rule = firing.layer.rule
+    v0 = None if isinstance(rule, IntegrateRadix) else getattr(rule, "v0", None)
+    return "0" if v0 is None else firing.constant("v0", v0)
+
+
+def charged(rule: Rule) -> str:
+    """What is left of the potential when the sum of a step arrives."""
+    return "2 * v[o]" if doubles(rule) else "v[o]"
+
+
+def joined(firing: Firing) -> None:
+    """Add what joins the potential after all input, before the first spike."""
+    rule = firing.layer.rule
+    if isinstance(rule, IntegrateRadix):
+        v0 = firing.constant("v0", rule.v0)
+        with over_lanes(firing.code, firing.lanes):
+            joins = f"(v[o] < 0 ? -({v0}) : {v0})" if rule.free else v0
+            firing.code.line(f"v[o] = ({firing.type})(v[o] + {joins});")
+
+
+def remembers(rule: Rule) -> bool:
     """Whether neurons hold the net sum of what they sent."""
-    rule = layer.rule
+    if isinstance(rule, IntegrateInteger):
+        return not rule.free and not rule.gathers
     return isinstance(rule, IntegrateSigned | IntegrateGraded) and not rule.free
 
 

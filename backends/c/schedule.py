@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from spikec.backends.lowering.records import IntegrateWindow, Layer, Plan, Reshape, Stage, Value
+from spikec.backends.lowering.records import Layer, Plan, Reshape, Stage, Value, gathers
 
 
 def late_stages(plan: Plan) -> frozenset[str]:
@@ -17,7 +17,7 @@ def late_stages(plan: Plan) -> frozenset[str]:
         name = stage.result.name
         if any(source.name in late or source.name in fired for source in stage.sources):
             late.add(name)
-        if isinstance(stage, Layer) and isinstance(stage.rule, IntegrateWindow):
+        if isinstance(stage, Layer) and gathers(stage.rule):
             fired.add(name)
     return frozenset(late)
 
@@ -58,7 +58,7 @@ class Schedule:
         recorded = {
             stage.result.name
             for stage in plan.stages
-            if isinstance(stage, Layer) and isinstance(stage.rule, IntegrateWindow)
+            if isinstance(stage, Layer) and gathers(stage.rule)
         }
         for stage in reversed(plan.stages):
             name = stage.result.name

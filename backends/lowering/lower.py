@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spikec.backends.lowering.neurons import RULES, pooled, reset, sent, start
+from spikec.backends.lowering.neurons import RULES, gathered, pooled, reset, sent, start
 from spikec.backends.lowering.records import (
     Integers,
-    IntegrateWindow,
     Layer,
     Numbers,
     Plan,
@@ -25,13 +24,17 @@ from spikec.backends.lowering.records import (
     Term,
     Units,
     Value,
+    doubles,
+    gathers,
 )
 from spikec.backends.lowering.routes import ROUTES
 from spikec.backends.lowering.synapses import SYNAPSES, constant, identity, windowed
 from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.ir.neuron import Membrane, total_weight
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.runtime.ranges import Ranges, ranges_of
 
+POOLS = ("max_pool_count", "max_pool_radix")
 WIDEST = 63
 """Bits of the widest number, so that sums and comparisons of two fit 64."""
 
@@ -54,20 +57,20 @@ def lower(graph: Graph, steps: int | None = None) -> Plan:
     steps = steps or graph.steps
     lowering = _Lowering(graph, steps, ranges_of(graph, steps))
     for node in graph.nodes:
-        known = node.op in ("input", "add", "reshape", "max_pool_count")
+        known = node.op in ("input", "add", "reshape", *POOLS)
         if not known and not any(node.op in table for table in (RULES, SYNAPSES, ROUTES)):
             raise BackendError(f"%{node.name} = {node.op} cannot be lowered yet", loc=node.loc)
-        if node.op == "input" or op_of(node).stateful:
+        if node.op == "input" or op_of(node).stateful or lowering.watched(node):
             lowering.value(node.name)
     inputs = tuple(lowering.values[node.name] for node in graph.inputs)
-    ports = {node.name: _units(graph, node) for node in graph.inputs}
-    ports |= {name: _units(graph, graph[name]) for name in graph.outputs}
+    ports = {node.name: _units(graph, node, steps) for node in graph.inputs}
+    ports |= {name: _units(graph, graph[name], steps) for name in graph.outputs}
     return Plan(
         graph.name, graph.source, steps, inputs, tuple(lowering.stages), graph.outputs, ports
     )
 
 
-def _units(graph: Graph, node: Node) -> Units:
+def _units(graph: Graph, node: Node, steps: int) -> Units:
     def real(role: str, missing: float) -> tuple[float, ...]:
         if role not in node.params:
             return (missing,)
@@ -76,7 +79,9 @@ def _units(graph: Graph, node: Node) -> Units:
             array = np.broadcast_to(spread(array, node.type.shape), node.type.shape)
         return tuple(array.reshape(-1).tolist())
 
-    return Units(node.loc or node.name, real("scale", 1.0), real("offset", 0.0))
+    op = op_of(node)
+    weight = total_weight(steps, radix=op.radix) if isinstance(op, Membrane) else 1
+    return Units(node.loc or node.name, real("scale", 1.0), real("offset", 0.0), weight)
 
 
 @dataclass(slots=True)
@@ -110,8 +115,13 @@ class _Lowering:
                 self.values[name] = stage.result
         return self.values[name]
 
+    def watched(self, node: Node) -> bool:
+        """Whether a current must be computed to see that it fits its width, read or not."""
+        linear = node.op == "add" or node.op in SYNAPSES
+        return linear and not self.ranges.values[node.name].fits
+
     def _stage(self, node: Node) -> Layer | Pool | Route | Reshape:
-        if node.op == "max_pool_count":
+        if node.op in POOLS:
             return self._pool(node)
         if node.op == "reshape":
             source = self.value(node.inputs[0])
@@ -166,13 +176,7 @@ class _Lowering:
             spikes_or_numbers: Spikes | Numbers = Numbers(held, _timed(rule, terms))
         else:
             spikes_or_numbers = spikes
-        for part in (total, state):
-            if part.bits > WIDEST:
-                raise BackendError(
-                    f"%{node.name} may reach {max(part.high, -part.low)}, beyond {WIDEST} bits",
-                    loc=node.loc,
-                    hint="compile with fewer --weight-bits or --timesteps",
-                )
+        self._narrow(node, total, state)
         result = Value(node.name, shape, spikes_or_numbers)
         return Layer(result, tuple(terms), bias, rule, total, state, limits, node.loc)
 
@@ -180,16 +184,22 @@ class _Lowering:
         """The range of a potential, and the limits that it must be checked against, if any."""
         stored = isinstance(rule, Store)
         bound = (self.ranges.values if stored else self.ranges.potentials)[node.name]
-        if bound.fits:
-            return Range(bound.low, bound.high).hull(start(rule)), None
         limits = Range(*bound.limits)
         if stored:
-            return total, limits
-        before = limits + total
-        if isinstance(rule, IntegrateWindow):
-            gathered = Range(total.low * self.steps, total.high * self.steps)
-            before = limits.hull(gathered + start(rule))
-        return before.hull(before + reset(rule), start(rule) + total, start(rule)), limits
+            return (Range(bound.low, bound.high), None) if bound.fits else (total, limits)
+        if bound.fits:
+            held = Range(bound.low, bound.high).hull(start(rule))
+        else:
+            held = limits.hull(start(rule))
+            held = held.hull(held + total, held + reset(rule, self.steps))
+        if gathers(rule) and (doubles(rule) or not bound.fits):
+            held = held.hull(gathered(rule, total, self.steps))
+        if doubles(rule):  # the potential is doubled before a sum joins it
+            twice = held if bound.fits or gathers(rule) else Range(2 * held.low, 2 * held.high)
+            held = twice.hull(twice + total, twice + Range(-total.high, -total.low))
+        if not bound.fits:
+            held = held.hull(held + reset(rule, self.steps))
+        return held, None if bound.fits else limits
 
     def _stored(self, node: Node) -> Layer:
         return self._layer(node, Store(), *self._terms(node))
@@ -206,10 +216,25 @@ class _Lowering:
                 reads = (out * axis.stride + k * axis.dilation - axis.pad for k in range(axis.taps))
                 if not any(0 <= i < axis.inputs for i in reads):
                     raise BackendError(f"%{node.name}: a window holds pads alone", loc=node.loc)
-        ends = source.range
-        state = Range(ends.low * self.steps, ends.high * self.steps)
+        ends, radix = source.range, op_of(node, MaxPoolCount).radix
+        weight = total_weight(self.steps, radix=radix)
+        state = Range(ends.low * weight, ends.high * weight)
+        self._narrow(node, state)
+        if radix and ends.hull(Range(-1, 1)) != Range(-1, 1):
+            raise BackendError(f"%{node.name} = {node.op} pools payloads", loc=node.loc)
         result = Value(node.name, node.type.shape, pooled(source.coding))
-        return Pool(result, source, axes, state, node.loc)
+        return Pool(result, source, axes, state, radix, node.loc)
+
+    def _narrow(self, node: Node, *held: Range) -> None:
+        """Refuse a node whose numbers are too wide for a plan."""
+        for part in held:
+            if part.bits > WIDEST:
+                raise BackendError(
+                    f"%{node.name} = {node.op} may reach {max(part.high, -part.low)}, beyond "
+                    f"{WIDEST} bits",
+                    loc=node.loc,
+                    hint="compile with fewer --weight-bits or --timesteps",
+                )
 
     def _route(self, node: Node) -> Route:
         sources = [self.value(name) for name in node.inputs]

@@ -9,6 +9,8 @@ from spikec.backends.lowering.records import (
     Integers,
     Integrate,
     IntegrateGraded,
+    IntegrateInteger,
+    IntegrateRadix,
     IntegrateSigned,
     IntegrateWindow,
     Range,
@@ -17,7 +19,13 @@ from spikec.backends.lowering.records import (
 )
 from spikec.backends.lowering.synapses import constant
 from spikec.ir import BackendError, Graph, Node, op_of
-from spikec.ir.ops.neurons import integrate_graded, integrate_signed, integrate_window
+from spikec.ir.ops.neurons import (
+    integrate_graded,
+    integrate_integer,
+    integrate_radix,
+    integrate_signed,
+    integrate_window,
+)
 
 UNIT, SIGNED = Spikes((1,)), Spikes((1, -1))
 
@@ -43,22 +51,43 @@ def _graded(graph: Graph, node: Node) -> Rule:
     if int(fire.min()) < 1:
         raise BackendError(f"%{node.name} has a firing level below 1", loc=node.loc)
     op = op_of(node, integrate_graded.IntegrateGraded)
-    return IntegrateGraded(theta, v0, fire, op.levels, op.free)
+    return IntegrateGraded(theta, v0, fire, op.levels, op.free, op.gathers)
 
 
 def _window(graph: Graph, node: Node) -> Rule:
-    theta, v0 = _param(graph, node, "theta"), _param(graph, node, "v0")
-    if int(theta.min()) < 1:
-        raise BackendError(f"%{node.name} has a threshold below 1", loc=node.loc)
+    theta, v0 = _positive(graph, node), _param(graph, node, "v0")
     return IntegrateWindow(theta, v0, op_of(node, integrate_window.IntegrateWindow).free)
 
 
+def _integer(graph: Graph, node: Node) -> Rule:
+    op = op_of(node, integrate_integer.IntegrateInteger)
+    theta, v0 = _positive(graph, node), _param(graph, node, "v0")
+    return IntegrateInteger(theta, v0, *op.limits, op.free, op.gathers)
+
+
+def _radix(graph: Graph, node: Node) -> Rule:
+    free = op_of(node, integrate_radix.IntegrateRadix).free
+    return IntegrateRadix(_positive(graph, node), _param(graph, node, "v0"), free)
+
+
+def _positive(graph: Graph, node: Node) -> Integers:
+    theta = _param(graph, node, "theta")
+    if int(theta.min()) < 1:
+        raise BackendError(f"%{node.name} = {node.op} has a threshold below 1", loc=node.loc)
+    return theta
+
+
 RULES: dict[str, Callable[[Graph, Node], Rule]] = {
-    "accumulate": lambda graph, node: Accumulate(),
+    "accumulate": lambda graph, node: Accumulate(radix=False),
+    "accumulate_radix": lambda graph, node: Accumulate(radix=True),
     "integrate": _integrate,
     "integrate_graded": _graded,
+    "integrate_integer": _integer,
+    "integrate_radix": _radix,
     "integrate_signed": _signed,
     "integrate_window": _window,
+    "integrate_window_graded": _graded,
+    "integrate_window_integer": _integer,
 }
 """What makes a rule of a stateful node."""
 
@@ -70,31 +99,37 @@ def sent(rule: Rule) -> Spikes | None:
             return UNIT
         case IntegrateSigned():
             return SIGNED
-        case IntegrateWindow(free=free):
+        case IntegrateWindow(free=free) | IntegrateRadix(free=free):
             return SIGNED if free else UNIT
         case IntegrateGraded(levels=levels):
             powers = tuple(1 << k for k in range(levels))
             return Spikes((*powers, *(-p for p in powers)))
+        case IntegrateInteger(low=low, high=high):
+            return digits(max(high, -low - 1), signed=low < 0)
         case _:
             return None
 
 
+def digits(most: int, *, signed: bool) -> Spikes:
+    """Integers up to `most` in binary digits, in two's complement where they may be negative."""
+    count = most.bit_length()
+    powers = tuple(1 << k for k in range(count))
+    return Spikes((*powers, -(1 << count)) if signed else powers, exclusive=False)
+
+
 def pooled(source: Spikes) -> Spikes:
-    """The spikes of a max pooling: any integer up to the largest payload, in binary digits."""
+    """The spikes of a max pooling: any integer up to the largest payload."""
     most = max(abs(p) for p in source.payloads)
-    if most == 1:
-        return source
-    digits = (most if source.exclusive else source.range.high // 2 + 1).bit_length()
-    powers = tuple(1 << k for k in range(digits))
-    return Spikes((*powers, -(1 << digits)), exclusive=False)
+    return digits(most, signed=True) if source.exclusive and most > 1 else source
 
 
-def reset(rule: Rule) -> Range:
+def reset(rule: Rule, steps: int) -> Range:
     """What firing adds to the potential."""
     spikes, theta = sent(rule), getattr(rule, "theta", None)
     if spikes is None or theta is None:
         return Range(0, 0)
     top = int(abs(theta).max(initial=0))
+    top = top << (steps - 1) if isinstance(rule, IntegrateRadix) else top
     return Range(-top * spikes.range.high, -top * spikes.range.low)
 
 
@@ -102,3 +137,13 @@ def start(rule: Rule) -> Range:
     """The potential before the first step."""
     v0 = getattr(rule, "v0", None)
     return Range(0, 0) if v0 is None else Range.of(v0)
+
+
+def gathered(rule: Rule, total: Range, steps: int) -> Range:
+    """All potentials while input is gathered, from sums `total` of single steps."""
+    weight = (1 << steps) - 1 if isinstance(rule, IntegrateRadix) else steps
+    sums = Range(total.low * weight, total.high * weight)
+    held = start(rule)
+    if isinstance(rule, IntegrateRadix) and rule.free:  # v0 joins on either side
+        held = held.hull(Range(-held.high, -held.low))
+    return sums.hull(sums + held)

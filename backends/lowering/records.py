@@ -203,10 +203,13 @@ class Term:
             return Range(ends.low * count, ends.high * count)
         flat = self.weights.reshape(-1, 1) if self.local else self.weights
         rows = flat.reshape(len(flat), -1)
-        up, down = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
+        if int(np.abs(rows).max(initial=0)) * rows.shape[1] >= 1 << 62:
+            rows = rows.astype(object)  # Python's integers
+        sums = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
+        pairs = [(int(up), int(down)) for up, down in zip(*sums, strict=True)]
         return Range(
-            int((up * ends.low + down * ends.high).min(initial=0)),
-            int((up * ends.high + down * ends.low).max(initial=0)),
+            min([0, *(up * ends.low + down * ends.high for up, down in pairs)]),
+            max([0, *(up * ends.high + down * ends.low for up, down in pairs)]),
         )
 
 
@@ -240,6 +243,7 @@ class IntegrateGraded:
     fire: Integers
     levels: int
     free: bool
+    gathers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,11 +253,40 @@ class IntegrateWindow:
     theta: Integers
     v0: Integers
     free: bool
+    gathers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrateInteger:
+    """Sends `clip(floor(v / theta), low, high)`; unless `free` or it gathers, not below -net."""
+
+    theta: Integers
+    v0: Integers
+    low: int
+    high: int
+    free: bool
+    gathers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrateRadix:
+    """Adds up `v = 2 v + I` from 0, then v0 on its side of 0; sends digits, the highest first.
+
+    In step t of T: `s = 1 if v >= unit`, with `free` -1 if `v <= -unit`, unit = theta 2^(T-1-t);
+    `v -= unit s`.
+    """
+
+    theta: Integers
+    v0: Integers
+    free: bool
+    gathers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Accumulate:
-    """`v += I`: a readout."""
+    """`v += I`, or `v = 2 v + I` where digits arrive, the highest first: a readout."""
+
+    radix: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +295,19 @@ class Store:
 
 
 Rule: TypeAlias = (
-    "Integrate | IntegrateSigned | IntegrateGraded | IntegrateWindow | Accumulate | Store"
+    "Integrate | IntegrateSigned | IntegrateGraded | IntegrateWindow | IntegrateInteger"
+    " | IntegrateRadix | Accumulate | Store"
 )
+
+
+def gathers(rule: Rule) -> bool:
+    """Whether it acts only after all T steps of its input."""
+    return bool(getattr(rule, "gathers", False))
+
+
+def doubles(rule: Rule) -> bool:
+    """Whether the potential is doubled in each step of its input."""
+    return isinstance(rule, IntegrateRadix) or (isinstance(rule, Accumulate) and rule.radix)
 
 
 # Stages
@@ -301,13 +345,16 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Max pooling of spikes: the change of the largest net sum of a window.
+    """Max pooling of spikes: the change of the largest net sum N of a window.
+
+    Of digits, the highest first (`radix`), N doubles with each step, and so does what is compared.
 
     Attributes:
         result: Spikes.
         source: Spikes.
         axes: Geometry of each spatial axis.
         state: Range of the net sums.
+        radix: Whether spikes are digits.
         loc: The ONNX node that it came from.
     """
 
@@ -315,6 +362,7 @@ class Pool:
     source: Value
     axes: tuple[Axis, ...]
     state: Range
+    radix: bool
     loc: str | None
 
     @property
@@ -395,17 +443,19 @@ Stage: TypeAlias = "Layer | Pool | Route | Reshape"
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What the integers of an input or output stand for: `offset + scale code`, `scale v / T`.
+    """What the integers of an input or output stand for: `offset + scale code`, `scale v / weight`.
 
     Attributes:
         name: In the ONNX model.
         scale: One for all elements, for each channel or for each element.
         offset: As `scale`; 0 for outputs.
+        weight: What potentials of outputs are divided by: T, or 2^T - 1 where digits add up.
     """
 
     name: str
     scale: tuple[float, ...]
-    offset: tuple[float, ...] = (0.0,)
+    offset: tuple[float, ...]
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends.lowering.records import Axis, Integers, Term, Value
-from spikec.ir import Graph, Node, op_of, spread
+from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.ir.exact import LARGEST, magnitude
 from spikec.ir.ops.routing.reduce_sum import ReduceSum
 from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.conv import Conv
@@ -24,6 +25,14 @@ def constant(array: NDArray[Any], shape: tuple[int, ...]) -> Integers:
     return rows[:, 0].copy() if (rows == rows[:, :1]).all() else full
 
 
+def _weights(graph: Graph, node: Node) -> Integers:
+    """A synapse's weights with their exponents; raises BackendError beyond 62 bits."""
+    w = graph.weights(node)
+    if magnitude(w) >= LARGEST:
+        raise BackendError(f"%{node.name} = {node.op} has weights beyond 62 bits", loc=node.loc)
+    return w.astype(np.int64)
+
+
 def identity(node: Node, source: Value) -> Term:
     """The source itself."""
     axes = tuple(Axis(size, size) for size in source.space)
@@ -34,18 +43,18 @@ def windowed(window: Window, source: Value, space: tuple[int, ...]) -> tuple[Axi
     """The axes of a sliding window."""
     parts = zip(source.space, space, window.kernel, window.strides, window.dilations, window.pads,
                 strict=False)  # fmt: skip
-    return tuple(Axis(*part) for part in parts)
+    return tuple(Axis(*part) for part in parts) or (Axis(),)
 
 
 def _conv(graph: Graph, node: Node, source: Value) -> Term:
-    w, op = graph.weights(node).astype(np.int64), op_of(node, Conv)
+    w, op = _weights(graph, node), op_of(node, Conv)
     axes = windowed(op.window(w.shape[2:]), source, node.type.shape[1:])
     return Term(node.name, source, axes, len(w), op.groups, w)
 
 
 def _conv_transpose(graph: Graph, node: Node, source: Value) -> Term:
     """Each result gathers what the taps scatter to it: `y[o] += w[k] x[(o + pad - d k) / s]`."""
-    w, op = graph.weights(node).astype(np.int64), op_of(node, ConvTranspose)
+    w, op = _weights(graph, node), op_of(node, ConvTranspose)
     groups, window = op.groups, op.window(w.shape[2:])
     axes = tuple(
         Axis(size, out, taps, 1, dilation, dilation * (taps - 1) - pad, stride)
@@ -62,7 +71,7 @@ def _conv_transpose(graph: Graph, node: Node, source: Value) -> Term:
 
 def _dense(graph: Graph, node: Node, source: Value) -> Term:
     """All elements of the source, in row-major order, each with a weight."""
-    w = graph.weights(node).astype(np.int64)
+    w = _weights(graph, node)
     axes = tuple(Axis(size, 1, size) for size in source.space)
     weights = w.reshape(len(w), source.channels, *source.space)
     return Term(node.name, source, axes, len(w), 1, weights)
@@ -70,7 +79,7 @@ def _dense(graph: Graph, node: Node, source: Value) -> Term:
 
 def _affine(graph: Graph, node: Node, source: Value) -> Term:
     axes = tuple(Axis(size, size) for size in source.space)
-    w = constant(graph.weights(node), source.shape)
+    w = constant(_weights(graph, node), source.shape)
     local = w.ndim > 1
     shape = w.shape if local else (*w.shape, 1, *(1 for _ in axes))
     groups = source.channels

@@ -14,7 +14,7 @@ from spikec.runtime.fast.links import Link, Piece, assign_chunks, fits_tiles, pi
 from spikec.runtime.fast.matrix import ROWS, has_tiles, tile_config
 from spikec.runtime.fast.neurons import I16_MAX
 from spikec.runtime.fast.state import FIRES, KEEPS, Fixed, Work
-from spikec.runtime.fast.tiles import DOT, PAIR, QUAD, SEGMENT, TILES, VECTOR_BYTES
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, SEGMENT, TILES, VECTOR_BYTES
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, words_shape
 
@@ -143,8 +143,9 @@ def compile_layer(
     chunk_exponents = np.array(shifted, np.int64)
     start = _per_pixel(bias, channels, padded)
     rows, v0 = _neurons(spec, channels, padded, steps)
-    wide = _leaves_16_bits(pieces, start, rows, v0) or (kind == DOT and reach > I16_MAX)
-    wide = wide or bool(chunk_exponents.any())
+    bounds = [piece.bound << exponents[piece.link] for piece in pieces]
+    wide = _leaves_16_bits(bounds, start, rows, v0) or (kind == DOT and reach > I16_MAX)
+    wide = wide or (kind == LUT and bool(chunk_exponents.any()))  # shifted sums have 32 bits
     wide |= spec is not None and spec.theta_neg is not None and steps >= FREE_NET
     piece_rows, tables = _piece_rows(pieces, step_bytes)
     zeros = _zero_sums(pieces, padded)
@@ -185,10 +186,10 @@ def _padded_exponents(link: Link, padded: int) -> Array:
     return exponents
 
 
-def _leaves_16_bits(pieces: list[Piece], start: Array, rows: Array, v0: Array) -> bool:
+def _leaves_16_bits(bounds: list[Array], start: Array, rows: Array, v0: Array) -> bool:
     """Whether sums of spikes, thresholds or initial potentials may not fit 16 bits."""
     bias = np.abs(start.astype(np.int64)).max(axis=0)
-    reach = [sum(p.bound for p in pieces) + bias, np.abs(v0), np.abs(rows[:, : neurons.NET])]
+    reach = [sum(bounds) + bias, np.abs(v0), np.abs(rows[:, : neurons.NET])]
     return any(np.max(x, initial=0) > I16_MAX for x in reach)
 
 

@@ -27,23 +27,23 @@ class Link:
 
     Attributes:
         weight: (out, in / groups, height, width) integers.
+        exponents: How far its sums are shifted left (out,), or None.
         coding: Of the input words.
         groups: Channel groups.
         strides: Down and right.
         pads: Above and on the left; what lies below and on the right follows from the result.
         dilations: Down and right.
         inside: Whether no tap of any result lies outside the image.
-        exponents: How far its sums are shifted left (out,), or None.
     """
 
     weight: Array
+    exponents: Array | None
     coding: Coding
     groups: int = 1
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int] = (0, 0)
     dilations: tuple[int, int] = (1, 1)
     inside: bool = False
-    exponents: Array | None = None
 
 
 @dataclass

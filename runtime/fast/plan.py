@@ -27,6 +27,7 @@ from spikec.runtime.fast.match import (
     INT32_REACH,
     Source,
     Sum,
+    Synapse,
     geometry,
     per_channel,
     per_neuron,
@@ -35,6 +36,7 @@ from spikec.runtime.fast.match import (
     sum_of,
 )
 from spikec.runtime.fast.matrix import has_tiles
+from spikec.runtime.fast.neurons import I16_MAX
 from spikec.runtime.fast.scans import KERNELS
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, reads
 from spikec.runtime.fast.tiles import DOT, LUT, TILES
@@ -231,14 +233,13 @@ class _Planner:
         channels, space = fits
         links = [
             Link(
-                s.weight,
+                *_weights(s, codings[s.source.name]),
                 codings[s.source.name],
                 s.groups,
                 s.strides,
                 s.pads,
                 s.dilations,
                 s.stays_inside(space),
-                s.exponents,
             )
             for s in step.sum.synapses
         ]
@@ -260,6 +261,16 @@ class _Planner:
         except OverflowError:
             raise _TooLarge(reads(step)) from None
         return replace(step, spec=spec, layer=layer)
+
+
+def _weights(synapse: Synapse, coding: Coding) -> tuple[Array, Array | None]:
+    """A synapse's weights and exponents; where lookup tables hold them whole, without any."""
+    if synapse.exponents is None or coding.kind != LUT:
+        return synapse.weight, synapse.exponents
+    whole = synapse.weight.astype(np.int64) << synapse.exponents.reshape(-1, 1, 1, 1)
+    if np.abs(whole).reshape(len(whole), -1).sum(axis=1).max(initial=0) <= I16_MAX:
+        return whole, None
+    return synapse.weight, synapse.exponents
 
 
 class _TooLarge(Exception):

@@ -1,52 +1,57 @@
-"""`inspect`, `opt` and the lists."""
+"""`inspect` of a model: what `compile` with the same options would refuse, before calibration."""
 
-import onnx
+import json
+
 import pytest
-from onnx import helper
+
+from spikec.driver import inspecting
+
+NIR = "nir{allow_lossy=reset+v0+time+integers}"
 
 
-def test_inspect(files, as_json):
-    for path, resources in ((files.model, False), (files.out, True)):
-        found = as_json("inspect", path)
-        assert {"supported", "unsupported", "operators", "layers", "resources"} <= set(found)
-        assert found["supported"] is True
-        assert found["operators"] == {"Conv": 2, "Relu": 2, "Add": 1, "MaxPool": 1, "Flatten": 1,
-                                      "Gemm": 1}  # fmt: skip
-        assert (found["resources"] is not None) == resources
+def test_a_supported_model_shows_what_it_becomes(files, as_json):
+    found = as_json("inspect", files.model, "--target", "onnx", "--timesteps", 2)
+    assert (found["supported"], found["unsupported"]) == (True, [])
+    assert found["resources"]["neurons"] > 0
+    assert found["layers"][0]["op"] == "input"
 
 
-def test_inspect_of_an_unsupported_model(as_json, cli, tmp_path, model_of):
-    onnx.save(
-        model_of([helper.make_node("LRN", ["x"], ["y"], "norm", size=3)]), tmp_path / "m.onnx"
-    )
-    found = as_json("inspect", tmp_path / "m.onnx", code=1)
+def test_what_a_target_cannot_hold_is_found_without_data(files, cli, as_json, fails, tmp_path):
+    found = as_json("inspect", files.model, "--target", NIR, "--snm", "off", code=1)
     assert found["supported"] is False
-    assert cli("inspect", tmp_path / "m.onnx", "-q") == (1, "not supported\n", "")
     (refusal,) = found["unsupported"]
     assert set(refusal) == {"node", "op", "reason", "hint"}
-    assert (refusal["node"], refusal["op"]) == ("norm", "LRN")
+    assert refusal["node"]
+    assert refusal["op"] == "MaxPool"
+    data = ("--calib", files.calib, "-o", tmp_path / "out")
+    compiled = fails("compile", files.model, *data, "--target", NIR, "--snm", "off")
+    assert refusal["reason"] in compiled
+    code, out, _ = cli("inspect", files.model, "--target", NIR, "--snm", "off")
+    assert code == 1
+    assert "Not supported" in out
 
 
-def test_opt(cli, tmp_path, graph_text):
-    (tmp_path / "g.spk").write_text(graph_text)
-    code, out, err = cli("opt", tmp_path / "g.spk", "--verify-roundtrip")
-    assert (code, out, err) == (0, graph_text, "")
-    code, out, _ = cli("opt", tmp_path / "g.spk", "--no-values")
-    assert "param @c.w : i8[2,1,2,2]\n" in out
+def test_hardware_that_is_too_narrow(files, as_json, tmp_path):
+    narrow = tmp_path / "narrow.json"
+    narrow.write_text(json.dumps({"chips": 1, "cores_per_chip": 1, "neurons_per_core": 2}))
+    options = ("--hardware", narrow, "--require-fit")
+    (refusal,) = as_json("inspect", files.model, *options, code=1)["unsupported"]
+    assert "core" in refusal["reason"]
 
 
-@pytest.mark.parametrize("command", ["passes", "targets", "ops"])
-def test_lists(command, cli, as_json):
-    found = as_json(command)
-    assert all(row["name"] and row["doc"] for row in found[command])
-    code, out, err = cli(command)
-    assert code == 0
-    assert found[command][0]["name"] in out + err
+@pytest.mark.parametrize(
+    ("option", "value"), [("--timesteps", 0), ("--target", "tpu"), ("--set", "dni.depth=3")]
+)
+def test_wrong_options_are_wrong_usage(files, cli, option, value):
+    code, _, err = cli("inspect", files.model, option, value)
+    assert code == 2
+    assert err
 
 
-def test_text_with_an_error(fails, tmp_path):
-    (tmp_path / "g.spk").write_text("graph @g <stage=ann, steps=0> {\n  %x : f32[2] = input(\n}")
-    assert "g.spk:3:1: expected" in fails("opt", tmp_path / "g.spk")
-    (tmp_path / "g.spk").write_bytes(b"\xff\xfe\x00")
-    assert "g.spk" in fails("opt", tmp_path / "g.spk")
-    assert "g.spk" in fails("inspect", tmp_path / "g.spk")
+def test_whatever_else_goes_wrong_is_told(files, as_json, monkeypatch):
+    def broken(*_):
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(inspecting, "compile_network", broken)
+    (refusal,) = as_json("inspect", files.model, code=1)["unsupported"]
+    assert refusal["reason"] == "internal error: IndexError: list index out of range"

@@ -193,6 +193,8 @@ class _Grower:
         with_values = self.draw(st.booleans())
         type_ = TensorType(dtype, shape)
         array = _values(dtype, shape, self.draw) if with_values else None
+        if array is not None and self.stage == "int" and name.endswith(".theta"):
+            array = np.maximum(array, 1)
         self.params[name] = Param(type_) if array is None else Param.of(array, dtype)
         return name
 
@@ -378,7 +380,7 @@ class _Grower:
         else:
             self.op_accumulate("accumulate")
             outputs = (self.nodes[-1].name,)
-        steps = 0 if self.stage == "ann" else self.draw(st.integers(1, 64))
+        steps = 0 if self.stage == "ann" else self.draw(st.integers(1, 32))
         source = self.draw(st.none() | st.text(max_size=8))
         return Graph(
             _names(self.draw), self.stage, steps, tuple(self.nodes), outputs, self.params, source
