@@ -75,8 +75,8 @@ class Ranges:
 def ranges_of(graph: Graph, steps: int | None = None) -> Ranges:
     """Worst-case ranges of a graph of stage int in `steps` steps."""
     steps = steps or graph.steps
-    single = element_bounds(graph, steps, mean=False)
-    mean = element_bounds(graph, steps, mean=True)
+    single = element_bounds(graph, steps)
+    mean = element_bounds(graph, steps, single)
     values, potentials, unknown = {}, {}, []
     for node in graph.nodes:
         op = op_of(node)
@@ -107,7 +107,9 @@ def within(node: Node, interval: Interval) -> Interval:
     return next(parts), next(parts)
 
 
-def element_bounds(graph: Graph, steps: int, *, mean: bool) -> dict[str, Interval]:
+def element_bounds(
+    graph: Graph, steps: int, single: Mapping[str, Interval] | None = None
+) -> dict[str, Interval]:
     """Bounds of each element of each value (low, high), (*shape), of what its op gives.
 
     They are int64, or Python's integers where they may exceed it; `within` is what is read of them.
@@ -115,7 +117,8 @@ def element_bounds(graph: Graph, steps: int, *, mean: bool) -> dict[str, Interva
     Args:
         graph: At stage int.
         steps: Time steps T.
-        mean: Bound the mean over the first t steps, for every t, instead of any single step.
+        single: The bounds in any single step, to bound the mean over the first t steps, for every
+            t, instead.
     """
 
     def params_of(node: Node) -> dict[str, Array]:
@@ -125,7 +128,7 @@ def element_bounds(graph: Graph, steps: int, *, mean: bool) -> dict[str, Interva
         read = {name: within(graph[name], bounds[name]) for name in node.inputs}
         if isinstance(node.operation, Accumulate):
             return _sums(graph, node, read[node.inputs[0]], steps)
-        return sent(node, read, mean=mean, dtype=np.int64)
+        return sent(node, read, dtype=np.int64, single=single)
 
     return propagate(graph.nodes, emitted, params_of, within)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spikec.backends.lava.plan import Plan, Process, connections
-from spikec.ir import Graph
+from spikec.ir import Graph, op_of
+from spikec.ir.op import Stateful
 
 _WIDTH = 100
 _HEADER = '''"""{title}
@@ -32,6 +33,8 @@ LAYERS = {layers}
 """Spiking layers, in order."""
 READOUTS = {readouts}
 """Readouts, and where `weights.npz` has the real value of one unit."""
+RADIX = {radix}
+"""Whether readouts take binary digits: results are divided by 2^STEPS - 1, not by STEPS."""
 SAMPLES_PER_RUN = {samples}
 """None: all follow each other. 1: Lava's stock neurons cannot be reset while the network runs."""
 
@@ -78,6 +81,7 @@ def _header(graph: Graph, plan: Plan) -> str:
         imports="\n".join(_imports(plan)),
         steps=plan.steps,
         any_steps=not (plan.layerwise or plan.stock),
+        radix=op_of(graph[graph.outputs[0]], Stateful).radix,
         samples=1 if plan.stock else None,
         layer="Layer | StockIntegrate" if plan.stock else "Layer",
         depth=plan.depth,

@@ -94,7 +94,8 @@ def _layer(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
     fit, op = plan.fits.get(node.name), op_of(node, Stateful)
     own = f"`neurons/{node.op}.py`"
     if isinstance(op, MaxPoolCount):
-        yield Row(node.name, op.title, f"running maximum of spike counts, {own}", chip=False)
+        numbers = "the numbers that digits spell" if op.radix else "spike counts"
+        yield Row(node.name, op.title, f"running maximum of {numbers}, {own}", chip=False)
     elif isinstance(op, Accumulate):
         yield Row(node.name, op.title, f"potential, read by the host, {own}; {MICROCODE}", True)
     elif plan.is_stock(node.name):

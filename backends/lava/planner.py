@@ -33,7 +33,7 @@ from spikec.backends.lava.plan import (
 from spikec.backends.lava.processes import CLASSES, ProcessClass
 from spikec.backends.lava.stock import fit
 from spikec.ir import BackendError, Graph, Node, op_of, spread
-from spikec.ir.neuron import Membrane, Neuron, Sign
+from spikec.ir.neuron import Membrane, Neuron, Sign, total_weight
 from spikec.ir.op import Op, Stateful
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
@@ -291,7 +291,8 @@ class Planner:
             limits = dtype.bounds
             counted = current if intervals.within(current, limits) else source
         else:
-            limits, counted = STATE, (0, self.plan.steps * source[1])
+            weight = total_weight(self.plan.steps, radix=op_of(node, Stateful).radix)
+            limits, counted = STATE, (weight * min(0, source[0]), weight * source[1])
         if not intervals.within(counted, limits):
             raise BackendError(f"%{node.name} is narrower than what it counts, up to {counted[1]}",
                                loc=node.loc)  # fmt: skip

@@ -62,7 +62,7 @@ def _made(graph: Graph, node: Node, before: tuple[int, ...], bias: Array | None)
     op = node.operation
     if isinstance(op, Input):
         return nir.Input(sizes(*shape))
-    if isinstance(op, Accumulate):
+    if type(op) is Accumulate:  # not a readout of digits
         return nir.Output(sizes(*shape))
     if isinstance(op, Conv):
         assert bias is not None
@@ -77,7 +77,7 @@ def _made(graph: Graph, node: Node, before: tuple[int, ...], bias: Array | None)
         return _sum_pool(node, op)
     if isinstance(op, Reshape) and len(shape) == 1:
         return nir.Flatten(sizes(*before), 0, -1)
-    if isinstance(op, NEURONS):
+    if type(op) in NEURONS:
         return _fire(graph, node)
     raise BackendError(f"NIR has no node for {node.op} %{node.name}", loc=node.loc)
 

@@ -10,6 +10,7 @@ from spikec.backends.onnx.writer import Array
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import Interval
 from spikec.ir.exact import magnitude
+from spikec.ir.neuron import total_weight
 from spikec.ir.op import Stateful
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.runtime.interpreter import state_bound
@@ -61,15 +62,18 @@ class Bounds:
         reach = self.reach(node.inputs[0])
         if _may_grow(p):
             return state_bound(op_of(node, Stateful), [np.array([-reach, reach])], p, self.steps)
-        largest = node.type.dtype.bounds[1] if node.type.dtype.is_spike else 1
-        reset = largest * max(_most(p, "theta"), _most(p, "fire"))
+        op, (low, high) = op_of(node, Stateful), node.type.dtype.bounds
+        payload = max(-low, high) if node.type.dtype.is_spike else 1
+        digit = 1 << (self.steps - 1) if op.radix else 1
+        reset = payload * digit * max(_most(p, "theta"), _most(p, "fire"))
         start = max(_most(p, "v0"), reset, _most(p, "theta_neg"))
-        return start + self.steps * (reach + _most(p, "bias")) + 1
+        weight = total_weight(self.steps, radix=op.radix)
+        return start + weight * (reach + _most(p, "bias")) + 1
 
 
 def bounds_of(graph: Graph, steps: int) -> Bounds:
     """Bounds of all values of a graph of stage int in `steps` steps."""
-    single = element_bounds(graph, steps, mean=False)
+    single = element_bounds(graph, steps)
     return Bounds(graph, steps, single, ranges_of(graph, steps))
 
 

@@ -15,16 +15,22 @@ from spikec.backends.onnx.net import (
     spike_type,
 )
 from spikec.backends.onnx.scan import Scan, State
-from spikec.backends.onnx.writer import FLOAT, INT32, INT64
+from spikec.backends.onnx.writer import FLOAT, INT32, INT64, Array
 from spikec.ir import BackendError, Node, op_of
-from spikec.ir.neuron import Neuron, Sign
-from spikec.ir.op import Op
+from spikec.ir.neuron import Neuron, Sign, step_weights, total_weight
+from spikec.ir.op import Op, Stateful
 from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.accumulate_radix import AccumulateRadix
 from spikec.ir.ops.max_pool_count import MaxPoolCount
+from spikec.ir.ops.max_pool_radix import MaxPoolRadix
 from spikec.ir.ops.neurons.integrate import Integrate
 from spikec.ir.ops.neurons.integrate_graded import IntegrateGraded
+from spikec.ir.ops.neurons.integrate_integer import IntegrateInteger
+from spikec.ir.ops.neurons.integrate_radix import IntegrateRadix
 from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
 from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
+from spikec.ir.ops.neurons.integrate_window_graded import IntegrateWindowGraded
+from spikec.ir.ops.neurons.integrate_window_integer import IntegrateWindowInteger
 from spikec.ir.windows import Pooling
 from spikec.runtime.interpreter import state_type
 
@@ -36,8 +42,10 @@ def neuron(net: Net, node: Node) -> Value:
     type_ = integer(net.bounds.state(node), node)
     scan = Scan(net, node)
     (current,) = net.inputs(node)
-    if isinstance(node.operation, IntegrateWindow):
-        v = scan.state("v", _window(net, node, current, type_), type_, node.type.shape)
+    op = op_of(node, Neuron)
+    if op.gathers:
+        start = (_digits if op.radix else _window)(net, node, current, type_)
+        v = scan.state("v", start, type_, node.type.shape)
         u = v.name
     else:
         v = scan.state("v", net.param(node, "v0", type_), type_, node.type.shape)
@@ -45,8 +53,12 @@ def neuron(net: Net, node: Node) -> Value:
         u = scan.op("Add", [v.name, arriving], "integrated")
         if "bias" in node.params:
             u = scan.op("Add", [u, net.param(node, "bias", type_)], "biased")
-    spikes = _FIRE[type(node.operation)](scan, u, type_)
-    reset = scan.op("Mul", [spikes, net.param(node, "theta", type_)], "reset")
+    unit = net.param(node, "theta", type_)
+    if op.radix:
+        digit = scan.sequence(step_weights(net.steps, radix=True), type_, "digit")
+        unit = scan.op("Mul", [unit, digit], "unit")
+    spikes = _FIRE[type(op)](scan, u, unit, type_)
+    reset = scan.op("Mul", [spikes, unit], "reset")
     v.after = scan.op("Sub", [u, reset], "v_next")
     return _finish(scan, u, spikes, v, type_)
 
@@ -56,93 +68,155 @@ def _finish(scan: Scan, u: str, spikes: str, v: State, type_: int) -> Value:
     sent = spike_type(node.type.dtype.bounds[1])
     shape = node.type.shape
     scan.result(scan.op("Cast", [spikes], "spikes", to=sent), sent, shape)
-    traced, proven = node.name in net.traced, net.bounds.proven(node)
+    traced = node.name in net.traced
     if traced:
         scan.result(scan.op("Identity", [v.after], "potentials"), type_, shape)
-    if not proven:
-        for potential in (u, v.after):
-            scan.watch(potential, type_, state_type(net.graph, node).bounds, shape)
-    found = scan.finish()
+    found = _watched(scan, [u, v.after], type_)
     if traced:
         net.potentials[node.name] = found[1]
-    for watched in () if proven else found[-2:]:
-        name = net.out.add("ReduceSum", [watched.name, net.out.shape(0)],
-                           f"{node.name}/overflows", keepdims=0)  # fmt: skip
-        net.overflows.append(name)
     return found[0]
+
+
+def _watched(scan: Scan, potentials: list[str], type_: int, name: str = "") -> list[Value]:
+    """Finish a layer; where it is not proven, potentials outside its width are counted."""
+    net, node = scan.net, scan.node
+    if net.bounds.proven(node):
+        return scan.finish(name)
+    for potential in potentials:
+        scan.watch(potential, type_, state_type(net.graph, node).bounds, node.type.shape)
+    found = scan.finish(name)
+    for watched in found[-len(potentials) :]:
+        total = net.out.add("ReduceSum", [watched.name, net.out.shape(0)],
+                            f"{node.name}/overflows", keepdims=0)  # fmt: skip
+        net.overflows.append(total)
+    return found
 
 
 def _window(net: Net, node: Node, current: Value, type_: int) -> str:
     """What a window neuron has gathered before it fires."""
-    out, current = net.out, net.cast(current, type_)
-    if current.timed:
-        expect_exact_sum(net.bounds.reach(node.inputs[0]) * net.steps, node)
-        inputs = [net.stacked(current), out.shape(0)]
-        total = out.add("ReduceSum", inputs, f"{node.name}/gathered", keepdims=0)
-    else:
-        steps = out.scalar(net.steps, type_)
-        total = out.add("Mul", [current.name, steps], f"{node.name}/gathered")
-    start = net.array(node, "v0")
-    if "bias" in node.params:
-        start = start + net.steps * net.array(node, "bias")
-    dtype = np.int32 if type_ == INT32 else np.int64
-    doc = f"v0 + T bias of {node.name}"
-    constant = out.constant(f"{node.name}.start", start.astype(dtype), doc)
-    return out.add("Add", [total, constant], f"{node.name}/window")
+    start = net.array(node, "v0") + net.steps * _bias(net, node)
+    constant = _constant(net, f"{node.name}.start", start, type_, f"v0 + T bias of {node.name}")
+    total = _gathered(net, node, current, type_)
+    return net.out.add("Add", [total, constant], f"{node.name}/window")
 
 
-def _integrate(scan: Scan, u: str, type_: int) -> str:
-    fired = scan.op("GreaterOrEqual", [u, scan.net.param(scan.node, "theta", type_)], "fired")
+def _digits(net: Net, node: Node, current: Value, type_: int) -> str:
+    """The same where what arrives first counts most, and v0 joins the sum on its side of 0."""
+    out = net.out
+    drift = total_weight(net.steps, radix=True) * _bias(net, node)
+    doc = f"(2^T - 1) bias of {node.name}"
+    constant = _constant(net, f"{node.name}.drift", drift, type_, doc)
+    total = _gathered(net, node, current, type_)
+    total = out.add("Add", [total, constant], f"{node.name}/sum")
+    v0 = net.param(node, "v0", type_)
+    start = out.add("Add", [total, v0], f"{node.name}/window")
+    if op_of(node, Neuron).sign is Sign.UNSIGNED:
+        return start
+    below = out.add("Less", [total, out.scalar(0, type_)], f"{node.name}/below")
+    lower = out.add("Sub", [total, v0], f"{node.name}/lower")
+    return out.add("Where", [below, lower, start], f"{node.name}/start")
+
+
+def _gathered(net: Net, node: Node, current: Value, type_: int) -> str:
+    """The current of all steps, each by its weight."""
+    out, current, radix = net.out, net.cast(current, type_), op_of(node, Neuron).radix
+    weight = total_weight(net.steps, radix=radix)
+    if not current.timed:
+        return out.add("Mul", [current.name, out.scalar(weight, type_)], f"{node.name}/gathered")
+    expect_exact_sum(net.bounds.reach(node.inputs[0]) * weight, node)
+    stacked = net.stacked(current)
+    if radix:
+        weights = step_weights(net.steps, radix=True).reshape(-1, *(1,) * (len(current.shape) + 1))
+        name = f"weights{list(weights.shape)}:{type_}"
+        constant = _constant(net, name, weights, type_, "what a digit of each step is worth")
+        stacked = out.add("Mul", [stacked, constant], f"{node.name}/weighted")
+    return out.add("ReduceSum", [stacked, out.shape(0)], f"{node.name}/gathered", keepdims=0)
+
+
+def _bias(net: Net, node: Node) -> Array:
+    return net.array(node, "bias") if "bias" in node.params else np.zeros((), np.int64)
+
+
+def _constant(net: Net, name: str, array: Array, type_: int, doc: str = "") -> str:
+    """Integers that a layer computes with."""
+    return net.out.constant(name, array.astype(np.int32 if type_ == INT32 else np.int64), doc)
+
+
+def _integrate(scan: Scan, u: str, unit: str, type_: int) -> str:
+    fired = scan.op("GreaterOrEqual", [u, unit], "fired")
     return scan.op("Cast", [fired], "s", to=type_)
 
 
-def _signed(scan: Scan, u: str, type_: int) -> str:
+def _signed(scan: Scan, u: str, unit: str, type_: int) -> str:
     net, node = scan.net, scan.node
     taken = scan.op("Less", [u, net.param(node, "theta_neg", type_)], "below")
     if op_of(node, Neuron).sign is Sign.FREE:
-        return _difference(scan, u, taken, type_)
+        return _difference(scan, u, unit, taken, type_)
     n = _memory(scan, type_)
     sent = scan.op("Greater", [n.name, net.out.scalar(0, type_)], "sent")
     taken = scan.op("And", [taken, sent], "taken")
-    s = _difference(scan, u, taken, type_)
+    s = _difference(scan, u, unit, taken, type_)
     n.after = scan.op("Add", [n.name, s], "n_next")
     return s
 
 
-def _window_fire(scan: Scan, u: str, type_: int) -> str:
+def _window_fire(scan: Scan, u: str, unit: str, type_: int) -> str:
     if op_of(scan.node, Neuron).sign is Sign.UNSIGNED:
-        return _integrate(scan, u, type_)
+        return _integrate(scan, u, unit, type_)
     taken = scan.op("Less", [u, scan.net.out.scalar(0, type_)], "taken")
-    return _difference(scan, u, taken, type_)
+    return _difference(scan, u, unit, taken, type_)
 
 
-def _difference(scan: Scan, u: str, taken: str, type_: int) -> str:
-    """+1 where u reaches theta, less 1 where a spike is taken back."""
-    positive = _integrate(scan, u, type_)
+def _digit(scan: Scan, u: str, unit: str, type_: int) -> str:
+    """The binary digit of the step."""
+    if op_of(scan.node, Neuron).sign is Sign.UNSIGNED:
+        return _integrate(scan, u, unit, type_)
+    below = scan.op("Neg", [unit], "-unit")
+    return _difference(scan, u, unit, scan.op("LessOrEqual", [u, below], "taken"), type_)
+
+
+def _difference(scan: Scan, u: str, unit: str, taken: str, type_: int) -> str:
+    """+1 where u reaches the threshold, less 1 where a spike is taken back."""
+    positive = _integrate(scan, u, unit, type_)
     negative = scan.op("Cast", [taken], "negative", to=type_)
     return scan.op("Sub", [positive, negative], "signed")
 
 
-def _graded(scan: Scan, u: str, type_: int) -> str:
+def _graded(scan: Scan, u: str, unit: str, type_: int) -> str:
     net, node = scan.net, scan.node
     n = None if op_of(node, Neuron).sign is Sign.FREE else _memory(scan, type_)
     fire, payload = net.array(node, "fire"), net.out.scalar(0, type_)
-    dtype = np.int32 if type_ == INT32 else np.int64
-    for unit in (1 << k for k in range(op_of(node, IntegrateGraded).levels)):
-        level = net.out.constant(f"{node.name}.fire*{unit}", (fire * unit).astype(dtype))
-        below = net.out.constant(f"{node.name}.fire*-{unit}", (fire * -unit).astype(dtype))
-        give = scan.op("GreaterOrEqual", [u, level], f"give{unit}")
-        take = scan.op("Less", [u, below], f"take{unit}")
+    for size in (1 << k for k in range(op_of(node, IntegrateGraded).levels)):
+        level = _constant(net, f"{node.name}.fire*{size}", fire * size, type_)
+        below = _constant(net, f"{node.name}.fire*-{size}", fire * -size, type_)
+        give = scan.op("GreaterOrEqual", [u, level], f"give{size}")
+        take = scan.op("Less", [u, below], f"take{size}")
         if n is not None:
-            less = [n.name, net.out.scalar(unit, type_)]
-            sent = scan.op("GreaterOrEqual", less, f"sent{unit}")
-            take = scan.op("And", [take, sent], f"taken{unit}")
-        given = [give, net.out.scalar(unit, type_), payload]
-        payload = scan.op("Where", given, f"p+{unit}")
-        taken = [take, net.out.scalar(-unit, type_), payload]
-        payload = scan.op("Where", taken, f"p-{unit}")
+            less = [n.name, net.out.scalar(size, type_)]
+            sent = scan.op("GreaterOrEqual", less, f"sent{size}")
+            take = scan.op("And", [take, sent], f"taken{size}")
+        given = [give, net.out.scalar(size, type_), payload]
+        payload = scan.op("Where", given, f"p+{size}")
+        taken = [take, net.out.scalar(-size, type_), payload]
+        payload = scan.op("Where", taken, f"p-{size}")
     if n is not None:
         n.after = scan.op("Add", [n.name, payload], "n_next")
+    return payload
+
+
+def _integer(scan: Scan, u: str, unit: str, type_: int) -> str:
+    """How many thresholds there are: `floor(u / theta)`, since Div rounds towards 0, clipped."""
+    net, op = scan.net, op_of(scan.node, IntegrateInteger)
+    rest = scan.op("Mod", [u, unit], "rest")
+    whole = scan.op("Sub", [u, rest], "whole")
+    units = scan.op("Div", [whole, unit], "units")
+    low, high = (net.out.scalar(limit, type_) for limit in op.limits)
+    if op.sign is not Sign.TAKES_BACK:
+        return scan.op("Min", [scan.op("Max", [units, low], "least"), high], "p")
+    n = _memory(scan, type_)
+    low = scan.op("Max", [scan.op("Neg", [n.name], "-n"), low], "low")
+    payload = scan.op("Min", [scan.op("Max", [units, low], "least"), high], "p")
+    n.after = scan.op("Add", [n.name, payload], "n_next")
     return payload
 
 
@@ -151,22 +225,32 @@ def _memory(scan: Scan, type_: int) -> State:
     return scan.state("n", scan.net.out.scalar(0, type_), type_, scan.node.type.shape)
 
 
-_FIRE: dict[type[Op], Callable[[Scan, str, int], str]] = {
+_FIRE: dict[type[Op], Callable[[Scan, str, str, int], str]] = {
     Integrate: _integrate,
     IntegrateSigned: _signed,
     IntegrateGraded: _graded,
+    IntegrateInteger: _integer,
     IntegrateWindow: _window_fire,
+    IntegrateWindowGraded: _graded,
+    IntegrateWindowInteger: _integer,
+    IntegrateRadix: _digit,
 }
+"""What a layer sends, from the potential u and what one spike of the step takes from it."""
 
 
-def max_pool_count(net: Net, node: Node) -> Value:
-    """Max pooling of the running sums, which float holds exactly."""
+def max_pool(net: Net, node: Node) -> Value:
+    """Max pooling of the running sums, or of the numbers that digits spell: exact in float."""
     _check_pool(net, node)
-    scan, window = Scan(net, node), op_of(node, Pooling).window
+    op = op_of(node, MaxPoolCount)
+    scan, window = Scan(net, node), op.window
     x = net.cast(net.inputs(node)[0], FLOAT)
     zero = net.out.scalar(0, FLOAT)
     n, m = scan.state("n", zero, FLOAT, x.shape), scan.state("m", zero, FLOAT, node.type.shape)
-    n.after = scan.op("Add", [n.name, scan.read(x, "x")], "n_next")
+    count, best = n.name, m.name
+    if op.radix:
+        count, best = (scan.op("Add", [name, name], f"2{part}")
+                       for part, name in (("n", count), ("m", best)))  # fmt: skip
+    n.after = scan.op("Add", [count, scan.read(x, "x")], "n_next")
     if window.kernel:
         m.after = scan.op(
             "MaxPool", [n.after], "m_next", kernel_shape=list(window.kernel),
@@ -174,7 +258,7 @@ def max_pool_count(net: Net, node: Node) -> Value:
         )  # fmt: skip
     else:  # windows without axes hold one neuron each
         m.after = scan.op("Identity", [n.after], "m_next")
-    rise = scan.op("Sub", [m.after, m.name], "rise")
+    rise = scan.op("Sub", [m.after, best], "rise")
     sent = spike_type(node.type.dtype.bounds[1])
     scan.result(scan.op("Cast", [rise], "spikes", to=sent), sent, node.type.shape)
     if node.name in net.traced:
@@ -195,7 +279,8 @@ def _check_pool(net: Net, node: Node) -> None:
         raise BackendError(f"%{node.name}: pads as large as the window", loc=node.loc)
     if rank > 3:
         raise BackendError(f"%{node.name} pools {rank} axes; MaxPool knows up to 3", loc=node.loc)
-    if net.steps * net.bounds.reach(node.inputs[0]) > _LARGEST_COUNT:
+    weight = total_weight(net.steps, radix=op_of(node, Stateful).radix)
+    if weight * net.bounds.reach(node.inputs[0]) > _LARGEST_COUNT:
         raise BackendError(f"%{node.name}: counts beyond 2^24 are not exact", loc=node.loc)
 
 
@@ -220,9 +305,27 @@ def accumulate(net: Net, node: Node) -> Value:
     return value
 
 
+def accumulate_radix(net: Net, node: Node) -> Value:
+    """The number that the current of all steps spells so far."""
+    (current,) = net.inputs(node)
+    type_ = integer(net.bounds.state(node), node)
+    scan = Scan(net, node)
+    v = scan.state("v", net.out.scalar(0, type_), type_, node.type.shape)
+    twice = scan.op("Add", [v.name, v.name], "2v")
+    v.after = scan.op("Add", [twice, scan.read(net.cast(current, type_), "I")], "v_next")
+    if "bias" in node.params:
+        v.after = scan.op("Add", [v.after, net.param(node, "bias", type_)], "biased")
+    scan.result(scan.op("Identity", [v.after], "potentials"), type_, node.type.shape)
+    found = _watched(scan, [v.after], type_, f"{node.name}/by_step")
+    net.potentials[node.name] = found[0]
+    return found[0]
+
+
 LAYERS: dict[type[Op], Callable[[Net, Node], Value]] = {
     **dict.fromkeys(_FIRE, neuron),
     Accumulate: accumulate,
-    MaxPoolCount: max_pool_count,
+    AccumulateRadix: accumulate_radix,
+    MaxPoolCount: max_pool,
+    MaxPoolRadix: max_pool,
 }
 """Ops with state and what adds their operators."""

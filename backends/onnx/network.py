@@ -15,6 +15,8 @@ from spikec.backends.onnx.linear import LOWERINGS
 from spikec.backends.onnx.net import BATCH, Net, Value, code_type, count
 from spikec.backends.onnx.writer import DOUBLE, FLOAT, INT64, Writer
 from spikec.ir import BackendError, Graph, Node, op_of, spread
+from spikec.ir.neuron import total_weight
+from spikec.ir.op import Stateful
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
 from spikec.version import version
@@ -177,16 +179,18 @@ def _encode(net: Net, node: Node, name: str) -> str:
 
 
 def _decode(net: Net, node: Node, name: str) -> onnx.ValueInfoProto:
-    """Add a real output: `potential * scale / T`."""
+    """Add a real output: `potential * scale / T`, of binary digits `... / (2^T - 1)`."""
     out, value = net.out, net.last(net.values[node.name])
     real = net.cast(value, DOUBLE).name
     if "scale" in node.params:
         scale = spread(net.graph.array(node, "scale"), node.type.shape).astype(np.float64)
         units = out.constant(f"{node.name}.scale", scale, "real value of one unit")
         real = out.add("Mul", [real, units], f"{node.name}/scaled")
-    steps = out.scalar(net.steps, DOUBLE)
-    out.add("Div", [real, steps], f"{node.name}/rate", outputs=[name])
-    return _info(name, DOUBLE, node, "real output: potential * scale / T")
+    radix = op_of(node, Stateful).radix
+    weight = out.scalar(total_weight(net.steps, radix=radix), DOUBLE)
+    out.add("Div", [real, weight], f"{node.name}/rate", outputs=[name])
+    divisor = "(2^T - 1)" if radix else "T"
+    return _info(name, DOUBLE, node, f"real output: potential * scale / {divisor}")
 
 
 def _integers(net: Net, node: Node) -> onnx.ValueInfoProto:

@@ -10,7 +10,7 @@ import onnx
 from onnx import helper
 
 from spikec.backends.onnx.net import BATCH, Net, Value, count_outside
-from spikec.backends.onnx.writer import INT64, Writer
+from spikec.backends.onnx.writer import INT64, Array, Writer
 from spikec.ir import Node
 
 Shape = tuple[int, ...]
@@ -68,6 +68,14 @@ class Scan:
         self._inputs.append((name, stacked, value.type, [BATCH, *value.shape]))
         return name
 
+    def sequence(self, values: Array, type_: int, part: str) -> str:
+        """A number of the step, from those of all steps (T,)."""
+        name = self.body.unique(self._named(part))
+        dtype = helper.tensor_dtype_to_np_dtype(type_)
+        stacked = self.net.out.constant(f"{part}s:{dtype}", values.astype(dtype))
+        self._inputs.append((name, stacked, type_, []))
+        return name
+
     def op(self, op: str, inputs: list[str], part: str, **attributes: Any) -> str:
         """Add an operator to the body."""
         return self.body.add(op, inputs, self._named(part), **attributes)
@@ -82,8 +90,12 @@ class Scan:
         axes = list(range(1, len(shape) + 1))
         self.result(count_outside(self.body, name, type_, *bounds, axes), INT64, ())
 
-    def finish(self) -> list[Value]:
-        """Add the Scan; returns the results as values of all steps."""
+    def finish(self, wanted: str = "") -> list[Value]:
+        """Add the Scan; returns the results as values of all steps.
+
+        Args:
+            wanted: Name of the first one; the node's by default.
+        """
         out, name = self.net.out, self.node.name
         if not self._inputs:  # a Scan needs one: the number of the step
             steps = out.constant("steps", np.arange(1, self.net.steps + 1))
@@ -99,12 +111,12 @@ class Scan:
             num_scan_inputs=len(self._inputs),
             **self.net.described(self.node),
         )
-        wanted = [name, *(f"{result[0]}/flat" for result in self._results[1:])]
+        names = [wanted or name, *(f"{result[0]}/flat" for result in self._results[1:])]
         return [
             self.net.flat(each, type_, shape, want) if shape or i == 0 else
             Value(each, type_, shape, True)
             for i, (each, want, (_, type_, shape))
-            in enumerate(zip(stacked, wanted, self._results, strict=True))
+            in enumerate(zip(stacked, names, self._results, strict=True))
         ]  # fmt: skip
 
     def _graph(self) -> onnx.GraphProto:

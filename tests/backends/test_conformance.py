@@ -33,6 +33,7 @@ ATTRIBUTES: dict[str, dict[str, object]] = {
     "conv_transpose": {**WINDOW, "groups": 1, "extra": (0, 0)},
     "gather": {"axis": 0, "indices": (1, 0, 1)},
     "max_pool_count": {"kernel": (2, 2), **WINDOW},
+    "max_pool_radix": {"kernel": (2, 2), **WINDOW},
     "pad": {"pads": (0, 1, 0, 0, 0, 1)},
     "reduce_sum": {"axes": (1, 2)},
     "reshape": {"shape": (32,)},
@@ -44,13 +45,15 @@ ATTRIBUTES: dict[str, dict[str, object]] = {
 """Attributes for a value of `SHAPE`; an op without required ones needs no entry."""
 WEIGHTS = {"affine": (2,), "conv": (3, 2, 2, 2), "conv_transpose": (2, 3, 2, 2), "dense": (3, 32)}
 ROUTING = {"concat", "gather", "pad", "reduce_sum", "slice", "transpose", "upsample"}
+RADIX = {"accumulate_radix", "integrate_radix", "max_pool_radix"}
+PAYLOADS = {"integrate_integer", "integrate_window_graded", "integrate_window_integer"}
 REFUSED: dict[str, set[str]] = {
     "reference": set(),
-    "c": set(),
+    "c": RADIX | PAYLOADS,
     "fast": set(),
     "onnx": set(),
     "lava": set(),
-    "nir": {"integrate_window", "max_pool_count", "conv_transpose", *ROUTING},
+    "nir": {"integrate_window", "max_pool_count", "conv_transpose", *RADIX, *PAYLOADS, *ROUTING},
 }
 """Per backend, the ops that it refuses by name. What runs neither is a hole."""
 
@@ -96,8 +99,8 @@ class Net:
                 roles[role] = Param.of(np.array(2), I24)
         return self.add(op, source, **roles)
 
-    def finish(self, name: str) -> Graph:
-        out = self.add(OPS["accumulate"](), name, bias=Param.of(np.array(3), I24))
+    def finish(self, name: str, readout: str = "accumulate") -> Graph:
+        out = self.add(OPS[readout](), name, bias=Param.of(np.array(3), I24))
         return verify(Graph("net", "int", STEPS, tuple(self.nodes), (out,), self.params))
 
 
@@ -112,8 +115,9 @@ def network(name: str) -> Graph:
         if name == "dense":
             spikes = net.add(OPS["reshape"]((32,)), spikes)
         return net.finish(net.add(op, spikes, w=net.weights(*WEIGHTS[name])))
-    if name in ("input", "accumulate"):
-        return net.finish(net.add(OPS["affine"](), spikes, w=net.weights(2)))
+    if name in ("input", "accumulate", "accumulate_radix"):
+        readout = "accumulate" if name == "input" else name
+        return net.finish(net.add(OPS["affine"](), spikes, w=net.weights(2)), readout)
     others = (net.neuron(OPS["integrate"](), value),) if op.arity is None else ()
     inputs = (spikes, *others)
     if not isinstance(op, Stateful):  # pools and sums of currents have readers of their own

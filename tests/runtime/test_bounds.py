@@ -142,3 +142,29 @@ graph @net <stage=int, steps=4> {{
     low, high = intervals(parse(text).nodes, {})["p"]
     assert low.tolist() == [[0, 0]]
     assert high.tolist() == ([[2, 2]] if op == "sum_pool" else [[1, 1]])
+
+
+def test_pooled_digits_of_spikes_that_are_taken_back():
+    """Each train's sum never falls below 0, that of the digits of their largest number does."""
+    text = """
+graph @net <stage=int, steps=5> {
+  param @theta : i24[] = 10
+  param @zero : i24[] = 0
+  %x : i8[2,1] = input()
+  %n : spike[2,1] = integrate_signed(%x) <theta=@theta, v0=@zero, theta_neg=@zero, free=false>
+  %r : spike[2,1] = reshape(%n) <shape=[2,1]>
+  %t : spike[1,2] = transpose(%r) <perm=[1,0]>
+  %p : spike[1,1] = max_pool_radix(%t) <kernel=[2], strides=[1], pads=[0,0], dilations=[1]>
+  %o : i24[1,1] = accumulate(%p)
+  return %o
+}
+"""
+    graph = parse(text)
+    pooled = graph["p"].operation
+    trains = np.array([[1, -1, 0, 0, 0], [0, 1, 1, -1, -1]])  # either neuron may send these
+    digits, _ = pooled.scan([trains.T.reshape(5, 1, 1, 2)], {}, 5)
+    assert digits.ravel().tolist() == [1, -1, 1, -1, -1]
+    assert trains.cumsum(axis=1).min() == 0
+    assert digits.sum() == -1
+    low, _ = intervals(graph.nodes, {})["p"]
+    assert low * 5 <= -1

@@ -170,7 +170,8 @@ def _logits(results: dict[str, Any], weights: dict[str, Any], steps: int) -> dic
     """The first readout's result in real numbers: (samples, *shape)."""
     name = next(iter(network.READOUTS))
     scale = weights.get(network.READOUTS[name], 1.0)
-    return {"logits": results[f"potentials/{name}"][-1] * scale / steps}
+    weight = (1 << steps) - 1 if network.RADIX else steps
+    return {"logits": results[f"potentials/{name}"][-1] * scale / weight}
 
 
 def _overflow(fault: LavaError) -> dict[str, Any] | None:

@@ -19,12 +19,9 @@ class Integrate(Neuron):
 class IntegrateModel(NeuronModel):
     """The neuron's rule, for both arithmetics."""
 
-    def advance(self, current: NDArray[Any]) -> NDArray[Any]:
-        """Integrate, fire, subtract the threshold where fired."""
-        self.integrate(current, self.bias)
-        spikes = self.v >= self.theta
-        self.reset(spikes)
-        return spikes
+    def sent(self) -> NDArray[Any]:
+        """A spike where the threshold is reached."""
+        return self.v >= self.theta
 
 
 @implements(proc=Integrate, protocol=LoihiProtocol)

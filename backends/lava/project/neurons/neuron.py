@@ -30,7 +30,7 @@ class Neuron(Layer):
 
 
 class NeuronModel(LayerModel):
-    """Base of their models."""
+    """Base of their models; a subclass says what is `sent`."""
 
     theta: NDArray[Any]
     bias: NDArray[Any]
@@ -40,10 +40,25 @@ class NeuronModel(LayerModel):
         """Forget the sample before."""
         self.v[:] = self.v0
 
-    def reset(self, spikes: NDArray[Any]) -> None:
-        """Take what was fired from v, which has to fit its width after that, too."""
-        self.v -= self.theta * spikes
+    def arrive(self, current: NDArray[Any]) -> None:
+        """Take the current of a step in which it may fire."""
+        self.integrate(current, self.bias)
+
+    def sent(self) -> NDArray[Any]:
+        """What is sent at the potential v."""
+        raise NotImplementedError
+
+    def amount(self, spikes: NDArray[Any]) -> NDArray[Any]:
+        """What spikes take from v."""
+        return self.theta * spikes
+
+    def advance(self, current: NDArray[Any]) -> NDArray[Any]:
+        """Integrate, fire, take what was fired from v, which has to fit its width after that."""
+        self.arrive(current)
+        spikes = self.sent()
+        self.v -= self.amount(spikes)
         self.check("potential", self.v)
+        return spikes
 
 
 class SignedNeuron(Neuron):
@@ -60,7 +75,7 @@ class SignedNeuron(Neuron):
 
 
 class SignedNeuronModel(NeuronModel):
-    """Base of their models; a subclass says what is `sent`."""
+    """Base of their models; what is `sent` depends on n as well."""
 
     n: NDArray[Any]
 
@@ -73,15 +88,9 @@ class SignedNeuronModel(NeuronModel):
         super().begin()
         self.n[:] = 0
 
-    def sent(self) -> NDArray[Any]:
-        """What is sent at the potential v and the net sum n."""
-        raise NotImplementedError
-
     def advance(self, current: NDArray[Any]) -> NDArray[Any]:
-        """Integrate, fire, reset by as much, sum up."""
-        self.integrate(current, self.bias)
-        spikes = self.sent()
-        self.reset(spikes)
+        """As other neurons, and sum up."""
+        spikes = super().advance(current)
         self.n += spikes
         return spikes
 
