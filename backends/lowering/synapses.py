@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends.lowering.records import Axis, Integers, Term, Value
 from spikec.ir import Graph, Node, op_of, spread
@@ -14,10 +12,11 @@ from spikec.ir.ops.routing.reduce_sum import ReduceSum
 from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
+from spikec.ir.types import Array
 from spikec.ir.windows import Window
 
 
-def constant(array: NDArray[Any], shape: tuple[int, ...]) -> Integers:
+def constant(array: Array, shape: tuple[int, ...]) -> Integers:
     """A param per tensor, per channel or per neuron as (channels,), or (*shape) where needed."""
     full = np.broadcast_to(spread(array, shape), shape).astype(np.int64)
     rows = full.reshape(shape[0] if shape else 1, -1)
