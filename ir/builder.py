@@ -12,13 +12,9 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from numpy.typing import NDArray
-
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.graph import Graph, Node, op_of
-from spikec.ir.types import F32, DType, Param
-
-Array = NDArray[Any]
+from spikec.ir.types import F32, Array, DType, Param
 
 
 def unique_name(wanted: str, taken: Container[str]) -> str:

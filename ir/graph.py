@@ -10,13 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.op import Op, Synapse
 from spikec.ir.ops.input import Input
 from spikec.ir.printing import array_text, attribute_text
-from spikec.ir.types import Param, TensorType
+from spikec.ir.types import Array, Param, TensorType
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -130,7 +129,7 @@ class Graph:
                 readers[name].append(node)
         return MappingProxyType({name: tuple(nodes) for name, nodes in readers.items()})
 
-    def array(self, node: Node, role: str) -> NDArray[Any]:
+    def array(self, node: Node, role: str) -> Array:
         """The array of a node's param; raises InvalidGraph when absent or without values."""
         name = node.params.get(role)
         param = self.params.get(name) if name is not None else None
@@ -138,11 +137,11 @@ class Graph:
             raise InvalidGraph(f"param '{role}' of %{node.name} has no values", loc=node.loc)
         return param.array
 
-    def weights(self, node: Node) -> NDArray[Any]:
+    def weights(self, node: Node) -> Array:
         """A synapse's weights with its exponents multiplied in; exact for integers."""
         return op_of(node, Synapse).whole_weights(self.arrays(node))
 
-    def arrays(self, node: Node) -> dict[str, NDArray[Any]]:
+    def arrays(self, node: Node) -> dict[str, Array]:
         """All arrays of a node's params, by role."""
         return {role: self.array(node, role) for role in node.params}
 

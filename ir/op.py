@@ -9,7 +9,6 @@ from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
-    Any,
     ClassVar,
     Literal,
     TypeAlias,
@@ -20,16 +19,15 @@ from typing import (
 )
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.exact import magnitude, unbounded, wide
-from spikec.ir.types import SPIKE, DType, TensorType, spread
+from spikec.ir.types import SPIKE, Array, DType, TensorType, spread
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Value = NDArray[Any]
+Value = Array
 Interval: TypeAlias = tuple[Value, Value]
 """Smallest and largest value of each element, both (*shape)."""
 AttrValue: TypeAlias = "bool | int | float | str | tuple[int, ...]"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spikec.ir.errors import ParseError
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 _DTYPE = re.compile(r"(f|i|u)([1-9][0-9]?)|spike([2-8]?)|(ispike|uspike)([1-9])")
 
 
@@ -158,7 +158,7 @@ class Param:
         return Param(TensorType(dtype, stored.shape), stored)
 
 
-def spread(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def spread(array: Array, shape: tuple[int, ...]) -> Array:
     """View a per-channel (C,), per-tensor () or per-neuron array so that it broadcasts to `shape`.
 
     A 1-D array runs along axis 0 of `shape`, as thresholds and biases do.

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-from numpy.typing import NDArray
 
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.graph import Graph, Node, op_of
 from spikec.ir.neuron import Neuron
 from spikec.ir.op import MOST, STAGES, Op, Stateful
 from spikec.ir.ops.accumulate import Accumulate
-from spikec.ir.types import TensorType
+from spikec.ir.types import Array, TensorType
 from spikec.ir.windows import WIDEST
 
 MOST_STEPS, MOST_DIGITS = (1 << 22) - 1, 32
@@ -102,7 +99,7 @@ def _verify_held(type_: TensorType) -> None:
         raise InvalidGraph(f"{list(type_.shape)} holds {type_.size} elements, not 1 to 2^31 - 1")
 
 
-def _verify_threshold(theta: NDArray[Any]) -> None:
+def _verify_threshold(theta: Array) -> None:
     if theta.min() < 1:
         raise InvalidGraph(f"param 'theta' must be at least 1, not {theta.min()}")
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Node, op_of
 from spikec.ir.analysis import Interval, propagate
 from spikec.ir.neuron import Neuron, Sign
 from spikec.ir.op import Stateful
-
-Array = NDArray[Any]
+from spikec.ir.types import Array
 
 
 def intervals(nodes: Sequence[Node], weights: Mapping[str, Array]) -> dict[str, Interval]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from spikec.ir import Graph, InvalidData, Node, op_of, spread
 from spikec.ir.neuron import Membrane, total_weight
 from spikec.ir.ops.input import Input
+from spikec.ir.types import Array
 from spikec.runtime.interpreter import Feeds
 
 
@@ -18,7 +18,7 @@ from spikec.runtime.interpreter import Feeds
 class Encoded:
     """Integer inputs, and how many elements were outside the coded range and were clipped."""
 
-    feeds: dict[str, NDArray[Any]]
+    feeds: dict[str, Array]
     clipped: int
     total: int
 
@@ -32,7 +32,7 @@ def encode(graph: Graph, feeds: Feeds) -> Encoded:
     Raises:
         InvalidData: for missing inputs or values that are not finite.
     """
-    coded: dict[str, NDArray[Any]] = {}
+    coded: dict[str, Array] = {}
     clipped = total = 0
     for node in graph.inputs:
         if node.name not in feeds:
@@ -51,7 +51,7 @@ def encode(graph: Graph, feeds: Feeds) -> Encoded:
     return Encoded(coded, clipped, total)
 
 
-def as_quantised(graph: Graph, node: Node, x: NDArray[Any]) -> NDArray[np.float32]:
+def as_quantised(graph: Graph, node: Node, x: Array) -> NDArray[np.float32]:
     """Real inputs as a model sees them that quantises them itself; others as they are."""
     levels = node.operation.levels if isinstance(node.operation, Input) else None
     if levels is None:
@@ -61,14 +61,14 @@ def as_quantised(graph: Graph, node: Node, x: NDArray[Any]) -> NDArray[np.float3
     return (u.clip(0, levels) * scale + offset).astype(np.float32)
 
 
-def _units(graph: Graph, node: Node, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _units(graph: Graph, node: Node, x: Array) -> tuple[Array, Array]:
     """Inputs in units of their code, not clipped, and the unit."""
     scale = spread(graph.array(node, "scale"), node.type.shape)
     offset = spread(graph.array(node, "offset"), node.type.shape)
     return np.rint((x.astype(np.float64) - offset) / scale), scale
 
 
-def decode(graph: Graph, output: str, potential: NDArray[Any], step: int) -> NDArray[np.float64]:
+def decode(graph: Graph, output: str, potential: Array, step: int) -> NDArray[np.float64]:
     """The network's real result after `step` steps: `potential * scale / step`.
 
     Of binary digits `potential * scale / (2^step - 1)`.

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, InvalidData
+from spikec.ir.types import Array
 from spikec.runtime.images import Preparation, read_images
 from spikec.runtime.sources import as_array, collect
 
-Array = NDArray[Any]
 Source: TypeAlias = "Array | Mapping[str, Any] | Iterable[Any] | str | Path"
 """What data can be given as; see `spikec.runtime.sources`."""
 

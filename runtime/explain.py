@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of, spread
 from spikec.ir.analysis import cone_of
 from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.op import Stateful, steps_of
 from spikec.ir.ops.input import Input
+from spikec.ir.types import Array
 from spikec.ir.windows import Pooling
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 
-Array = NDArray[Any]
 LIMIT = 20
 """Inputs that are listed; the others are counted."""
 _BATCH, _PARTS = 32, 16

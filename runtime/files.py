@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from spikec.ir import UsageError
+from spikec.ir.types import Array
 from spikec.runtime import artifact as store
-
-Array = NDArray[Any]
 
 
 def check_artifact_place(folder: Path) -> None:

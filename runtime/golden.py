@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, InvalidArtifact, op_of
+from spikec.ir.types import Array
 from spikec.runtime.artifact import npz_bytes, read_graph, to_json
 from spikec.runtime.check import traced_block, traced_layers
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 
-Array = NDArray[Any]
 Run = Callable[[Graph, Feeds, "int | None", "list[str]"], Simulation]
 FORMAT = 1
 

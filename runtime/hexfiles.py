@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.neuron import Membrane
-from spikec.ir.types import DType
+from spikec.ir.types import Array, DType
 from spikec.runtime.artifact import to_json
 from spikec.runtime.check import traced_layers
 from spikec.runtime.golden import Run, network_digest
 from spikec.runtime.interpreter import Feeds, state_type
 
-Array = NDArray[Any]
 FORMAT = 1
 COUNT_BITS = 32
 """Of the running maxima of max pooling."""

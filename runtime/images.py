@@ -5,18 +5,17 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import InvalidData, UsageError
 from spikec.ir.options import configure, read_call
+from spikec.ir.types import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Array = NDArray[Any]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _HINT = "such as --images 'resize=256,crop=224,mean=0.485+0.456+0.406,std=0.229+0.224+0.225'"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from spikec.ir.exact import LARGEST, machine, magnitude, unbounded, wide
 from spikec.ir.neuron import Neuron, total_weight
 from spikec.ir.op import Stateful, Value, steps_of
 from spikec.ir.ops.input import Input
-from spikec.ir.types import DType
+from spikec.ir.types import Array, DType
 from spikec.ir.verify import most_steps
 
 Feeds = Mapping[str, Value]
@@ -30,8 +29,8 @@ Feeds = Mapping[str, Value]
 class LayerTrace:
     """What one layer did: spikes and potentials after reset, both (steps, batch, *shape)."""
 
-    spikes: NDArray[Any] | None
-    potentials: NDArray[Any]
+    spikes: Array | None
+    potentials: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Simulation:
         units: As `events`, but only events with a payload of 1 or -1; of graded spikes alone.
     """
 
-    readout: dict[str, NDArray[Any]] = field(default_factory=dict)
+    readout: dict[str, Array] = field(default_factory=dict)
     events: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     traces: dict[str, LayerTrace] = field(default_factory=dict)
     units: dict[str, NDArray[np.int64]] = field(default_factory=dict)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from spikec.ir.types import Array
+
 UNSIGNED, SIGNED, FREE = 0, 1, 2
 """What negative spikes need: there are none; a positive net count before; nothing."""
 

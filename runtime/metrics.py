@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, op_of
 from spikec.ir.neuron import Neuron, Sign
 from spikec.ir.op import Synapse
-
-Array = NDArray[Any]
+from spikec.ir.types import Array
 
 
 def fan_outs(graph: Graph) -> dict[str, Array]:

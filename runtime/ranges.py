@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import Interval, propagate
@@ -20,10 +18,10 @@ from spikec.ir.exact import unbounded
 from spikec.ir.neuron import FAR, Membrane
 from spikec.ir.op import Stateful
 from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.types import Array
 from spikec.runtime.bounds import sent
 from spikec.runtime.interpreter import state_bound, state_type
 
-Array = NDArray[Any]
 _EXACT = 1 << 52
 """Numbers below are exact in double precision, too, where they are rounded up."""
 

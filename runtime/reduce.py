@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import F64, Graph, InvalidGraph, Node, Param, op_of, signed, spread, verify
 from spikec.ir.neuron import Membrane, Neuron
@@ -16,13 +15,12 @@ from spikec.ir.ops.input import Input
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
-from spikec.ir.types import DType
+from spikec.ir.types import Array, DType
 from spikec.runtime.check import Comparison, traced_layers
 from spikec.runtime.explain import Cone
 from spikec.runtime.golden import Run
 from spikec.runtime.interpreter import Feeds, state_type
 
-Array = NDArray[Any]
 Difference = dict[str, Any]
 Inputs = dict[str, Array]
 Engines = dict[str, Run]

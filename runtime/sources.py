@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import InvalidData
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 S = TypeVar("S")
 Fields = dict[Hashable, Array]
 Shapes = Mapping[str, tuple[int, ...]]

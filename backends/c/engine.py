@@ -7,10 +7,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends.c.compiler import shared_object
 from spikec.backends.c.emit import Project, build
@@ -20,6 +18,7 @@ from spikec.backends.lowering import lower
 from spikec.backends.lowering.records import Accumulate, Layer, Spikes, Stage
 from spikec.ir import BackendError, Graph, op_of
 from spikec.ir.analysis import run_linear
+from spikec.ir.types import Array
 from spikec.runtime.interpreter import (
     Feeds,
     Observer,
@@ -28,8 +27,6 @@ from spikec.runtime.interpreter import (
     check_width,
 )
 from spikec.runtime.interpreter import simulate as reference
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends.lava.plan import Interval
+from spikec.ir.types import Array
 
 
-def through(weights: NDArray[Any], interval: Interval) -> Interval:
+def through(weights: Array, interval: Interval) -> Interval:
     """Range of `weights @ x` for x in an interval that holds 0.
 
     Args:
@@ -37,7 +36,7 @@ def total(*intervals: Interval) -> Interval:
     return sum(low for low, _ in intervals), sum(high for _, high in intervals)
 
 
-def of_values(array: NDArray[Any]) -> Interval:
+def of_values(array: Array) -> Interval:
     """Range of given values, and 0."""
     return min(0, int(array.min(initial=0))), max(0, int(array.max(initial=0)))
 

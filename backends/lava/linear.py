@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends.lava import intervals
 from spikec.backends.lava.matrix import Matrix, matrices
@@ -21,6 +20,7 @@ from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.types import Array
 from spikec.ir.windows import Window
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ CONV_MICROSECONDS = 500
 """Time per step up to which Lava's own Conv is preferred, being easier to read."""
 
 
-def shares(
-    planner: Planner, node: Node, w: NDArray[Any]
-) -> Iterator[tuple[int, NDArray[Any], str]]:
+def shares(planner: Planner, node: Node, w: Array) -> Iterator[tuple[int, Array, str]]:
     """A synapse's weights by weight exponent, since Lava's synapses have one for all their weights.
 
     Yields:
@@ -147,9 +145,7 @@ def any_linear(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> li
     return made + (planner.constant(node, offset) if offset.any() else [])
 
 
-def _row_shares(
-    planner: Planner, node: Node, matrix: Matrix
-) -> Iterator[tuple[int, NDArray[Any], str]]:
+def _row_shares(planner: Planner, node: Node, matrix: Matrix) -> Iterator[tuple[int, Array, str]]:
     """As `shares`, of a matrix with its exponents multiplied in: which entries each takes."""
     if "exponent" not in node.params:
         yield 0, np.arange(len(matrix.weight)), ""
@@ -177,7 +173,7 @@ def _convolution(
     planner: Planner,
     node: Node,
     source: list[Wire],
-    w: NDArray[Any],
+    w: Array,
     window: Window,
     groups: int,
     exponent: int = 0,
@@ -206,7 +202,7 @@ def _convolution(
     return planner.synapse(node, process, bounds)
 
 
-def _beyond_lava(w: NDArray[Any], window: Window, groups: int, bounds: Interval) -> str:
+def _beyond_lava(w: Array, window: Window, groups: int, bounds: Interval) -> str:
     """Why Lava's Conv does not compute this convolution exactly; empty where it does."""
     rank = len(window.kernel)
     if rank != 2:
@@ -219,7 +215,7 @@ def _beyond_lava(w: NDArray[Any], window: Window, groups: int, bounds: Interval)
     return "" if intervals.within(bounds, STATE) else "Lava's Conv wraps its sums at 24 bits"
 
 
-def _conv_microseconds(w: NDArray[Any], node: Node) -> float:
+def _conv_microseconds(w: Array, node: Node) -> float:
     """What Lava's Conv takes per step: measured, for each pair of maps that meet."""
     return float(w.shape[0] * w.shape[1] * (6 + 0.04 * math.prod(node.type.shape[1:])))
 

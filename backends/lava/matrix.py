@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import BackendError, Graph, Node, op_of
+from spikec.ir.types import Array
 
 _BATCH = 1 << 22
 """Elements of a batch of unit vectors or of its results."""
@@ -26,13 +26,13 @@ _LARGEST = 1 << 26
 class Matrix:
     """A sparse matrix (out, in) by its non-zero entries."""
 
-    weight: NDArray[Any]
+    weight: Array
     row: NDArray[np.int64]
     column: NDArray[np.int64]
     shape: tuple[int, int]
 
 
-def matrices(graph: Graph, node: Node) -> tuple[list[Matrix], NDArray[Any]]:
+def matrices(graph: Graph, node: Node) -> tuple[list[Matrix], Array]:
     """One matrix per input, and the constant that the op adds.
 
     Raises:
@@ -44,13 +44,13 @@ def matrices(graph: Graph, node: Node) -> tuple[list[Matrix], NDArray[Any]]:
 
 
 def _matrix(
-    graph: Graph, node: Node, shapes: list[tuple[int, ...]], k: int, offset: NDArray[Any]
+    graph: Graph, node: Node, shapes: list[tuple[int, ...]], k: int, offset: Array
 ) -> Matrix:
-    def run(x: NDArray[np.int64]) -> NDArray[Any]:
+    def run(x: NDArray[np.int64]) -> Array:
         """The op's linear part: (batch, in) to (batch, out)."""
         inputs = [np.zeros((len(x), *shape), np.int64) for shape in shapes]
         inputs[k] = x.reshape(len(x), *shapes[k])
-        difference: NDArray[Any] = _run(graph, node, inputs) - offset
+        difference: Array = _run(graph, node, inputs) - offset
         return difference.reshape(len(x), -1)
 
     size = math.prod(shapes[k])
@@ -75,7 +75,7 @@ def _matrix(
     return Matrix(weight, row, column, (offset.size, size))
 
 
-def _moves(run: Callable[[NDArray[np.int64]], NDArray[Any]], size: int) -> NDArray[Any] | None:
+def _moves(run: Callable[[NDArray[np.int64]], Array], size: int) -> Array | None:
     """For each element of the result 1 + the element of the input that it is, or 0 for none.
 
     Returns None for an op that does more than move elements. That the guess from one run is
@@ -90,5 +90,5 @@ def _moves(run: Callable[[NDArray[np.int64]], NDArray[Any]], size: int) -> NDArr
     return source if np.array_equal(run(values[:, 1:]), values[:, source]) else None
 
 
-def _run(graph: Graph, node: Node, inputs: list[NDArray[Any]]) -> NDArray[Any]:
+def _run(graph: Graph, node: Node, inputs: list[Array]) -> Array:
     return np.asarray(op_of(node).run(inputs, graph.arrays(node)))

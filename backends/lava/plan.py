@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from numpy.typing import NDArray
+from spikec.ir.types import Array
 
 Interval = tuple[int, int]
 """Smallest and largest value possible, by worst case over the weights; always holds 0."""
@@ -101,7 +100,7 @@ class Plan:
     steps: int
     processes: dict[str, Process] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, NDArray[Any]] = field(default_factory=dict)
+    weights: dict[str, Array] = field(default_factory=dict)
     depth: int = 0
     synapses: int = 0
     unproven: list[str] = field(default_factory=list)

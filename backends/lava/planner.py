@@ -13,10 +13,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends.lava import intervals
 from spikec.backends.lava.linear import LOWERINGS, STATE, SUM, any_linear
@@ -38,6 +36,7 @@ from spikec.ir.op import Op, Stateful
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool_count import MaxPoolCount
+from spikec.ir.types import Array
 from spikec.runtime.interpreter import state_type
 
 LONGEST_DELAY = 62
@@ -91,7 +90,7 @@ class Planner:
         self.plan = Plan(steps)
         self.values: dict[str, list[Wire]] = {}
         self.delays: dict[tuple[str, int], Wire] = {}
-        self.constants: dict[str, NDArray[Any]] = {}
+        self.constants: dict[str, Array] = {}
 
     def lower(self, node: Node) -> None:
         """Plan one node."""
@@ -109,11 +108,11 @@ class Planner:
         else:
             raise BackendError(f"%{node.name} = {node.op} has no Lava process", loc=node.loc)
 
-    def array(self, node: Node, role: str) -> NDArray[Any]:
+    def array(self, node: Node, role: str) -> Array:
         """A param's array."""
         return self.graph.array(node, role)
 
-    def weight(self, node: Node, role: str, array: NDArray[Any]) -> str:
+    def weight(self, node: Node, role: str, array: Array) -> str:
         """Store synaptic weights; returns the source code that reads them."""
         low, high = intervals.of_values(array)
         if low < -128 or high > 127:
@@ -136,12 +135,12 @@ class Planner:
                                         comment=_comment(node), node=node.name))  # fmt: skip
         return Wire(process.name, "s_out", node.type.shape, node.type.shape, 0, bounds)
 
-    def constant(self, node: Node, array: NDArray[Any]) -> list[Wire]:
+    def constant(self, node: Node, array: Array) -> list[Wire]:
         """A current that flows all the time."""
         full = np.broadcast_to(array, node.type.shape)
         return [self._constant(f"{node.name}.b", node, full, f"constant part of {node.name}")]
 
-    def _constant(self, name: str, node: Node, array: NDArray[Any], comment: str) -> Wire:
+    def _constant(self, name: str, node: Node, array: Array, comment: str) -> Wire:
         bounds = intervals.of_values(array)
         if not intervals.within(bounds, STATE):
             raise BackendError(f"%{node.name} = {node.op} adds {bounds}; a current has 24 bits",
@@ -337,7 +336,7 @@ class Planner:
                 array = spread(self.array(node, role), node.type.shape)
                 self._store(f"{node.name}.{role}", array.astype(np.float64))
 
-    def _store(self, key: str, array: NDArray[Any]) -> str:
+    def _store(self, key: str, array: Array) -> str:
         self.plan.weights[key] = np.ascontiguousarray(array)
         return f'w["{key}"]'
 

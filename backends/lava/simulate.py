@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends.lava.child import run_child, scratch_folder, terminable
 from spikec.backends.lava.emit import write
@@ -19,6 +18,7 @@ from spikec.ir import BackendError, Graph, RangeError
 from spikec.ir.analysis import cone_of, run_linear
 from spikec.ir.op import Value
 from spikec.ir.ops.input import Input
+from spikec.ir.types import Array
 from spikec.runtime.artifact import npz_bytes
 from spikec.runtime.interpreter import (
     Feeds,
@@ -30,7 +30,7 @@ from spikec.runtime.interpreter import (
 )
 from spikec.runtime.interpreter import simulate as reference
 
-Results = dict[str, NDArray[Any]]
+Results = dict[str, Array]
 OVERFLOW = 3
 """Exit code of the project's runner when a value left its range."""
 LOST = ("no end after", "child processes died")

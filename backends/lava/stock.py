@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spikec.backends.lava import intervals
 from spikec.backends.lava.plan import Fit, Interval, Wire
 from spikec.ir import Graph, Node, spread
+from spikec.ir.types import Array
 from spikec.runtime.interpreter import state_type
 
 CURRENT = (-(1 << 15), (1 << 15) - 1)
@@ -58,9 +59,9 @@ def fit(graph: Graph, node: Node, wires: tuple[Wire, ...], current: Interval, st
 
 
 def _sums(
-    theta: NDArray[Any],
-    v0: NDArray[Any],
-    bias: NDArray[Any],
+    theta: Array,
+    v0: Array,
+    bias: Array,
     current: Interval,
     offset: int,
     steps: int,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends.lowering.records import Axis, Integers, Term, Value
 from spikec.ir import BackendError, Graph, Node, op_of, spread
@@ -15,10 +13,11 @@ from spikec.ir.ops.routing.reduce_sum import ReduceSum
 from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
+from spikec.ir.types import Array
 from spikec.ir.windows import Window
 
 
-def constant(array: NDArray[Any], shape: tuple[int, ...]) -> Integers:
+def constant(array: Array, shape: tuple[int, ...]) -> Integers:
     """A param per tensor, per channel or per neuron as (channels,), or (*shape) where needed."""
     if not shape:
         return array.astype(np.int64).reshape(1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikec.backends.nir.arrays import Array
 from spikec.ir import Graph, Node, spread
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.types import Array
 
 
 def biases(graph: Graph) -> dict[str, Array]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from spikec.backends.nir.arrays import Array, real, sizes
+from spikec.backends.nir.arrays import real, sizes
 from spikec.ir import BackendError, Graph, Node, spread
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
@@ -19,6 +19,7 @@ from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.types import Array
 from spikec.ir.windows import Window
 
 NEURONS = (Integrate, IntegrateSigned, IntegrateGraded)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikec.backends.onnx.writer import Array
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import Interval
 from spikec.ir.exact import magnitude
 from spikec.ir.neuron import total_weight
 from spikec.ir.op import Stateful
 from spikec.ir.ops.max_pool_count import MaxPoolCount
+from spikec.ir.types import Array
 from spikec.runtime.interpreter import state_bound
 from spikec.runtime.ranges import Ranges, element_bounds, ranges_of, within
 

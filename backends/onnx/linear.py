@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spikec.backends.onnx.net import Net, Value, expect_exact_sum, integer
-from spikec.backends.onnx.writer import DOUBLE, FLOAT, INT64, Array
+from spikec.backends.onnx.writer import DOUBLE, FLOAT, INT64
 from spikec.ir import BackendError, Node, op_of
 from spikec.ir.exact import LARGEST, magnitude, unbounded
 from spikec.ir.op import Op
@@ -27,6 +27,7 @@ from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
 from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.types import Array
 from spikec.ir.windows import Window
 
 EXACT: dict[int, int] = {FLOAT: 1 << 24, DOUBLE: 1 << 53}
@@ -281,7 +282,7 @@ def _most(net: Net, node: Node, role: str) -> int:
     return magnitude(net.array(node, role)) if role in node.params else 0
 
 
-def _numpy(type_: int) -> type[np.floating[Any]]:
+def _numpy(type_: int) -> type[np.floating]:
     return np.float32 if type_ == FLOAT else np.float64
 
 

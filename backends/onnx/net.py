@@ -11,9 +11,9 @@ import numpy as np
 from onnx import helper
 
 from spikec.backends.onnx.bounds import Bounds
-from spikec.backends.onnx.writer import INT8, INT32, INT64, UINT8, Array, Writer
+from spikec.backends.onnx.writer import INT8, INT32, INT64, UINT8, Writer
 from spikec.ir import BackendError, Graph, Node, op_of, spread
-from spikec.ir.types import DType
+from spikec.ir.types import Array, DType
 
 BATCH = "N"
 _LISTED = 4096

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import helper
 
 from spikec.backends.onnx.net import Value, code_type
 from spikec.backends.onnx.network import traced
 from spikec.ir import BackendError, Graph, op_of
+from spikec.ir.types import Array
 from spikec.runtime.interpreter import (
     Feeds,
     Observer,
@@ -49,7 +49,7 @@ def simulate(
     if any(part[network.overflows].any() for part in parts if network.overflows):
         return reference(graph, feeds, steps, trace)
 
-    def read(value: Value) -> NDArray[Any]:
+    def read(value: Value) -> Array:
         form = (steps if value.timed else 1, -1, *value.shape)
         return np.concatenate([part[value.name].reshape(form) for part in parts], 1, dtype=np.int64)
 
@@ -63,7 +63,7 @@ def simulate(
     return observer.result
 
 
-def _run(model: bytes, graph: Graph, feeds: Feeds, steps: int) -> Iterator[dict[str, NDArray[Any]]]:
+def _run(model: bytes, graph: Graph, feeds: Feeds, steps: int) -> Iterator[dict[str, Array]]:
     """The model's outputs by name, for some samples at a time."""
     session = session_of(model)
     types = {

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-Array = NDArray[Any]
+from spikec.ir.types import Array
+
 FLOAT, DOUBLE, BOOL = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.BOOL
 INT8, UINT8 = TensorProto.INT8, TensorProto.UINT8
 INT32, INT64 = TensorProto.INT32, TensorProto.INT64

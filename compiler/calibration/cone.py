@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import GraphBuilder, Node
 from spikec.ir.analysis import Cone, run_cone
 from spikec.ir.neuron import step_weights
 from spikec.ir.op import Params
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 _BLOCK_BYTES = 1 << 27
 """Largest value that is computed at once."""
 _HELD_BYTES = 1 << 29

@@ -8,10 +8,8 @@ that is reshaped to an image the pixels of each channel.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.op import Synapse
@@ -19,8 +17,8 @@ from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.activations.quantize import Quantize
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 _MARGIN = 0.25
 """Largest share of an observed range that its code is widened by, on each side."""
 

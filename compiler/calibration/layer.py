@@ -7,14 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.calibration.cone import Currents, StoredCone, mean_over_steps
 from spikec.ir import Node, op_of, spread
 from spikec.ir.neuron import Membrane, Neuron
+from spikec.ir.types import Array
 from spikec.runtime import fast
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.calibration.inputs import (
     Code,
@@ -20,11 +18,10 @@ from spikec.compiler.calibration.inputs import (
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, PassError, op_of
 from spikec.ir.ops.input import Input
-from spikec.ir.types import DType
+from spikec.ir.types import Array, DType
 from spikec.runtime.coding import as_quantised
 from spikec.runtime.interpreter import Feeds, check_feeds, evaluate
 
-Array = NDArray[Any]
 _BLOCK = 32
 
 

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 
 from spikec.compiler.calibration.thresholds import (
-    Array,
     best_thresholds,
     percentile_thresholds,
     trained,
@@ -26,6 +25,7 @@ from spikec.ir.ops.max_pool import MaxPool
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.ops.neurons import neuron_for
 from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.types import Array
 
 
 @dataclass(frozen=True)

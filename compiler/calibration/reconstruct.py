@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.calibration.layer import Layer, Synapse
 from spikec.compiler.calibration.sweep import LayerPass
 from spikec.compiler.pipeline import Record, within
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 MOST_TAPS = 5120
 """Inputs of a neuron whose covariances are taken; 512 channels in windows of 3 by 3 are 4608."""
 _RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)

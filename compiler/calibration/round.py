@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.calibration.layer import Layer, Synapse
 from spikec.compiler.calibration.reconstruct import (
@@ -20,8 +18,8 @@ from spikec.compiler.calibration.sweep import LayerPass
 from spikec.compiler.pipeline import Record, within
 from spikec.compiler.quantisation.scales import Scales
 from spikec.ir.ops.synapses.conv import Conv
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 _SAMPLED = 16384
 """Rows of input that covariances are taken from."""
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.calibration.layer import Layer, Neurons
 from spikec.ir import spread
+from spikec.ir.types import Array
 from spikec.runtime import fast
 
-Array = NDArray[Any]
 Grain: TypeAlias = Literal["channel", "layer", "neuron"]
 """What shares a searched parameter."""
 _THETAS = np.geomspace(0.35, 1.6, 16)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.calibration.cone import StoredCone
 from spikec.compiler.calibration.layer import Layer, Neurons, Synapse
@@ -29,9 +28,9 @@ from spikec.ir.ops.activations.clip import Clip
 from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.routing.add import Add
+from spikec.ir.types import Array
 from spikec.runtime.interpreter import evaluate
 
-Array = NDArray[Any]
 JUDGED = 64
 """Samples on which errors are measured for the report."""
 

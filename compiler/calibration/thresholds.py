@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Node
 from spikec.ir.ops.activations.qcfs import Qcfs
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 _RATIOS = np.linspace(0.02, 1.0, 99)
 """Thresholds that are tried, as shares of the largest value: one above it only coarsens the levels,
 and clipping rare large values may cost less than spacing the levels to reach them."""

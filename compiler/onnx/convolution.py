@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from spikec.ir import windows
+from spikec.ir.types import Array
 from spikec.ir.windows import Window
 
-Array = NDArray[Any]
 _OPSET, _IR = 17, 8
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
+from spikec.ir.types import Array
 
 MOST_ELEMENTS = 1 << 28
 """Most elements that a value may have, and all folded constants together."""
 
-Constant = NDArray[Any]
+Constant = Array
 
 
 @dataclass(frozen=True, slots=True)

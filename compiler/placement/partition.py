@@ -11,11 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import cone_of, is_source
@@ -29,9 +27,9 @@ from spikec.ir.ops.routing.upsample import Upsample
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
 from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.types import Array
 from spikec.ir.windows import Pooling
 
-Array = NDArray[Any]
 _MOVES = (Reshape, Transpose, Gather, Slice, Concat, Upsample)
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.calibration.cone import mean_over_steps
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import Graph, Node, Param, PassError, op_of, spread
 from spikec.ir.neuron import Membrane, step_weights
+from spikec.ir.types import Array
 from spikec.runtime.coding import encode
 from spikec.runtime.fast.simple import run_node
 from spikec.runtime.interpreter import Feeds, last_use
 
-Array = NDArray[Any]
 _HELD_BYTES = 1 << 28
 """Spikes and currents that are held at once."""
 

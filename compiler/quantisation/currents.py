@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, op_of, spread
 from spikec.ir.ops.input import Input
-
-Array = NDArray[Any]
+from spikec.ir.types import Array
 
 
 def constant_currents(graph: Graph, offsets: bool = False) -> dict[str, Array]:

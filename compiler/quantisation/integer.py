@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.quantisation.currents import channelwise
 from spikec.compiler.quantisation.scales import Conflict, Current, Fixed, Scale, Scales
@@ -19,8 +17,7 @@ from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.synapses.affine import Affine
-
-Array = NDArray[Any]
+from spikec.ir.types import Array
 
 
 @dataclass

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
@@ -31,10 +29,9 @@ from spikec.ir.op import ParamSpec, Synapse
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.options import suggestion
-from spikec.ir.types import DType
+from spikec.ir.types import Array, DType
 from spikec.runtime.bounds import intervals
 
-Array = NDArray[Any]
 EXPONENT = unsigned(5)
 """Type of weight exponents."""
 _HEADROOM = 1.5

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.ir import Graph, RangeError, op_of
 from spikec.ir.analysis import cone_of, run_linear
 from spikec.ir.ops.input import Input
+from spikec.ir.types import Array
 from spikec.runtime.coding import encode
 from spikec.runtime.fast import simulate
 from spikec.runtime.interpreter import Feeds, LayerTrace, charged
 from spikec.runtime.ranges import Bound, Ranges, ranges_of, signed_bits
 
-Array = NDArray[Any]
 _BLOCK = 16
 HINT = "use fewer --weight-bits or fewer --timesteps, or leave out --require-proof"
 

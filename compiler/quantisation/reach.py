@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.neuron import Membrane, Neuron
+from spikec.ir.types import Array
 from spikec.runtime import fast
 from spikec.runtime.interpreter import Feeds
 
-Array = NDArray[Any]
 SAMPLES = 256
 """Calibration samples that are run."""
 _BLOCK = 1 << 26

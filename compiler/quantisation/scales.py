@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import spread
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 NOTHING = -1
 """In place of a variable: the value is always 0 there."""
 _FINE = 64

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, GraphBuilder, Node, remove_dead, spread
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.synapses.affine import Affine
-
-Array = NDArray[Any]
+from spikec.ir.types import Array
 
 
 @dataclass(frozen=True, slots=True)

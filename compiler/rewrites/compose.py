@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.ir import Graph, Node, Param, remove_dead
@@ -14,9 +13,9 @@ from spikec.ir.ops.routing.reshape import Reshape
 from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.types import Array
 from spikec.ir.windows import Window
 
-Array = NDArray[Any]
 _LARGEST = 1 << 24
 """Weights that a composed synapse may have."""
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.ir import Graph, GraphBuilder, Node, op_of, spread
 from spikec.ir.op import Synapse
 from spikec.ir.ops.synapses.affine import Affine
-
-Array = NDArray[Any]
+from spikec.ir.types import Array
 
 
 @dataclass(frozen=True)

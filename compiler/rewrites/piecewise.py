@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import PassError
 from spikec.ir.ops.activations.pointwise import evaluate
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 _SAMPLES = 801
 _ROUNDS = 24
 _GAP = 1 / 200

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.rewrites.cancel import cancel_terms, compact
@@ -18,8 +16,8 @@ from spikec.ir.ops.activations.qcfs import Qcfs, Rounding
 from spikec.ir.ops.activations.quantize import Quantize
 from spikec.ir.ops.activations.relu import Relu
 from spikec.ir.ops.synapses.affine import Affine
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 _MOST_LEVELS = 1 << 24
 _CHAIN = (Affine, Relu, Clip)
 _LONGEST = 32

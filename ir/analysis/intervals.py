@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from spikec.ir.analysis.cones import is_source
-from spikec.ir.exact import run_exact
+from spikec.ir.analysis.linear import run_exact
 from spikec.ir.graph import Node, op_of
 from spikec.ir.op import Interval, Params, Value
 

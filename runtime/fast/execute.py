@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from spikec.ir.op import steps_of
+from spikec.ir.types import Array
 from spikec.runtime.fast import pools, simple
 from spikec.runtime.fast.layer import run_layer
 from spikec.runtime.fast.matrix import words_slack
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View
 from spikec.runtime.fast.words import Coding, aligned, lane_masks, pack, unpack, words_shape
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation, unit_events
-
-Array = NDArray[Any]
 
 
 class Overflow(Exception):
@@ -33,7 +31,7 @@ class Arena:
         self._free: list[Array] = []
         self._lent: dict[int, Array] = {}
 
-    def take(self, shape: tuple[int, ...], dtype: Any) -> Array:
+    def take(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialised aligned array for words (block, y, x, group, t, lane)."""
         used = math.prod(shape) * np.dtype(dtype).itemsize
         raw = self._spare(used + words_slack(shape[4]))

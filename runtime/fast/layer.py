@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from spikec.ir.types import Array
 from spikec.runtime.fast import blocks, neurons, state
 from spikec.runtime.fast.links import Link, Piece, assign_chunks, fits_tiles, pieces_of_link
 from spikec.runtime.fast.matrix import ROWS, has_tiles, tile_config
@@ -18,7 +17,6 @@ from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, SEGMENT, TILES, VECT
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, words_shape
 
-Array = NDArray[Any]
 KEPT_BYTES = 64 << 20
 """Potentials of a traced layer that are kept for all lanes at a time, at least one row of them."""
 FREE_NET = 1 << 14
@@ -88,7 +86,7 @@ class Layer:
         return (-(-samples // LANES), *self.space, self.padded, self.steps, LANES)
 
     @property
-    def out_dtype(self) -> type[np.integer[Any]]:
+    def out_dtype(self) -> type[np.integer]:
         """Element type of the result."""
         return np.int32 if self.coding is None else self.coding.dtype
 

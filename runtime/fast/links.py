@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from spikec.ir.types import Array
 from spikec.runtime.fast.matrix import DEPTH, GROUPS, tile_table
 from spikec.runtime.fast.neurons import I16_MAX
 from spikec.runtime.fast.tiles import DOT, LUT, PAIR, TABLE, TILES
 from spikec.runtime.fast.words import Coding, digit_of
 
-Array = NDArray[Any]
 L1_BYTES = 24576
 """Bytes of words that a chunk of pieces may touch before channels are cycled."""
 LARGEST_RUN = 5

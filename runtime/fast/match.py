@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import SPIKE, Graph, Node, op_of, spread
 from spikec.ir.exact import magnitude
@@ -21,8 +20,8 @@ from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.types import Array
 
-Array = NDArray[Any]
 LARGEST = 1 << 25
 """Weights of a synapse that is compiled; larger ones go to BLAS."""
 COMPILED = (Affine, Conv, Dense)

@@ -12,20 +12,23 @@ import ctypes
 import functools
 import platform
 import sys
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from llvmlite.ir import IRBuilder, Value
 from numba import njit
-from numpy.typing import NDArray
 
+from spikec.ir.types import Array
 from spikec.runtime.fast.tiles import SEGMENT
 from spikec.runtime.fast.vector import (
     FEATURES,
     I8,
     I64,
     LANES,
+    Intrinsic,
     Loop,
+    Values,
+    Write,
     add32,
     const,
     get8,
@@ -34,7 +37,6 @@ from spikec.runtime.fast.vector import (
     procedure,
 )
 
-Array = NDArray[Any]
 ROWS, DEPTH = 16, 64
 """Channels of a tile of weights and inputs that it takes."""
 GROUPS = DEPTH // 4
@@ -81,17 +83,17 @@ def tile_config() -> Array:
     return config
 
 
-def _call(b: Any, name: str, *args: Any) -> None:
+def _call(b: IRBuilder, name: str, *args: Value) -> None:
     kinds = [arg.type for arg in args]
     signature = ir.FunctionType(ir.VoidType(), kinds)
     b.call(b.module.declare_intrinsic(f"llvm.x86.{name}", (), signature), args)
 
 
-def _move(b: Any, name: str, tile: int, at: Any, stride: Any) -> None:
+def _move(b: IRBuilder, name: str, tile: int, at: Value, stride: Value) -> None:
     _call(b, name, ir.Constant(I8, tile), b.inttoptr(at, I8.as_pointer()), stride)
 
 
-def _write_sums(b: Any, args: Any, tiles: int, steps: int) -> None:
+def _write_sums(b: IRBuilder, args: Values, tiles: int, steps: int) -> None:
     """Tiles 0 to 3 are sums, 4 and 5 weights, 6 and 7 spikes."""
     acc, stride, segments, count, tile, shift = args
     places = [(c, t, half) for t in range(steps) for half in range(2) for c in range(tiles)]
@@ -124,10 +126,10 @@ def _write_sums(b: Any, args: Any, tiles: int, steps: int) -> None:
         _move(b, "tilestored64", k, at, stride)
 
 
-def _only_with_tiles(arguments: int, write: Any) -> Any:
+def _only_with_tiles(arguments: int, write: Write) -> Intrinsic:
     """A procedure that must not be reached where the CPU has no tiles."""
 
-    def guarded(b: Any, args: Any) -> None:
+    def guarded(b: IRBuilder, args: Values) -> None:
         if FEATURES.amx:
             write(b, args)
         else:
@@ -137,7 +139,7 @@ def _only_with_tiles(arguments: int, write: Any) -> Any:
     return procedure(arguments, guarded)
 
 
-def _make_sums(tiles: int, steps: int) -> Any:
+def _make_sums(tiles: int, steps: int) -> Intrinsic:
     return _only_with_tiles(6, lambda b, args: _write_sums(b, args, tiles, steps))
 
 

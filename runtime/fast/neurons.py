@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from llvmlite import ir
+from llvmlite.ir import IRBuilder, Type, Value
 from numba import njit
 
 from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD
@@ -14,7 +14,9 @@ from spikec.runtime.fast.vector import (
     I32,
     I64,
     LANES,
+    Intrinsic,
     Loop,
+    Values,
     const,
     fill_of,
     function,
@@ -36,18 +38,18 @@ whether any channel of the pair adds them to different words."""
 class _Neuron:
     """Vectors of one scanned channel."""
 
-    theta: Any
-    negative: Any
-    net: Any
-    pos: Any
-    pos_step: Any
-    neg: Any
-    neg_step: Any
-    v0: Any
+    theta: Value
+    negative: Value
+    net: Value
+    pos: Value
+    pos_step: Value
+    neg: Value
+    neg_step: Value
+    v0: Value
 
 
-def _load_neuron(b: Any, row: Any, v0: Any, state: Any, word: Any) -> _Neuron:
-    def spread(column: int, typ: Any) -> Any:
+def _load_neuron(b: IRBuilder, row: Value, v0: Value, state: Type, word: Type) -> _Neuron:
+    def spread(column: int, typ: Type) -> Value:
         scalar = load(b, row, const(8 * column), I64)
         return splat(b, b.trunc(scalar, typ.element), typ.count)
 
@@ -65,11 +67,13 @@ def _load_neuron(b: Any, row: Any, v0: Any, state: Any, word: Any) -> _Neuron:
     )
 
 
-def _add_step(b: Any, addr: Any, step: Any) -> None:
+def _add_step(b: IRBuilder, addr: Value, step: Value) -> None:
     store(b, b.add(load(b, addr, None, step.type), step), addr)
 
 
-def _fire(b: Any, n: _Neuron, v: Any, net: Any, signed: bool) -> tuple[Any, Any, Any, Any]:
+def _fire(
+    b: IRBuilder, n: _Neuron, v: Value, net: Value, signed: bool
+) -> tuple[Value, Value, Value, Value | None]:
     """Spike rule on the charged potential: potential and net count after it, who fired +1, -1."""
     zero, one = ir.Constant(v.type, None), fill_of(v.type, 1)
     up = b.icmp_signed(">=", v, n.theta)
@@ -82,7 +86,9 @@ def _fire(b: Any, n: _Neuron, v: Any, net: Any, signed: bool) -> tuple[Any, Any,
     return after, net, up, down
 
 
-def _add_lookups(b: Any, n: _Neuron, out: Any, up: Any, down: Any, merged: bool) -> None:
+def _add_lookups(
+    b: IRBuilder, n: _Neuron, out: Value, up: Value, down: Value | None, merged: bool
+) -> None:
     """Add spikes to the lookup words of their groups; `merged`: one word for both signs."""
     none = ir.Constant(n.pos_step.type, None)
     step = b.select(up, n.pos_step, none)
@@ -93,14 +99,14 @@ def _add_lookups(b: Any, n: _Neuron, out: Any, up: Any, down: Any, merged: bool)
     _add_step(b, b.add(out, n.pos), step)
 
 
-def _with_byte(b: Any, words: Any, k: int, up: Any, down: Any) -> Any:
+def _with_byte(b: IRBuilder, words: Value, k: int, up: Value, down: Value | None) -> Value:
     """Dot words with the spikes of channel `k` of their four added."""
     step, none = fill_of(words.type, 1 << 8 * k), ir.Constant(words.type, None)
     words = b.add(words, b.select(up, step, none))
     return words if down is None else b.sub(words, b.select(down, step, none))
 
 
-def _count(b: Any, fired: Any, lanes: Any, addr: Any, first: bool) -> None:
+def _count(b: IRBuilder, fired: Value, lanes: Value, addr: Value, first: bool) -> None:
     """Store how many of the samples in `lanes` fired as one byte, or add to it."""
     bits = ir.IntType(fired.type.count)
     total = b.ctpop(b.and_(b.bitcast(fired, bits), b.trunc(lanes, bits)))
@@ -108,14 +114,16 @@ def _count(b: Any, fired: Any, lanes: Any, addr: Any, first: bool) -> None:
     store(b, total if first else b.add(total, load(b, addr, None, I8, 1)), addr, None, 1)
 
 
-def _outside(b: Any, high: Any, low: Any, top: Any, bottom: Any) -> Any:
+def _outside(b: IRBuilder, high: Value, low: Value, top: Value, bottom: Value) -> Value:
     """1 when any lane of `high` exceeds `top` or of `low` is below `bottom`."""
     bad = b.or_(b.icmp_signed(">", high, top), b.icmp_signed("<", low, bottom))
     bits = ir.IntType(high.type.count)
     return b.zext(b.icmp_unsigned("!=", b.bitcast(bad, bits), ir.Constant(bits, 0)), I64)
 
 
-def _write_scan(b: Any, args: Any, bits: int, kind: int, signed: bool, merged: bool) -> Any:
+def _write_scan(
+    b: IRBuilder, args: Values, bits: int, kind: int, signed: bool, merged: bool
+) -> Value:
     """Scan all lanes at once in 16 bits, half of them at a time in 32 bits."""
     if bits == 16:
         return _scan_lanes(b, args, 16, kind, signed, merged, 0, LANES)
@@ -125,10 +133,17 @@ def _write_scan(b: Any, args: Any, bits: int, kind: int, signed: bool, merged: b
 
 
 def _scan_lanes(
-    b: Any, args: Any, bits: int, kind: int, signed: bool, merged: bool, first: int, many: int
-) -> Any:
-    (cur, channel_stride, step_stride, out, steps, rows, v0, counts, lanes, top, bottom,
-     kept, kept_channel, kept_step, zero_word) = args  # fmt: skip
+    b: IRBuilder,
+    args: Values,
+    bits: int,
+    kind: int,
+    signed: bool,
+    merged: bool,
+    first: int,
+    many: int,
+) -> Value:
+    cur, channel_stride, step_stride, out, steps, rows, v0, counts, *args = args
+    lanes, top, bottom, kept, kept_channel, kept_step, zero_word = args
     channels, word_bits = (PAIR, 16) if kind == LUT else (QUAD, 32)
     cur, out, kept = (
         b.add(at, const(first * size // 8))
@@ -173,7 +188,7 @@ def _scan_lanes(
     return _outside(b, high, low, top, bottom)
 
 
-def _make_scan(bits: int, kind: int, signed: bool, merged: bool = True) -> Any:
+def _make_scan(bits: int, kind: int, signed: bool, merged: bool = True) -> Intrinsic:
     """Intrinsic: scan two channels of 32 samples, or four whose spikes are dot words, over time.
 
     Adds their spikes to lookup words or writes their dot words, stores how many samples fired in
@@ -181,7 +196,7 @@ def _make_scan(bits: int, kind: int, signed: bool, merged: bool = True) -> Any:
     channel's +1 and -1 spikes go to the same lookup word.
     """
 
-    def write(b: Any, args: Any) -> Any:
+    def write(b: IRBuilder, args: Values) -> Value:
         return _write_scan(b, args, bits, kind, signed, merged)
 
     return function(15, write)
@@ -196,7 +211,7 @@ scan32_lut_split = _make_scan(32, LUT, True, False)
 
 
 @njit(cache=True, nogil=True)
-def scan_some(bits: int, dot_out: int, signed: int, a: Any) -> int:
+def scan_some(bits: int, dot_out: int, signed: int, a: tuple[int, ...]) -> int:
     """Scan two or four channels with the variant for the layer; `a` are the scan's arguments."""
     if bits == 16:
         if dot_out != 0:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import last_reads
@@ -44,7 +42,6 @@ from spikec.runtime.fast.vector import FEATURES
 from spikec.runtime.fast.words import Coding, dot_coding, lut_coding
 from spikec.runtime.interpreter import state_type, synapse_inputs
 
-Array = NDArray[Any]
 TABLE_BYTES = 4 << 20
 """Lookup tables of a layer that are larger lose to dot products: every pixel reads them."""
 

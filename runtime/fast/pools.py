@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from llvmlite import ir
+from llvmlite.ir import IRBuilder, Value
 from numba import njit
-from numpy.typing import NDArray
 
+from spikec.ir.types import Array
 from spikec.runtime.fast.vector import (
     I8,
     I32,
     I64,
     Loop,
+    Values,
     const,
     fill32,
     fill_of,
@@ -22,10 +22,8 @@ from spikec.runtime.fast.vector import (
     vec,
 )
 
-Array = NDArray[Any]
 
-
-def _add_words(b: Any, args: Any) -> None:
+def _add_words(b: IRBuilder, args: Values) -> None:
     source, target, count = args
     v32 = vec(I32)
     loop = Loop(b, const(0), count, [])
@@ -39,7 +37,7 @@ add_words = procedure(3, _add_words)
 """(source, target, count): add vectors of 32 dot words; no byte may exceed 255."""
 
 
-def _count_bytes(b: Any, args: Any) -> None:
+def _count_bytes(b: IRBuilder, args: Values) -> None:
     words, lanes, zero, out, step = args
     v64, half = vec(I8, 64), ir.IntType(64)
     zeros = b.bitcast(_splat64(b, zero), v64)
@@ -55,7 +53,7 @@ def _count_bytes(b: Any, args: Any) -> None:
         store(b, b.trunc(counts[k], I8), out, b.mul(step, const(k)), 1)
 
 
-def _splat64(b: Any, word: Any) -> Any:
+def _splat64(b: IRBuilder, word: Value) -> Value:
     """A vector of 16 copies of a 32-bit word."""
     typ = vec(I32, 16)
     undefined = ir.Constant(typ, ir.Undefined)
@@ -63,7 +61,7 @@ def _splat64(b: Any, word: Any) -> Any:
     return b.shuffle_vector(one, undefined, fill_of(typ, 0))
 
 
-def _spread4(b: Any, mask: Any) -> Any:
+def _spread4(b: IRBuilder, mask: Value) -> Value:
     """Each of 16 bits four times."""
     bits = b.bitcast(b.trunc(mask, ir.IntType(16)), vec(ir.IntType(1), 16))
     four = b.shuffle_vector(
@@ -81,9 +79,14 @@ many samples in `lanes` differ from zero; bytes at `out + k * step`."""
 
 @njit(cache=True, nogil=True)
 def sum_pool(
-    words: Array, zero_word: int, zero_out: int, lanes: Array, window: Array, out: Array,
+    words: Array,
+    zero_word: int,
+    zero_out: int,
+    lanes: Array,
+    window: Array,
+    out: Array,
     counts: Array,
-) -> None:  # fmt: skip
+) -> None:
     """Sums over windows of dot words.
 
     Args:

@@ -8,18 +8,18 @@ below 2^24, in float64 below 2^52, else as the reference sums them.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import run_linear
-from spikec.ir.exact import LARGEST, sum_bound
+from spikec.ir.analysis.linear import sum_bound
+from spikec.ir.exact import LARGEST
 from spikec.ir.neuron import Neuron
 from spikec.ir.op import Op, Stateful
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool_count import MaxPoolCount
+from spikec.ir.types import Array
 from spikec.runtime.fast.scans import KERNELS, scan
 from spikec.runtime.interpreter import (
     Feeds,
@@ -35,7 +35,6 @@ from spikec.runtime.interpreter import (
 )
 from spikec.runtime.interpreter import run_node as reference_node
 
-Array = NDArray[Any]
 _FLOATS = ((np.float32, 1 << 24), (np.float64, 1 << 52))
 """Float types and up to where all sums of integers are exact in them; the bound is rounded, too."""
 
@@ -155,9 +154,7 @@ def _alike(inputs: list[Array]) -> list[Array]:
     return [x.astype(np.int64) for x in inputs]
 
 
-def _carrier(
-    op: Op, inputs: list[Array], params: Mapping[str, Array]
-) -> type[np.floating[Any]] | None:
+def _carrier(op: Op, inputs: list[Array], params: Mapping[str, Array]) -> type[np.floating] | None:
     """The float type that holds all sums of an op's integers, None where none does."""
     bound = sum_bound(op, [x.reshape(-1, *x.shape[2:]) for x in inputs], params)
     return next((kind for kind, limit in _FLOATS if bound < limit), None)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, Node
 from spikec.ir.exact import magnitude
+from spikec.ir.types import Array
 from spikec.runtime.fast.layer import Layer, NeuronSpec
 from spikec.runtime.fast.match import Sum
 from spikec.runtime.fast.words import Coding
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,9 @@ first and last + 1 of the piece's taps that lie in the image.
 
 from __future__ import annotations
 
-from typing import Any
-
 import llvmlite.binding as llvm
 from llvmlite import ir
+from llvmlite.ir import IRBuilder, Value
 
 from spikec.runtime.fast.vector import (
     FEATURES,
@@ -19,7 +18,9 @@ from spikec.runtime.fast.vector import (
     I32,
     I64,
     LANES,
+    Intrinsic,
     Loop,
+    Values,
     const,
     fill_of,
     load,
@@ -42,7 +43,7 @@ SEGMENT = 8
 """Columns of a segment."""
 
 
-def _lut_step(b: Any, accs: list[Any], words: Any, table: Any, steps: int) -> list[Any]:
+def _lut_step(b: IRBuilder, accs: Values, words: Value, table: Value, steps: int) -> list[Value]:
     """Add table lookups for one group; PAIR channels x `steps` time steps."""
     vt = vec(I16)
     lookup = b.module.declare_intrinsic(
@@ -59,7 +60,7 @@ def _lut_step(b: Any, accs: list[Any], words: Any, table: Any, steps: int) -> li
     return out
 
 
-def _dot4(b: Any, acc: Any, word: Any, weight: Any) -> Any:
+def _dot4(b: IRBuilder, acc: Value, word: Value, weight: Value) -> Value:
     """Add the dot product of the four u8 of `word` with the four s8 of `weight`."""
     v16 = vec(I32, 16)
     if FEATURES.vnni:
@@ -75,7 +76,7 @@ def _dot4(b: Any, acc: Any, word: Any, weight: Any) -> Any:
     return acc
 
 
-def _pair_products(b: Any, word: Any, wide: Any, parity: int) -> Any:
+def _pair_products(b: IRBuilder, word: Value, wide: Value, parity: int) -> Value:
     """Sum of bytes `parity` and `parity + 2` times their weights.
 
     Generic code in the form that LLVM turns into one multiply-add of int16 pairs.
@@ -95,7 +96,7 @@ def _pair_products(b: Any, word: Any, wide: Any, parity: int) -> Any:
     return b.add(even, odd)
 
 
-def _dot_step(b: Any, accs: list[Any], words: Any, table: Any, steps: int) -> list[Any]:
+def _dot_step(b: IRBuilder, accs: Values, words: Value, table: Value, steps: int) -> list[Value]:
     """Add byte dot products for one group of four; PAIR channels x `steps` x 2 halves."""
     v16 = vec(I32, 16)
     weights = [load(b, table, const(4 * c), I32, 4) for c in range(PAIR)]
@@ -109,7 +110,7 @@ def _dot_step(b: Any, accs: list[Any], words: Any, table: Any, steps: int) -> li
     return out
 
 
-def _write_tile(b: Any, args: Any, steps: int, coding: int) -> None:
+def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int) -> None:
     acc, acc_stride, segments, first, last, pair, group_stride = args
     halves, element = (1, vec(I16)) if coding == LUT else (2, vec(I32, 16))
     table_bytes = const(PAIR * (TABLE * 2 if coding == LUT else 4))
@@ -137,10 +138,10 @@ def _write_tile(b: Any, args: Any, steps: int, coding: int) -> None:
         store(b, value, base, offset)
 
 
-def _make_tile(steps: int, coding: int) -> Any:
+def _make_tile(steps: int, coding: int) -> Intrinsic:
     """Intrinsic that adds segments [first, last) into PAIR x `steps` accumulators."""
 
-    def write(b: Any, args: Any) -> None:
+    def write(b: IRBuilder, args: Values) -> None:
         if coding == LUT and not FEATURES.lut:
             b.unreachable()
             b.position_at_end(b.append_basic_block("dead"))

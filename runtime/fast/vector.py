@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+from llvmlite.ir import IRBuilder, Type, Value
 from numba import config, types
+from numba.core.base import GENERIC_POINTER, BaseContext
+from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
 LANES = 32
 """Samples of a block: one per SIMD lane."""
 I8, I16, I32, I64 = (ir.IntType(n) for n in (8, 16, 32, 64))
+
+Values = Sequence[Value]
+Write = Callable[[IRBuilder, Values], None]
+"""Writes the code of a procedure from its arguments."""
+WriteResult = Callable[[IRBuilder, Values], Value]
+Intrinsic = Callable[..., int]
+"""What compiled code calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +62,22 @@ def detect_features() -> CpuFeatures:
 FEATURES = detect_features()
 
 
-def vec(element: Any, lanes: int = LANES) -> Any:
+def vec(element: Type, lanes: int = LANES) -> Type:
     """The LLVM vector type of `lanes` elements."""
     return ir.VectorType(element, lanes)
 
 
-def const(value: int) -> Any:
+def const(value: int) -> Value:
     """A 64-bit constant."""
     return ir.Constant(I64, value)
 
 
-def fill_of(typ: Any, value: int) -> Any:
+def fill_of(typ: Type, value: int) -> Value:
     """A vector constant of equal elements."""
     return ir.Constant(typ, [value] * typ.count)
 
 
-def load(b: Any, addr: Any, offset: Any, typ: Any, align: int = 8) -> Any:
+def load(b: IRBuilder, addr: Value, offset: Value | None, typ: Type, align: int = 8) -> Value:
     """The value of type `typ` at `addr + offset` (offset may be None)."""
     at = addr if offset is None else b.add(addr, offset)
     value = b.load(b.inttoptr(at, typ.as_pointer()))
@@ -76,13 +85,15 @@ def load(b: Any, addr: Any, offset: Any, typ: Any, align: int = 8) -> Any:
     return value
 
 
-def store(b: Any, value: Any, addr: Any, offset: Any = None, align: int = 8) -> None:
+def store(
+    b: IRBuilder, value: Value, addr: Value, offset: Value | None = None, align: int = 8
+) -> None:
     """Store `value` at `addr + offset`."""
     at = addr if offset is None else b.add(addr, offset)
     b.store(value, b.inttoptr(at, value.type.as_pointer())).align = align
 
 
-def splat(b: Any, scalar: Any, lanes: int = LANES) -> Any:
+def splat(b: IRBuilder, scalar: Value, lanes: int = LANES) -> Value:
     """A vector of `lanes` copies of a scalar."""
     undefined = ir.Constant(vec(scalar.type, lanes), ir.Undefined)
     one = b.insert_element(undefined, scalar, ir.Constant(I32, 0))
@@ -92,14 +103,14 @@ def splat(b: Any, scalar: Any, lanes: int = LANES) -> Any:
 class Loop:
     """`for i in range(start, stop)` with loop-carried values."""
 
-    def __init__(self, b: Any, start: Any, stop: Any, carried: Sequence[Any]) -> None:
+    def __init__(self, b: IRBuilder, start: Value, stop: Value, carried: Values) -> None:
         self.b, entry = b, b.block
         self.head, body, self.done = (b.append_basic_block(n) for n in ("head", "body", "done"))
         b.branch(self.head)
         b.position_at_end(self.head)
         self.i = b.phi(I64)
         self.i.add_incoming(start, entry)
-        self.values: list[Any] = []
+        self.values: list[Value] = []
         for value in carried:
             phi = b.phi(value.type)
             phi.add_incoming(value, entry)
@@ -107,7 +118,7 @@ class Loop:
         b.cbranch(b.icmp_signed("<", self.i, stop), body, self.done)
         b.position_at_end(body)
 
-    def close(self, updated: Sequence[Any]) -> list[Any]:
+    def close(self, updated: Values) -> list[Value]:
         """End the body; returns the values after the last iteration."""
         b, tail = self.b, self.b.block
         self.i.add_incoming(b.add(self.i, const(1)), tail)
@@ -118,41 +129,44 @@ class Loop:
         return self.values
 
 
-def procedure(arguments: int, write: Any) -> Any:
+def procedure(arguments: int, write: Write) -> Intrinsic:
     """An intrinsic of int64 arguments without result; `write(builder, args)` emits its code."""
 
-    def typer(context: Any, *args: Any) -> Any:
-        def emit(target: Any, builder: Any, signature: Any, values: Any) -> Any:
-            write(builder, values)
-            return target.get_dummy_value()
+    def emit(
+        target: BaseContext, builder: IRBuilder, signature: Signature, values: Values
+    ) -> Value:
+        write(builder, values)
+        return ir.Constant(GENERIC_POINTER, None)
 
-        return types.void(*[types.int64] * arguments), emit
-
-    return intrinsic(_with_arity(typer, arguments))
+    return _intrinsic(types.void, arguments, emit)
 
 
-def function(arguments: int, write: Any) -> Any:
+def function(arguments: int, write: WriteResult) -> Intrinsic:
     """An intrinsic of int64 arguments with an int64 result, which `write` returns."""
 
-    def typer(context: Any, *args: Any) -> Any:
-        def emit(target: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return write(builder, values)
+    def emit(
+        target: BaseContext, builder: IRBuilder, signature: Signature, values: Values
+    ) -> Value:
+        return write(builder, values)
 
-        return types.int64(*[types.int64] * arguments), emit
-
-    return intrinsic(_with_arity(typer, arguments))
+    return _intrinsic(types.int64, arguments, emit)
 
 
-def _with_arity(typer: Any, arguments: int) -> Any:
-    """`typer` with named positional arguments, as numba needs them."""
+def _intrinsic(
+    result: types.Type,
+    arguments: int,
+    emit: Callable[[BaseContext, IRBuilder, Signature, Values], Value],
+) -> Intrinsic:
+    """An intrinsic of int64 arguments; numba wants each of them to have a name."""
+    kinds = result(*[types.int64] * arguments), emit
     names = ", ".join(f"a{i}" for i in range(arguments))
-    scope: dict[str, Any] = {"typer": typer}
-    exec(f"def typed(context, {names}): return typer(context, {names})", scope)
-    return scope["typed"]
+    scope: dict[str, Callable[..., object]] = {}
+    exec(f"def typed(context, {names}): return kinds", {"kinds": kinds}, scope)
+    return intrinsic(scope["typed"])
 
 
-def _fill(bits: int) -> Any:
-    def write(b: Any, args: Any) -> None:
+def _fill(bits: int) -> Intrinsic:
+    def write(b: IRBuilder, args: Values) -> None:
         addr, count, value = args
         vector = splat(b, b.trunc(value, ir.IntType(bits)))
         loop = Loop(b, const(0), count, [addr])
@@ -166,7 +180,7 @@ fill16, fill32 = _fill(16), _fill(32)
 """(addr, count, value): store `count` vectors of 32 lanes that all equal `value`."""
 
 
-def _widen(b: Any, args: Any) -> None:
+def _widen(b: IRBuilder, args: Values) -> None:
     narrow, wide, count = args
     v16, v32 = vec(I16), vec(I32)
     loop = Loop(b, const(0), count, [narrow, wide])
@@ -181,8 +195,8 @@ widen = procedure(3, _widen)
 """(narrow, wide, count): wide[i] += narrow[i]; narrow[i] = 0, vectors of 32 lanes."""
 
 
-def _add_shifted(bits: int) -> Any:
-    def write(b: Any, args: Any) -> None:
+def _add_shifted(bits: int) -> Intrinsic:
+    def write(b: IRBuilder, args: Values) -> None:
         source, target, exponents, channels, steps = args
         narrow, v32 = vec(ir.IntType(bits)), vec(I32)
         outer = Loop(b, const(0), channels, [source, target])
@@ -194,8 +208,8 @@ def _add_shifted(bits: int) -> Any:
         value = b.shl(value if bits == 32 else b.sext(value, v32), shift)
         store(b, b.add(load(b, target, None, v32), value), target)
         store(b, ir.Constant(narrow, None), source)
-        outer.close(inner.close([b.add(source, const(LANES * bits // 8)),
-                                 b.add(target, const(LANES * 4))]))  # fmt: skip
+        after = [b.add(source, const(LANES * bits // 8)), b.add(target, const(LANES * 4))]
+        outer.close(inner.close(after))
 
     return procedure(5, write)
 
@@ -205,7 +219,7 @@ add_shifted16, add_shifted32 = _add_shifted(16), _add_shifted(32)
 `steps` vectors for each channel, whose exponent is an int64."""
 
 
-def _narrow(b: Any, args: Any) -> None:
+def _narrow(b: IRBuilder, args: Values) -> None:
     wide, narrow, count = args
     loop = Loop(b, const(0), count, [wide, narrow])
     source, target = loop.values
@@ -217,7 +231,7 @@ narrow = procedure(3, _narrow)
 """(wide, narrow, count): narrow[i] = wide[i], vectors of 32 lanes."""
 
 
-def _repeat32(b: Any, args: Any) -> None:
+def _repeat32(b: IRBuilder, args: Values) -> None:
     source, target, channels, steps_in, steps = args
     v32 = vec(I32)
     outer = Loop(b, const(0), channels, [source, target])
@@ -237,7 +251,7 @@ repeat32 = procedure(5, _repeat32)
 """(source, target, channels, steps_in, steps): copy currents, repeating a constant one."""
 
 
-def _gather(b: Any, args: Any) -> None:
+def _gather(b: IRBuilder, args: Values) -> None:
     source, target, channels, steps_in, steps = args
     v32 = vec(I32)
     zero = ir.Constant(v32, None)
@@ -260,8 +274,8 @@ gather = procedure(5, _gather)
 """(source, target, channels, steps_in, steps): all steps' currents in the first one, then zeros."""
 
 
-def _start(bits: int) -> Any:
-    def write(b: Any, args: Any) -> None:
+def _start(bits: int) -> Intrinsic:
+    def write(b: IRBuilder, args: Values) -> None:
         addr, values, channels, steps = args
         outer = Loop(b, const(0), channels, [addr])
         value = load(b, values, b.mul(outer.i, const(4)), I32, 4)
@@ -277,7 +291,7 @@ start16, start32 = _start(16), _start(32)
 """(addr, values, channels, steps): `steps` vectors for each channel that equal its int32 value."""
 
 
-def _shift_all(b: Any, args: Any) -> None:
+def _shift_all(b: IRBuilder, args: Values) -> None:
     addr, stride, count, amount = args
     loop = Loop(b, const(0), count, [addr])
     at = loop.values[0]
@@ -300,7 +314,7 @@ put64 = procedure(2, lambda b, args: store(b, args[1], args[0]))
 """(addr, value): store an int64."""
 
 
-def _add32(b: Any, args: Any) -> None:
+def _add32(b: IRBuilder, args: Values) -> None:
     store(b, b.add(load(b, args[0], None, I32, 4), b.trunc(args[1], I32)), args[0], None, 4)
 
 

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
+from spikec.ir.types import Array
 from spikec.runtime.fast.matrix import words_slack
 from spikec.runtime.fast.tiles import DOT, LUT, TABLE
 from spikec.runtime.fast.vector import LANES
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +44,7 @@ class Coding:
     """Channels below this are base-3 digits (signed lut)."""
 
     @property
-    def dtype(self) -> type[np.unsignedinteger[Any]]:
+    def dtype(self) -> type[np.unsignedinteger]:
         """Element type of the words."""
         return np.uint16 if self.kind == LUT else np.uint32
 
@@ -110,7 +108,7 @@ def digit_of(coding: Coding, channel: int) -> list[tuple[int, Array]]:
     return [*found, (neg, -(entry // down % 2))] if coding.signed else found
 
 
-def aligned(shape: tuple[int, ...], dtype: Any, slack: int = 0) -> Array:
+def aligned(shape: tuple[int, ...], dtype: DTypeLike, slack: int = 0) -> Array:
     """An uninitialised array whose data starts on a cache line, `slack` bytes behind it."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(size + 64 + slack, np.uint8)

@@ -13,7 +13,9 @@ import numpy as np
 
 from spikec import driver
 from spikec.backends import BACKENDS
+from spikec.compiler.pipeline import Progress
 from spikec.ir import BackendError
+from spikec.ir.types import Array
 from spikec.runtime.data import Dataset, make_dataset
 from spikec.ui import Ui, percent, short
 
@@ -57,7 +59,7 @@ def run_demo(ui: Ui, target: str, limit: int) -> dict[str, Any]:
 
 
 def _compile(
-    model: driver.Model, calib: Any, steps: int, target: str, progress: Any
+    model: driver.Model, calib: Array, steps: int, target: str, progress: Progress
 ) -> driver.Artifact:
     def named(what: str, done: int, total: int) -> None:
         progress(f"{what} T={steps}", done, total)
@@ -66,7 +68,7 @@ def _compile(
 
 
 def _row(
-    art: driver.Artifact, data: Dataset, model: driver.Model, steps: int, progress: Any
+    art: driver.Artifact, data: Dataset, model: driver.Model, steps: int, progress: Progress
 ) -> dict[str, Any]:
     def named(what: str, done: int, total: int) -> None:
         progress(f"{what} T={steps}", done, total)
@@ -80,7 +82,7 @@ def _row(
     }
 
 
-def _check(art: driver.Artifact, data: Dataset, target: str, progress: Any) -> dict[str, Any]:
+def _check(art: driver.Artifact, data: Dataset, target: str, progress: Progress) -> dict[str, Any]:
     """Reference, fast engine and, where it can run, Lava, on a few images."""
     reason = BACKENDS["lava"]().unavailable() if target == "lava" else "left out by --target"
     engines = ["reference", "fast"] + ([] if reason else ["lava"])

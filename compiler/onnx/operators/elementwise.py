@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.onnx.layout import dissolved, reshaped
 from spikec.compiler.onnx.node import OnnxNode
@@ -14,8 +12,9 @@ from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.functions import is_length, product, quotient
 from spikec.compiler.onnx.operators.tail import cut
 from spikec.compiler.onnx.values import Tensor
+from spikec.ir.types import Array
 
-Weights = NDArray[Any]
+Weights = Array
 
 
 def align(node: OnnxNode, constant: Weights, shape: tuple[int, ...]) -> Weights:

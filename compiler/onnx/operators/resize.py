@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from spikec.compiler.onnx.operators.routing import taken
 from spikec.compiler.onnx.operators.shape import turned
 from spikec.compiler.onnx.values import Tensor
 from spikec.ir.op import AttrValue
+from spikec.ir.types import Array
 
 Matrix = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -37,7 +37,7 @@ class _Scaling:
     scale: float
 
 
-_COORDINATES: dict[str, Callable[[NDArray[Any], _Scaling], NDArray[Any]]] = {
+_COORDINATES: dict[str, Callable[[Array, _Scaling], Array]] = {
     "half_pixel": lambda out, axis: (out + 0.5) / axis.scale - 0.5,
     "half_pixel_symmetric": lambda out, axis: (
         axis.size / 2 * (1 - axis.target / (axis.scale * axis.size))
@@ -52,7 +52,7 @@ _COORDINATES: dict[str, Callable[[NDArray[Any], _Scaling], NDArray[Any]]] = {
 }
 """Position in the input of an output element, by coordinate_transformation_mode."""
 
-_NEAREST: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+_NEAREST: dict[str, Callable[[Array], Array]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
     "floor": np.floor,
@@ -95,7 +95,7 @@ def resize(node: OnnxNode) -> Tensor:
 class _Kernel:
     """Weight of an element by its distance, and the distance from which on it is 0."""
 
-    weight: Callable[[NDArray[Any]], NDArray[Any]]
+    weight: Callable[[Array], Array]
     reach: int
 
 
@@ -141,7 +141,7 @@ def _kernel_of(node: OnnxNode, mode: str) -> _Kernel | None:
     return _Kernel(lambda distance: _cubic(distance, a), 2)
 
 
-def _cubic(distance: NDArray[Any], a: float) -> NDArray[Any]:
+def _cubic(distance: Array, a: float) -> Array:
     """Keys' kernel (IEEE Trans. ASSP 29, 1981)."""
     near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
     far = a * (distance**3 - 5 * distance**2 + 8 * distance - 4)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends import Origin
 from spikec.driver.comparing import LayerError, compare
@@ -19,6 +18,7 @@ from spikec.driver.model import Model, ModelSource
 from spikec.driver.network import Network
 from spikec.driver.progress import Shown, shown
 from spikec.ir import Graph, UsageError, op_of, verify
+from spikec.ir.types import Array
 from spikec.report.schema import Check, Evaluation, Report, from_json
 from spikec.report.table import Table
 from spikec.runtime import artifact as store
@@ -106,7 +106,7 @@ class Artifact(Network):
     def evaluate(
         self,
         x: Source | Dataset,
-        y: NDArray[Any] | None = None,
+        y: Array | None = None,
         *,
         model: ModelSource | None = None,
         timesteps: Sequence[int] = (),

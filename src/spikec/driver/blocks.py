@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph
+from spikec.ir.types import Array
 from spikec.runtime.coding import decode, encode
 from spikec.runtime.data import Dataset
 
-Array = NDArray[Any]
 BLOCK = 32
 """Samples that are simulated at a time where the engine is slow."""
 LARGE_BLOCK = 256

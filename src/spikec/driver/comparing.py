@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
@@ -16,12 +14,11 @@ from spikec.driver.evaluating import same_model
 from spikec.driver.model import Model
 from spikec.driver.network import Network
 from spikec.ir import Graph, Node, UsageError, spread
+from spikec.ir.types import Array
 from spikec.runtime.check import traced_block
 from spikec.runtime.coding import decode, encode
 from spikec.runtime.data import Dataset
 from spikec.runtime.interpreter import Simulation, evaluate
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

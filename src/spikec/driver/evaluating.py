@@ -17,12 +17,11 @@ from spikec.driver.model import Model, ModelSource
 from spikec.driver.network import Network
 from spikec.ir import Graph, RangeError, UsageError
 from spikec.ir.neuron import Membrane
+from spikec.ir.types import Array
 from spikec.report.schema import Evaluation, StepResult
 from spikec.runtime.check import traced_layers
 from spikec.runtime.data import Dataset
 from spikec.runtime.metrics import add_events, fan_outs, spike_counts, synaptic_operations
-
-Array = NDArray[Any]
 
 
 def accuracy(outputs: Array, labels: Array | None) -> float | None:

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, encoded_blocks, logits, quiet
 from spikec.driver.model import Model
 from spikec.ir import Graph
+from spikec.ir.types import Array
 from spikec.runtime.data import Dataset
 
-Array = NDArray[Any]
 JUDGED = 1000
 """Validation samples that are used at most."""
 

@@ -11,15 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import block_size, encoded_blocks, logits
 from spikec.ir import Graph, UsageError
+from spikec.ir.types import Array
 from spikec.runtime.data import Dataset
 
-Array = NDArray[Any]
 AHEAD = 4
 """Blocks that wait at each worker, so that none is idle."""
 

@@ -6,23 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.compiler.onnx import Imported, expose, import_model, load_model, model_hash
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import quiet
 from spikec.driver.torch_module import TorchModule, export, is_module
 from spikec.ir import Graph
+from spikec.ir.types import Array
 from spikec.runtime.interpreter import forward
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession
 
-Array = NDArray[Any]
 _BLOCK = 32
 
 

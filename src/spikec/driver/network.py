@@ -14,6 +14,7 @@ from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
 from spikec.ir import BackendError, Graph, UsageError, spread
+from spikec.ir.types import Array
 from spikec.runtime.artifact import Stored
 from spikec.runtime.check import traced_block
 from spikec.runtime.coding import encode
@@ -21,7 +22,6 @@ from spikec.runtime.data import Dataset, Source, make_dataset
 from spikec.runtime.images import Preparation, read_preparation
 from spikec.runtime.interpreter import Simulation
 
-Array = NDArray[Any]
 NARROW = 0.1
 """Share of the calibrated input range below which inputs are doubted."""
 

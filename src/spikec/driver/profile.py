@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.backends import engine
 from spikec.driver.comparing import activations
 from spikec.ir import Graph, Node, op_of, spread
 from spikec.ir.analysis import layer_sources
+from spikec.ir.types import Array
 from spikec.report.schema import Profile, ProfiledLayer
 from spikec.runtime.coding import encode
 from spikec.runtime.interpreter import Simulation
 from spikec.runtime.metrics import fan_outs, synaptic_operations
 
-Array = NDArray[Any]
 SAMPLES = 16
 """Calibration samples that are looked at."""
 POINTS = 300

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import InvalidModel, UsageError
+from spikec.ir.types import Array
 from spikec.runtime.data import Dataset, Source, read_x
 from spikec.runtime.sources import example
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-Array = NDArray[Any]
 OPSET = 17
 """Of the models that modules are exported to."""
 

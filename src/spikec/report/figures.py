@@ -5,15 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spikec.ir import OPS
+from spikec.ir import OPS, UsageError
 from spikec.ir.neuron import Membrane
+from spikec.ir.types import Array
 from spikec.report.plots import BLUE, GREEN, GREY, INK, ORANGE, RED, draw_steps, legend, new_figure
 from spikec.report.schema import ProfiledLayer, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PASS_COLOURS = {
     "reconstruct": ORANGE,
@@ -22,14 +26,13 @@ PASS_COLOURS = {
     "snm": BLUE,
     "graded": BLUE,
 }
-Array = NDArray[Any]
 RASTER = 64
 """Neurons of a layer whose spikes are drawn."""
 MOST_LAYERS = 20
 """Layers that get a small picture of their own; more are thinned out evenly."""
 
 
-def over_steps(report: Report) -> Any:
+def over_steps(report: Report) -> Figure | None:
     """Accuracy and operations over T, from the evaluation with most steps."""
     integer = [e for e in report.evaluations if e.of["stage"] == "int"]
     best = max(integer, key=lambda e: (len(e.results), e.samples), default=None)
@@ -38,7 +41,7 @@ def over_steps(report: Report) -> Any:
     return draw_steps(best.measured, best.ann_accuracy)
 
 
-def network(report: Report) -> Any:
+def network(report: Report) -> Figure | None:
     """Layers on a line, their neurons as bars, and arcs where a path skips a layer."""
     if report.profile is None:
         return None
@@ -85,22 +88,22 @@ def _kinds(report: Report) -> dict[str, tuple[str, str]]:
     return kinds
 
 
-def errors(report: Report) -> Any:
+def errors(report: Report) -> Figure | None:
     """Each layer's calibration error at the start and after each pass."""
     layers = [layer for layer in report.layers if layer.error_before is not None]
     if not layers:
         return None
     figure, (axes,) = new_figure(width=9.5, height=3.2)
     places = range(len(layers))
-    axes.plot(places, [v.error_before for v in layers], "o--", ms=3, color=GREY,
-              label="before")  # fmt: skip
+    before = [math.nan if v.error_before is None else v.error_before for v in layers]
+    axes.plot(places, before, "o--", ms=3, color=GREY, label="before")
     order = [entry.name for entry in report.passes if entry.name in PASS_COLOURS]
     for name in order:
         values = [v.error_after.get(name, math.nan) for v in layers]
         if not all(map(math.isnan, values)):
             axes.plot(places, values, "o-", ms=3, lw=1.2, color=PASS_COLOURS[name],
                       label=f"after {name}")  # fmt: skip
-    if min(v.error_before or 0 for v in layers) > 0:
+    if min(before) > 0:
         axes.set_yscale("log")
     axes.set_xticks(places, [_short(v.name) for v in layers], rotation=60, ha="right",
                     fontsize=6.5)  # fmt: skip
@@ -109,12 +112,14 @@ def errors(report: Report) -> Any:
     return figure
 
 
-def scatter(report: Report) -> Any:
+def scatter(report: Report) -> Figure | None:
     """ANN activation against SNN rate, a small picture per layer."""
     layers = [layer for layer in _profiled(report) if layer.activation is not None]
+    if not layers:
+        return None
     named = {layer.name: layer for layer in layers}
 
-    def draw(axes: Any, name: str) -> None:
+    def draw(axes: Axes, name: str) -> None:
         x, y = named[name].activation or [0.0], named[name].rate or [0.0]
         high, low = max(*x, *y, 1e-9), min(*x, *y, 0)
         axes.plot([low, high], [low, high], color=ORANGE, lw=0.8)
@@ -123,16 +128,16 @@ def scatter(report: Report) -> Any:
     return _grid(list(named), draw, "ANN's activation", "rate x amplitude")
 
 
-def raster(report: Report) -> Any:
+def raster(report: Report) -> Figure | None:
     """Spikes of one sample: steps to the right, neurons upwards."""
     layers = {layer.name: np.array(layer.raster) for layer in _profiled(report)}
     return draw_raster(layers) if layers else None
 
 
-def draw_raster(spikes: Mapping[str, Array]) -> Any:
+def draw_raster(spikes: Mapping[str, Array]) -> Figure:
     """Spikes (steps, *shape) of layers: steps to the right, neurons upwards, negative ones red."""
 
-    def draw(axes: Any, name: str) -> None:
+    def draw(axes: Axes, name: str) -> None:
         flat = spikes[name].reshape(len(spikes[name]), -1)
         flat = flat[:, np.unique(np.linspace(0, flat.shape[1] - 1, RASTER).round().astype(int))]
         for sign, colour in ((1, BLUE), (-1, RED)):
@@ -144,7 +149,7 @@ def draw_raster(spikes: Mapping[str, Array]) -> Any:
     return _grid(list(spikes), draw, "time step", "neuron")
 
 
-def rates(report: Report) -> Any:
+def rates(report: Report) -> Figure | None:
     """How often neurons fire: a row per layer, a column per rate."""
     layers = [] if report.profile is None else report.profile.layers
     if not layers:
@@ -165,7 +170,7 @@ def rates(report: Report) -> Any:
     return figure
 
 
-def thresholds(report: Report) -> Any:
+def thresholds(report: Report) -> Figure | None:
     """Thresholds and initial potentials of all channels, layer by layer."""
     layers = [] if report.profile is None else report.profile.layers
     if not layers:
@@ -185,7 +190,7 @@ def thresholds(report: Report) -> Any:
     return figure
 
 
-def margins(report: Report) -> Any:
+def margins(report: Report) -> Figure | None:
     """Bits that potentials may need, of those that the state has."""
     layers = [layer for layer in report.layers if layer.range is not None]
     bounds = [layer.range for layer in report.layers if layer.range is not None]
@@ -215,11 +220,11 @@ def _profiled(report: Report) -> list[ProfiledLayer]:
 
 
 def _grid(
-    layers: Sequence[str], draw: Callable[[Any, str], None], across: str, upwards: str
-) -> Any:
+    layers: Sequence[str], draw: Callable[[Axes, str], None], across: str, upwards: str
+) -> Figure:
     """Small pictures, five in a row; the first in a row and the last in a column say their axes."""
     if not layers:
-        return None
+        raise UsageError("no layer sends spikes: there is nothing to draw")
     columns = min(5, len(layers))
     rows = -(-len(layers) // columns)
     figure, axes = new_figure(columns, width=9.5, height=1.55 * rows + 0.2, rows=rows)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup, escape
@@ -18,6 +18,9 @@ from spikec.report.schema import Check, Evaluation, LayerEntry, Loss, PassEntry,
 from spikec.runtime.files import write_file
 from spikec.runtime.metrics import ENERGY, energy
 from spikec.ui import percent, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURES = {
     "over_steps": figures.over_steps,
@@ -211,7 +214,7 @@ def _exact_card(checks: list[Check]) -> Card:
     return Card("bit-exact", "yes", text, "good")
 
 
-def _picture(name: str, figure: Any) -> Markup | None:
+def _picture(name: str, figure: Figure | None) -> Markup | None:
     """An SVG whose ids do not meet those of the page's other pictures."""
     if figure is None:
         return None
@@ -264,7 +267,7 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
     return rows + [("check", _text(check.of)) for check in report.checks]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k}: {_text(v)}" for k, v in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -6,11 +6,15 @@ import importlib.util
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikec.ir import UsageError
 from spikec.report.schema import StepResult
 from spikec.runtime.files import write_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FORMATS = (".svg", ".png", ".pdf")
 BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#e08214", "#3a9d5d", "#d1495b", "#8a8f98"
@@ -36,7 +40,7 @@ def check(path: Path) -> None:
 
 def new_figure(
     columns: int = 1, width: float = 7.2, height: float = 3.0, rows: int = 1
-) -> tuple[Any, list[Any]]:
+) -> tuple[Figure, list[Axes]]:
     """A figure of some inches and its axes, row by row.
 
     Raises:
@@ -62,12 +66,12 @@ def new_figure(
     return figure, axes
 
 
-def legend(axes: Any, **where: Any) -> None:
+def legend(axes: Axes, **where: Any) -> None:
     """A legend in the text's colour."""
     axes.legend(frameon=False, fontsize=8, labelcolor=INK, **where)
 
 
-def svg(figure: Any) -> str:
+def svg(figure: Figure) -> str:
     """A figure as an SVG element whose text and axes take the page's colour."""
     import matplotlib
 
@@ -80,7 +84,7 @@ def svg(figure: Any) -> str:
     return found[found.index("<svg") :].replace(INK, "currentColor")
 
 
-def write_figure(figure: Any, path: Path) -> None:
+def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure in the format that the file's name asks for."""
     check(path)
     if path.suffix == ".svg":
@@ -91,7 +95,7 @@ def write_figure(figure: Any, path: Path) -> None:
     write_file(path, content.getvalue())
 
 
-def draw_steps(results: Sequence[StepResult], ann_accuracy: float | None) -> Any:
+def draw_steps(results: Sequence[StepResult], ann_accuracy: float | None) -> Figure:
     """Accuracy, agreement and synaptic operations over the time steps of `spikec eval`."""
     figure, (left, right) = new_figure(2)
     steps = [r.timesteps for r in results]
