@@ -25,6 +25,7 @@ from spikec.runtime.interpreter import (
     Simulation,
     check_feeds,
     check_width,
+    run_length,
 )
 from spikec.runtime.interpreter import simulate as reference
 
@@ -66,7 +67,7 @@ def simulate(
         RangeError: when a value leaves its width; the reference finds it.
         BackendError: when the graph has no C form, or cannot be compiled.
     """
-    samples, steps = check_feeds(graph, feeds), steps or graph.steps
+    samples, steps = check_feeds(graph, feeds), run_length(graph, steps)
     for node in graph.inputs:
         check_width(graph, node, np.asarray(feeds[node.name])[None], None)
     network = compiled(graph, steps, lanes)

@@ -15,7 +15,7 @@ from spikec.backends.onnx.net import (
     spike_type,
 )
 from spikec.backends.onnx.scan import Scan, State
-from spikec.backends.onnx.writer import FLOAT, INT32, INT64, Array
+from spikec.backends.onnx.writer import FLOAT, INT32, INT64
 from spikec.ir import BackendError, Node, op_of
 from spikec.ir.neuron import Neuron, Sign, step_weights, total_weight
 from spikec.ir.op import Op, Stateful
@@ -31,6 +31,7 @@ from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
 from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
 from spikec.ir.ops.neurons.integrate_window_graded import IntegrateWindowGraded
 from spikec.ir.ops.neurons.integrate_window_integer import IntegrateWindowInteger
+from spikec.ir.types import Array
 from spikec.ir.windows import Pooling
 from spikec.runtime.interpreter import state_type
 

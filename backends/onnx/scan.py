@@ -10,8 +10,9 @@ import onnx
 from onnx import helper
 
 from spikec.backends.onnx.net import BATCH, Net, Value, count_outside
-from spikec.backends.onnx.writer import INT64, Array, Writer
+from spikec.backends.onnx.writer import INT64, Writer
 from spikec.ir import Node
+from spikec.ir.types import Array
 
 Shape = tuple[int, ...]
 

@@ -18,6 +18,7 @@ from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
+from spikec.ir.types import Array
 from spikec.ir.windows import Pooling
 from spikec.runtime.fast.layer import NeuronSpec, compile_layer
 from spikec.runtime.fast.links import Link, table_bytes
