@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from math import hypot
+
 from spikec.ir import RangeError
 from spikec.report.schema import OutputLoss, Report
 
 TIMES, MORE = 1.5, 0.05
-"""An output's error may be so many times the float network's, and so much more."""
+"""An output's error may be so many times that of the float network with plainly rounded weights,
+and so much more."""
+ROUNDED = 0.2
+"""The most that plainly rounded weights excuse: at few bits they are far off themselves."""
 NOISE = 2.0
 """How much noisier than by plain rounding a layer's weights may become."""
 WEIGHTS = 0.25
@@ -43,8 +48,12 @@ def check_rounding(report: Report, *, allowed: bool) -> str | None:
 
 
 def is_far(output: OutputLoss) -> bool:
-    """Whether integers are much further from the ANN than the float network is."""
-    return output.int_error > TIMES * output.float_error + MORE
+    """Whether integers are much further from the ANN than the float network is.
+
+    What the ANN itself would lose to weights of so few bits is no fault of the network.
+    """
+    rounded = min(output.rounded_error or 0.0, ROUNDED)
+    return output.int_error > TIMES * hypot(output.float_error, rounded) + MORE
 
 
 def noisy_layers(report: Report) -> dict[str, float]:
@@ -58,9 +67,14 @@ def noisy_layers(report: Report) -> dict[str, float]:
 
 
 def _output_text(out: OutputLoss) -> str:
+    rounded = (
+        ""
+        if out.rounded_error is None
+        else (f" and the ANN with plainly rounded weights {out.rounded_error:.2f}")
+    )
     return (
         f"output '{out.output}' is {out.int_error:.2f} of its standard deviation from the ANN, "
-        f"the float network {out.float_error:.2f}"
+        f"the float network {out.float_error:.2f}{rounded}"
     )
 
 
