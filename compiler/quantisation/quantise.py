@@ -20,6 +20,7 @@ from spikec.ir import (
     PassError,
     RangeError,
     op_of,
+    remove_dead,
     signed,
     spread,
     unsigned,
@@ -79,7 +80,7 @@ class Quantise(Pass):
         nodes = [rounding.node(node) for node in folded.nodes]
         rounding.note_noise()
         record.note(f"weights in {bits} bits, currents and potentials in {spec.state_bits} bits")
-        return graph.with_nodes(nodes, rounding.params, stage="int")
+        return remove_dead(graph.with_nodes(nodes, rounding.params, stage="int"))
 
     def _own_bits(self, graph: Graph, most: int) -> dict[str, int]:
         """Weight bits by the layers that have bits of their own."""
@@ -200,16 +201,19 @@ class _Rounding:
             return {"w": (np.rint(w), signed(self.folded.spec.weight_bits))}
         variables = self.folded.synapse[node.name]
         exponent = self.choice.exponent[variables]
-        scale = self.choice.scale[variables] * 2.0**exponent
+        if exponent.ndim > 1:  # elements have scales of their own, exponents are per channel
+            exponent = exponent.reshape(len(exponent), -1).max(axis=1)
+        scale = self.choice.scale[variables] * spread(2.0**exponent, variables.shape)
         if isinstance(node.operation, Affine):
             exact = w / spread(scale, w.shape)
         else:
             exact = op_of(node, Synapse).scale_outputs(w, 1 / scale)
         rounded = np.rint(exact)
         self._note_weights(node, rounded, exact)
-        off = op_of(node, Synapse).by_output(rounded - exact) * scale[:, None]
+        off = op_of(node, Synapse).by_output(rounded - exact)
+        off = off.reshape(variables.size, -1) * scale.reshape(-1, 1)
         largest_input = self.folded.largest_input(node.inputs[0])
-        self.noise[variables] = (off**2).sum(axis=1) * largest_input**2
+        self.noise[variables.ravel()] = (off**2).sum(axis=1) * largest_input**2
         values = {"w": (rounded, signed(self.folded.bits_of(node.name)))}
         return values | ({"exponent": (exponent, EXPONENT)} if exponent.any() else {})
 

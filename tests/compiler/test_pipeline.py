@@ -78,7 +78,7 @@ def test_changed_options_are_printed():
         ("fold{", "options of pass 'fold' are not closed with '}'"),
         ("qcfs{per=layer", "options of pass 'qcfs' are not closed with '}'"),
         ("fold{a=1}", "pass 'fold' has no option 'a'\n  hint: options: none"),
-        ("qcfs{depth=1}", "pass 'qcfs' has no option 'depth'\n  hint: options: per, v0"),
+        ("qcfs{depth=1}", "pass 'qcfs' has no option 'depth'\n  hint: options: levels, per, v0"),
         ("qcfs{per}", "pass 'qcfs': 'per' is not of the form option=value"),
         ("dni{samples=many}", "option 'samples' of pass 'dni' must be an integer, not 'many'"),
         (
