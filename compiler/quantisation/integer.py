@@ -170,9 +170,7 @@ class Folded:
     def _membrane(self, node: Node) -> None:
         name, scale = self._as_current(node.inputs[0])
         if isinstance(node.operation, Accumulate):
-            self._share(
-                scale, node.type.shape
-            )
+            self._share(scale, node.type.shape)
             self.scales.resolve(scale)
         self.potential[node.name] = scale
         type_ = self.current(node.type) if isinstance(node.operation, Accumulate) else node.type
