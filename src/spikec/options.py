@@ -324,6 +324,8 @@ class Settings(TypedDict, total=False):
     weight_bits: int
     schedule: Literal["synchronous", "layerwise"]
     spikes: Literal["binary", "graded"]
+    code: Literal["rate", "radix"]
+    payload: Literal["power2", "integer"]
     payload_bits: int
     threshold: Literal["per-channel", "per-layer", "per-neuron"]
     dni: Literal["on", "half", "off"]
