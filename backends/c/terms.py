@@ -142,7 +142,11 @@ class _Printer:
         code.line("const int from = start < 0 ? 0 : start;")
         end = add("start", span)
         code.line(f"const int to = {end} > {axis.inputs} ? {axis.inputs} : {end};")
-        with self._outer():
+        with ExitStack() as stack:
+            starts = (axis.stride * o - axis.pad for o in range(0, axis.outputs, self.lanes.pixels))
+            if any(s + span <= 0 or s >= axis.inputs for s in starts):  # a window of pads alone
+                stack.enter_context(code.block("if (from < to)"))
+            stack.enter_context(self._outer())
             skip = mul("(from - start)", channels)
             bit, count = mul("from", channels), mul("(to - from)", channels)
             self._runs(source, bit, count, aligned, weights, rows, skip, rows)
@@ -209,7 +213,8 @@ class _Printer:
         with code.block(f"for (int c = 0; c < {term.inputs}; ++c, row += {block})"):
             position = add(mul(add("c", self._group()), source.positions), outer)
             step = mul(self.slot, source.elements)
-            code.line(f"const {self.type} number = {self.pointer}[{add(step, position)}];")
+            value = f"({self.type}){self.pointer}[{add(step, position)}]"
+            code.line(f"const {self.type} number = {value};")
             with code.block("if (number != 0)"), code.loop("o", block):
                 self._assign("number * row[o]", "+", f"[{self.lanes.lane}]")
 
@@ -222,6 +227,8 @@ class _Printer:
             value = f"{self.pointer}[{position}]"
             if weight is not None:
                 value = f"({self.type}){value} * {weight}"
+            elif source.type.bits >= 32:
+                value = f"({self.type}){value}"
             self._assign(value, "+", f"[{self.lanes.lane}]")
 
     # Spikes of one channel each
