@@ -51,8 +51,8 @@ uint32_t network_hash;
 _RESERVED = re.findall(
     r"\w+",
     """pz py px p0 p1 p2 p3 p4 p5 t o p q i c v u net sum base part row rows bits left start from to
-    seen first block step payload payloads overflow best change before sums inputs outputs files
-    codes integers steps given result number network layers""",
+    ahead w seen first block step payload payloads overflow best change before sums inputs
+    outputs files codes integers steps given result number network layers""",
 )
 """Identifiers that the printed code uses itself."""
 

@@ -15,6 +15,11 @@ from spikec.backends.lowering.records import Axis, Spikes, Term
 
 UNROLLED = 2
 """Planes that are printed one after the other; more of them are looped over."""
+AHEAD = 4
+"""Words of bits of a plane that are read before the events of any are added.
+
+Where a word ends, processors guess wrong; the next one is then at hand.
+"""
 
 
 def merged(term: Term) -> bool:
@@ -168,26 +173,41 @@ class _Printer:
         type_ = self.network.constants[weights].type
         row = mul(self._row(rows, skip), size)
         code.line(f"const {type_} *const rows = {add(weights, row)};")
-        read, width = (
-            ("network_bytes", "NETWORK_WORD") if aligned else ("network_bits", "NETWORK_WORD - 8")
+        read, width, least = (
+            ("network_bytes", "NETWORK_WORD", 32)
+            if aligned
+            else ("network_bits", "(NETWORK_WORD - 8)", 24)
         )
-        once = longest <= (32 if aligned else 24)  # bits of the smallest word
-        lowest = "network_lowest(left)" if once else "(i + network_lowest(left))"
-        with code.loop(self.step, self.network.steps):
+        single, short = longest <= least, longest <= AHEAD * least
+        with code.loop(self.step, self.network.steps), ExitStack() as parts:
             code.line(f"{self.type} part[{size}];")
             code.line(f"memcpy(part, {self.into}, sizeof part);")
-            for plane, factor in self._planes(coding):
+            parts.callback(code.line, f"memcpy({self.into}, part, sizeof part);")
+            words, start = "1", "0"
+            if not single:
+                words = f"({longest} + {width} - 1) / {width}" if short else str(AHEAD)
+                start = f"w * {width}" if short else f"i + w * {width}"
+            if not short:
+                loop = f"for (int i = 0; i < {count}; i += {AHEAD} * {width})"
+                parts.enter_context(code.block(loop))
+            word = "0" if single else "w"
+            code.line(f"network_word ahead[{len(coding.payloads)}][{words}];")
+            for plane in self._each_plane(coding):
                 code.line(f"const uint8_t *const bits = {self._string(source, plane)};")
-                loop = f"for (int i = 0; i < {count}; i += {width})"
-                with code.block("" if once else loop):
-                    at, rest = (bit, count) if once else (add(bit, "i"), f"{count} - i")
-                    code.line(f"network_word left = {read}(bits, {at}, {rest});")
+                with code.loop(word, words):
+                    rest = count if single else f"{count} - ({start})"
+                    bits = f"{read}(bits, {add(bit, start)}, {rest})"
+                    bits = bits if single else f"{start} < {count} ? {bits} : 0"
+                    code.line(f"ahead[{plane}][{word}] = {bits};")
+            for plane, factor in self._planes(coding):
+                with code.loop(word, words):
+                    code.line(f"network_word left = ahead[{plane}][{word}];")
                     with code.block("while (left)"):
-                        code.line(f"const {type_} *const row = rows + {mul(lowest, size)};")
+                        row = mul(add(start, "network_lowest(left)"), size)
+                        code.line(f"const {type_} *const row = rows + {row};")
                         code.line("left &= left - 1;")
                         with code.loop("o", size):
                             self._assign("row[o]", factor, "[o]", "part")
-            code.line(f"memcpy({self.into}, part, sizeof part);")
 
     # Sums of numbers
 
@@ -293,6 +313,16 @@ class _Printer:
         code.line(f"static const int16_t payloads[{len(payloads)}] = {{{table}}};")
         with code.loop("q", len(payloads)):
             yield "q", "+ payloads[q] *"
+
+    def _each_plane(self, coding: Spikes) -> Iterator[str]:
+        """Open a block for each plane; yields its number."""
+        if len(coding.payloads) > UNROLLED:
+            with self.code.loop("q", len(coding.payloads)):
+                yield "q"
+            return
+        for plane in range(len(coding.payloads)):
+            with self.code.block():
+                yield str(plane)
 
     def _string(self, source: SpikeLayout, plane: str) -> str:
         """Where the bits of a row, plane and step begin."""
