@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -184,33 +183,6 @@ def compile_with(folder: Path, *command: str) -> None:
     made = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     assert made.stderr == ""
-
-
-WARNINGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
-
-
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_no_warnings_and_nothing_undefined(emitted: dict[int, Path], compiler: str) -> None:
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler}")
-    for seed, folder in emitted.items():
-        graph = Random(seed).grow(seed % 8)
-        x = feeds(graph, seed)
-        sources = ["network.c", "network_step.c", "weights.c", "main.c"]
-        checks = "-fsanitize=undefined,address"
-        compile_with(folder, compiler, *WARNINGS, checks, "-fno-sanitize-recover", *sources,
-                     "-o", "checked", "-lm")  # fmt: skip
-        for node in graph.inputs:
-            (folder / node.name).write_bytes(x[node.name].astype(np.uint8).tobytes())
-        want = [reference(graph, x).readout[name][-1].reshape(3, -1) for name in graph.outputs]
-        for option in ([], ["--steps"]):
-            ran = subprocess.run(
-                ["./checked", "--integers", *option, *(node.name for node in graph.inputs)],
-                cwd=folder, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            assert ran.returncode == 0, ran.stderr
-            found = np.array([line.split() for line in ran.stdout.splitlines()], np.int64)
-            np.testing.assert_array_equal(found, np.concatenate(want, axis=1))
 
 
 def test_the_program_codes_real_inputs_as_spikec(
