@@ -288,10 +288,12 @@ class Folded:
         else:
             (_, scale), *_ = inputs
             if not self._keeps_channels(node) or scale.variable.ndim > 1 or scale.gain.ndim > 1:
-                self._make_uniform(scale, self.graph[node.inputs[0]].type.shape, node)
-                used = scale.variable[scale.variable >= 0]
-                gain = np.broadcast_to(scale.gain, scale.variable.shape)[scale.variable >= 0]
-                moved = Current(np.full(node.type.shape[:1], used[0]), np.asarray(gain[0]))
+                shape = self.graph[node.inputs[0]].type.shape
+                self._make_uniform(scale, shape, node)
+                variable, gain = scale.spread(shape)
+                first = int(np.argmax(variable.ravel() >= 0))
+                one = variable.ravel()[first], gain.ravel()[first]
+                moved = Current(np.full(node.type.shape[:1], one[0]), np.asarray(one[1]))
             else:
                 moved = scale
         names = tuple(name for name, _ in inputs)
@@ -321,6 +323,7 @@ class Folded:
             return False
         index = np.arange(1.0, shape[0] + 1)
         mean, uniform = self._moved(node, [np.broadcast_to(spread(index, shape), shape)])
+        mean = _settled(mean)
         return uniform and mean.shape == index.shape and np.array_equal(mean, index)
 
 

@@ -41,7 +41,7 @@ _POOLED = 1.25
 """The same for the largest share of what is possible that any channel of a layer reached."""
 _MANY = 16
 """Neurons of a channel from which on it has seen enough by itself."""
-Reaches = Callable[[], Mapping[str, Array]]
+Reaches = Callable[[], Mapping[str, tuple[Array, Array]]]
 _MARGIN = 16
 """Share of the state, one of so many, kept free for rounding weights, biases and thresholds."""
 
@@ -132,7 +132,7 @@ class _Rounding:
     def _threshold(self, node: Node) -> Array | None:
         return self.graph.array(node, "theta") if "theta" in node.params else None
 
-    def _relax(self, reached: Mapping[str, Array]) -> None:
+    def _relax(self, reached: Mapping[str, tuple[Array, Array]]) -> None:
         """Scales as fine as what potentials reached on data allows, where a proof costs too much.
 
         The engines check every potential at run time, so an overflow is an error, never silent.
@@ -140,7 +140,7 @@ class _Rounding:
         for name, current in self.folded.potential.items():
             node = self.graph[name]
             possible = self._reach(node)
-            expected = spread(_expected(reached[name], possible), possible.shape)
+            expected = spread(_expected(*reached[name], possible), possible.shape)
             limits = {"seen": np.minimum(expected, possible) / self.usable}
             self.folded.scales.require(current, node.type.shape, limits)
         self.choice = self.folded.scales.choose(checked=True)
@@ -282,7 +282,7 @@ class _Rounding:
         return bias + spread(self.graph.array(node, "bias").astype(np.float64), node.type.shape)
 
 
-def _expected(reached: Array, possible: Array) -> Array:
+def _expected(reached: Array, rare: Array, possible: Array) -> Array:
     """How far the potentials of each channel (channels,) will reach on other data.
 
     A channel of few neurons has seen too little by itself: it may reach the largest share of what
@@ -290,10 +290,11 @@ def _expected(reached: Array, possible: Array) -> Array:
 
     Args:
         reached: On calibration data (channels,).
+        rare: What currents would lead to that are rarer than one in as many samples (channels,).
         possible: Over all inputs (*shape).
     """
     if possible.size >= _MANY * reached.size:
-        return _HEADROOM * reached
+        return np.maximum(_HEADROOM * reached, rare)
     most = possible.reshape(len(reached), -1).max(axis=1)
     share = (reached / np.where(most > 0, most, 1.0)).max(initial=0.0)
-    return np.maximum(_POOLED * share * most, _HEADROOM * reached)
+    return np.maximum(np.maximum(_POOLED * share * most, _HEADROOM * reached), rare)

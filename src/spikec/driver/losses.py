@@ -15,7 +15,6 @@ from spikec.driver.blocks import BLOCK, LARGE_BLOCK, encoded_blocks, logits, qui
 from spikec.driver.comparing import compare
 from spikec.driver.gate import is_far
 from spikec.driver.judging import smoothed_error
-from spikec.driver.looking import resources
 from spikec.driver.model import Model
 from spikec.driver.network import Network
 from spikec.ir import Graph
@@ -23,6 +22,7 @@ from spikec.ir.op import Synapse
 from spikec.report.schema import LayerLoss, Loss, OutputLoss
 from spikec.runtime.check import trace_bytes
 from spikec.runtime.data import Dataset
+from spikec.runtime.fast.walk import affordable
 from spikec.runtime.interpreter import forward
 
 Array = NDArray[np.float64]
@@ -30,8 +30,6 @@ SAMPLES = 256
 """Held-out samples that are used at most."""
 FEW = 16
 """Held-out samples that are needed at least; else the calibration samples are measured."""
-OPERATIONS = 2e11
-"""Synaptic operations, all samples together, beyond which fewer samples are used."""
 TRACED = 16
 """Samples on which layers are compared."""
 WORST = 3
@@ -55,9 +53,7 @@ def measure_loss(
         progress: Told about it.
     """
     held = rest if rest is not None and len(rest) >= FEW else None
-    dense = max(resources(network.graph)["synapses"] * network.graph.steps, 1)
-    samples = int(min(SAMPLES, max(FEW, OPERATIONS / dense)))
-    data = (drawn if held is None else held).head(samples)
+    data = (drawn if held is None else held).head(affordable(network.graph, SAMPLES))
     ann = model.logits(data.feeds)
     outputs = {stage: _logits(network.stage(stage), data) for stage in ("float", "int")}
     progress("measure the loss", len(data), len(data))
@@ -102,10 +98,11 @@ def advice(
 
 def _logits(graph: Graph, data: Dataset) -> Array:
     simulate = engine("fast")
-    return np.concatenate([
-        logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
-        for _, feeds in encoded_blocks(graph, data, LARGE_BLOCK)
-    ])  # fmt: skip
+    with fast_convolutions():
+        return np.concatenate([
+            logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
+            for _, feeds in encoded_blocks(graph, data, LARGE_BLOCK)
+        ])  # fmt: skip
 
 
 def _outputs(
