@@ -91,6 +91,7 @@ class Context:
         last: The last graph of each stage; that of stage ann is the calibration's reference.
         counterparts: The ANN's value that each neuron and readout of the spiking graph stands for,
             told by the pass that makes them; pairs are never guessed from names.
+        levels: How many levels the spikes of a neuron count, told by the pass that makes neurons.
         progress: Told about long work.
         judge: Measures a spiking graph on validation data.
         clock: Books the time of each pass, and what is none's own: sweep, verify and judge.
@@ -102,6 +103,7 @@ class Context:
     seed: int = 0
     last: dict[str, Graph] = field(default_factory=dict)
     counterparts: dict[str, str] = field(default_factory=dict)
+    levels: int = 0
     progress: Progress = lambda what, done, total: None
     judge: Callable[[Graph], dict[str, Any]] | None = None
     clock: Clock = field(default_factory=Clock)

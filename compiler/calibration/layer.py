@@ -84,6 +84,7 @@ class Layer:
         synapses: Synapses whose weights may be changed.
         skips: Weights (channels,) of one-to-one synapses that reach it besides.
         cone: How the current comes about.
+        exact: Whether it computes the quantiser that it was trained with, as it is.
     """
 
     node: Node
@@ -97,6 +98,7 @@ class Layer:
     synapses: tuple[Synapse, ...] = ()
     skips: tuple[Array, ...] = ()
     cone: StoredCone | None = None
+    exact: bool = False
 
     @property
     def spiking(self) -> bool:

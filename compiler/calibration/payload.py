@@ -31,6 +31,7 @@ class Payload(LayerPass):
     search: Literal["joint", "v0", "none"] = "joint"
     per: Grain = "channel"
     samples: int = 2048
+    everywhere = True
 
     def check(self) -> None:
         within("bits", self.bits, 1, 8)
@@ -42,7 +43,7 @@ class Payload(LayerPass):
             return layer
         layer = self._start(layer, op)
         record.layer(layer.node.name, payload_bits=self.bits)
-        if self.search == "none":
+        if self.search == "none" or layer.exact:
             return layer
         return search(
             layer, joint=self.search == "joint", per=self.per, samples=self.samples, near=True

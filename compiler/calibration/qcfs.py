@@ -9,8 +9,8 @@ import numpy as np
 
 from spikec.compiler.calibration.thresholds import (
     best_thresholds,
+    keeps_threshold,
     percentile_thresholds,
-    trained,
 )
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
@@ -52,10 +52,11 @@ class Qcfs(Pass):
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         spiking = _Spiking(graph, context.steps)
+        context.levels = self.levels or context.steps
         for node in graph.nodes:
             op = op_of(node)
             if isinstance(op, Activation):
-                theta = self._theta(graph, node, self.levels or context.steps)
+                theta = self._theta(graph, node, context.levels)
                 shift = op.shift if isinstance(op, QcfsOp) else 0.5
                 start = shift if self.v0 == "half" else 0.0
                 spiking.neuron(node, theta, theta * start)
@@ -74,7 +75,7 @@ class Qcfs(Pass):
 
     def _theta(self, graph: Graph, node: Node, levels: int) -> Array:
         op = node.operation
-        if isinstance(op, QcfsOp) and trained(node):
+        if keeps_threshold(node, levels):
             return np.broadcast_to(graph.array(node, "lambda"), _channels(graph, node)).copy()
         if "hist" not in node.params:
             raise PassError(

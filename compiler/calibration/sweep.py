@@ -17,7 +17,6 @@ import numpy as np
 
 from spikec.compiler.calibration.cone import StoredCone
 from spikec.compiler.calibration.layer import Layer, Neurons, Synapse
-from spikec.compiler.calibration.thresholds import trained
 from spikec.compiler.passes import Clock, Context, Pass, Record, naming
 from spikec.ir import F32, Graph, GraphBuilder, Node, Param, PassError, op_of, spread
 from spikec.ir.analysis import cone_of, last_reads
@@ -146,16 +145,16 @@ def _sweep(
                 target=target,
                 steps=context.steps,
                 bounded=isinstance(activation.operation, Clip | Qcfs),
+                exact=_exact(activation, node, context),
                 rng=rng,
                 synapses=_synapses(graph, builder, node, stored),
                 skips=_skips(graph, builder, node),
                 cone=cone,
             )
-            exact = _exact(activation, node, context.steps)
             wanted = [
                 (method, record)
                 for method, record in zip(methods, records, strict=True)
-                if method.everywhere or not exact
+                if method.everywhere or not layer.exact
             ]
             layer = _fit(wanted, layer, context.clock)
             if layer.spiking:
@@ -186,15 +185,15 @@ def _stored_bytes(graph: Graph, released: Mapping[str, Sequence[str]], steps: in
     return most
 
 
-def _exact(activation: Node, neuron: Node, steps: int) -> bool:
+def _exact(activation: Node, neuron: Node, context: Context) -> bool:
     """Whether a layer computes the quantiser that it was trained with: nothing to calibrate.
 
-    It does where it gathers its whole input before it fires; otherwise the order in which spikes
-    arrive makes it err, most where branches meet.
+    It does where its spikes count as many levels and it gathers its whole input before it fires;
+    otherwise the order in which spikes arrive makes it err, most where branches meet.
     """
     op, fires = activation.operation, neuron.operation
-    counts = isinstance(fires, Neuron) and fires.gathers and not fires.radix
-    return counts and isinstance(op, Qcfs) and trained(activation) and op.levels == steps
+    whole = isinstance(fires, Neuron) and (fires.gathers or context.steps == 1)
+    return whole and isinstance(op, Qcfs) and op.levels == context.levels
 
 
 def _is_layer(node: Node) -> bool:

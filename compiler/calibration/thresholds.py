@@ -16,10 +16,13 @@ MOST_TRAINED_LEVELS = 32
 """A quantiser with more levels (8-bit QDQ) bounds a layer but was not trained for few steps."""
 
 
-def trained(node: Node) -> bool:
-    """Whether an activation was trained with few QCFS levels and keeps its threshold."""
+def keeps_threshold(node: Node, levels: int) -> bool:
+    """Whether an activation keeps its threshold: it was trained with few levels, or with `levels`.
+
+    `levels` are those that a neuron's spikes can count.
+    """
     op = node.operation
-    return isinstance(op, Qcfs) and op.levels <= MOST_TRAINED_LEVELS
+    return isinstance(op, Qcfs) and (op.levels <= MOST_TRAINED_LEVELS or op.levels == levels)
 
 
 def qcfs(x: Array, theta: Array | float, levels: int, floor: float = 0.0) -> Array:

@@ -15,6 +15,7 @@ from spikec.runtime.coding import encode
 from spikec.runtime.fast.walk import Walk
 from spikec.runtime.interpreter import Feeds
 
+_SURE = 1.5
 _HELD_BYTES = 1 << 28
 """Spikes and currents that are held at once."""
 
@@ -59,14 +60,14 @@ def _some(graph: Graph, calib: Feeds, samples: int) -> Feeds:
 
 
 def _mean_currents(graph: Graph, feeds: Feeds) -> dict[str, Array]:
-    """The mean current of each layer with bias, per channel, in real units."""
+    """The mean current of each layer with bias, by sample and channel, in real units."""
     means, walk = {}, Walk(graph, feeds)
     for node in graph.nodes:
         if isinstance(node.operation, Membrane):
             (current,) = walk.inputs(node)
             mean = mean_over_steps(current, node.operation.radix)
             bias = graph.array(node, "bias") if "bias" in node.params else np.zeros(())
-            means[node.name] = _by_channel(mean) + _by_channel(_full(node, bias)[None])
+            means[node.name] = _by_channel(mean + _full(node, bias))
         walk.step(node)
     return means
 
@@ -76,16 +77,27 @@ def _full(node: Node, array: Array) -> Array:
 
 
 def _by_channel(value: Array) -> Array:
-    """The mean of each channel of (samples, *shape), float64."""
-    axes = (0, *range(2, value.ndim))
-    return np.asarray(value.mean(axis=axes, dtype=np.float64))
+    """The mean of each channel of (samples, *shape) (samples, channels), float64."""
+    return np.asarray(value.mean(axis=tuple(range(2, value.ndim)), dtype=np.float64))
+
+
+def _consistent(lack: Array) -> Array:
+    """What samples lack on average (channels,) where their differences bear it out, else 0.
+
+    What a single sample of many lacks is no offset: the mean counts from `_SURE` standard errors.
+    """
+    mean = lack.mean(axis=0)
+    if len(lack) < 2:
+        return np.asarray(mean)
+    error = lack.std(axis=0, ddof=1) / np.sqrt(len(lack))
+    return np.where(abs(mean) > _SURE * error, mean, 0.0)
 
 
 class _Correcting(Walk):
     """A walk of the integer network that corrects each layer before it runs."""
 
     def correct(self, node: Node, wanted: Array, record: Record) -> None:
-        """Change the bias of a layer so that its mean current becomes `wanted`."""
+        """Change the bias of a layer so that its mean current becomes `wanted`, as far as known."""
         graph = self.graph
         scale = graph.array(node, "scale").astype(np.float64)
         bias = graph.array(node, "bias").astype(np.int64)
@@ -95,7 +107,7 @@ class _Correcting(Walk):
             total = np.tensordot(weights.astype(np.float64), current.astype(np.float64), axes=1)
             current = (total / weights.sum())[None]
         real = (current[0] + _full(node, bias)) * _full(node, scale)
-        lack = wanted - _by_channel(real)
+        lack = _consistent(wanted - _by_channel(real))
         units = np.rint(spread(lack, node.type.shape) / _full(node, scale)).astype(np.int64)
         changed = _full(node, bias) + units
         name = node.params["bias"]

@@ -11,7 +11,7 @@ from spikec.compiler.quantisation.currents import channelwise
 from spikec.compiler.quantisation.scales import Current, Fixed, Scale, Scales
 from spikec.ir import Graph, Node, PassError, TensorType, op_of, signed, spread, unsigned
 from spikec.ir.hardware import HardwareSpec
-from spikec.ir.neuron import Membrane
+from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.op import Synapse
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
@@ -171,7 +171,9 @@ class Folded:
         name, scale = self._as_current(node.inputs[0])
         if isinstance(node.operation, Accumulate):
             self._share(scale, node.type.shape)
-            self.scales.resolve(scale)
+            neurons = [n.operation for n in self.graph if isinstance(n.operation, Neuron)]
+            exact = bool(neurons) and all(op.gathers for op in neurons)
+            self.scales.resolve(scale, exact=exact)
         self.potential[node.name] = scale
         type_ = self.current(node.type) if isinstance(node.operation, Accumulate) else node.type
         self._add(node, (name,), type_, Fixed(np.ones(())))

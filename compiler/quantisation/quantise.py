@@ -25,7 +25,7 @@ from spikec.ir import (
     spread,
     unsigned,
 )
-from spikec.ir.neuron import Membrane, Neuron
+from spikec.ir.neuron import Membrane, Neuron, total_weight
 from spikec.ir.op import ParamSpec, Synapse
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.synapses.affine import Affine
@@ -41,6 +41,8 @@ _POOLED = 1.25
 """The same for the largest share of what is possible that any channel of a layer reached."""
 _MANY = 16
 """Neurons of a channel from which on it has seen enough by itself."""
+_SHARP = 16
+"""How much finer thresholds are where a rounded one alone decides what is sent."""
 Reaches = Callable[[], Mapping[str, tuple[Array, Array]]]
 _MARGIN = 16
 """Share of the state, one of so many, kept free for rounding weights, biases and thresholds."""
@@ -126,8 +128,20 @@ class _Rounding:
         theta = self._threshold(node)
         return {
             "proven": self._reach(node) / self.usable,
-            **({} if theta is None else {"smallest": theta}),
+            **({} if theta is None else {"smallest": theta / self._counted(node)}),
         }
+
+    def _counted(self, node: Node) -> int:
+        """How often a rounded threshold is counted where that alone decides what is sent.
+
+        Neurons that gather their whole input compute a quantiser: its highest level lies so many
+        thresholds up. The others err by more in any case, as their input comes in some order.
+        """
+        op, steps = node.operation, self.graph.steps
+        if not isinstance(op, Neuron) or not (op.gathers or steps == 1):
+            return 1
+        levels = total_weight(steps, radix=op.radix) * op.payload.bounds[1]
+        return _SHARP * levels if levels > 1 else 1
 
     def _threshold(self, node: Node) -> Array | None:
         return self.graph.array(node, "theta") if "theta" in node.params else None

@@ -19,6 +19,10 @@ NOTHING = -1
 """In place of a variable: the value is always 0 there."""
 _FINE = 64
 """Units that the smallest threshold should have, so that rounding it costs less than 1 %."""
+_READOUT = 16
+"""How much finer than that the largest weight of a readout should be where its bias, a whole number
+of units, would else be the largest error: behind exact layers, and where each output has one weight
+alone, as a quantised output has, for it may vary by a small part of its range."""
 _TOLERATED = 1.5
 """How much noisier the rounding of weights may be for the sake of doing without exponents."""
 _PROOF = 1.5
@@ -97,6 +101,7 @@ class Scales:
         largest: For each variable, the largest absolute real weight of its channel.
         step: For each variable, the scale at which that weight just fits.
         grid: For each variable, the step that all its weights are multiples of, or 0.
+        fan: For each variable, how many weights meet in its channel.
         power: For each variable, the root of the sum of squares of what its weights are
             multiplied by: rounding each weight by one step adds so much noise.
         proven: For each variable, the scale below which some input may overflow a potential.
@@ -107,6 +112,7 @@ class Scales:
     largest: list[float] = field(default_factory=list)
     step: list[float] = field(default_factory=list)
     grid: list[float] = field(default_factory=list)
+    fan: list[int] = field(default_factory=list)
     power: list[float] = field(default_factory=list)
     proven: list[float] = field(default_factory=list)
     seen: list[float] = field(default_factory=list)
@@ -128,6 +134,7 @@ class Scales:
         self.largest += largest.tolist()
         self.step += (largest / levels).tolist()
         self.grid += grid_of(rows, levels).tolist()
+        self.fan += [rows.shape[1]] * count
         self.power += [largest_input * float(np.sqrt(rows.shape[1]))] * count
         self.proven += [0.0] * count
         self.seen += [0.0] * count
@@ -198,12 +205,18 @@ class Scales:
                 if which >= 0:
                     bound[which] = keep(bound[which], wanted)
 
-    def resolve(self, value: Current) -> None:
-        """Let units be small beside the largest weight, as a bias is a whole number of them."""
+    def resolve(self, value: Current, *, exact: bool = False) -> None:
+        """Let units be small beside the largest weight, as a bias is a whole number of them.
+
+        Args:
+            value: A readout's current.
+            exact: Whether all layers before it compute quantisers without an error of timing.
+        """
         used = np.unique(value.variable[value.variable >= 0]).tolist()
         which = max(used, key=lambda variable: self.largest[variable], default=NOTHING)
         if which >= 0 and self.largest[which] > 0:
-            self.smallest[which] = min(self.smallest[which], self.largest[which])
+            share = _READOUT if exact or self.fan[which] == 1 else 1
+            self.smallest[which] = min(self.smallest[which], self.largest[which] / share)
 
     def choose(self, *, checked: bool = False) -> Choice:
         """The scale of each variable, and its weight exponent.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spikec.compiler.pipeline import Context, Pipeline, parse_pipeline
+from spikec.compiler.quantisation.correct import _consistent
 from spikec.ir import F32, Param, PassError, parse
 from spikec.runtime.coding import encode
 from spikec.runtime.interpreter import simulate
@@ -47,11 +48,19 @@ def test_mean_errors_vanish(seed):
     want = outputs(real, x)
     before, after = (outputs(graph, x) - want for graph in (plain, better))
     unit = float(better.array(better[better.outputs[0]], "scale").max())
-    # what is left is rounding of the bias: half a unit in each of 8 steps
-    assert (np.abs(after.mean(axis=0)) <= 8 * unit / 2 + 1e-6).all()
+    # What is left is rounding of the bias, half a unit in each of 8 steps, or not certain.
+    uncertain = 1.6 * after.std(axis=0) / np.sqrt(len(x))
+    assert (np.abs(after.mean(axis=0)) <= np.maximum(8 * unit / 2, uncertain) + 1e-6).all()
     assert np.abs(after.mean(axis=0)).max() < np.abs(before.mean(axis=0)).max()
     assert set(record.layers) == {"r", "b.out"}
     assert all(figures["corrected"] >= 0 for figures in record.layers.values())
+
+
+def test_what_few_samples_lack_is_no_offset():
+    lack = np.zeros((64, 3))
+    lack[5, 0], lack[:, 1], lack[::2, 2] = 1.0, 0.5, 0.25
+    assert _consistent(lack).tolist() == [0.0, 0.5, 0.125]
+    assert _consistent(lack[5:6]).tolist() == [1.0, 0.5, 0.0]
 
 
 def test_only_biases_change():
