@@ -43,13 +43,17 @@ def compile(
     from spikec import driver
     from spikec.runtime.data import read_dataset
     from spikec.runtime.images import read_preparation
+    from spikec.runtime.manifests import ARTIFACT, DUMP
     from spikec.ui import Ui
 
     ui, start = Ui(json, quiet), time.perf_counter()
     typed = {key: value for key, value in settings.items() if _is_typed(context, key)}
     options = Options.of({**({} if recipe is None else read_recipe(recipe)), **typed})
     options.passes()
-    driver.check_artifact_place(out)
+    inputs = [model, calib, validate, options.hardware]
+    driver.check_folder(out, ARTIFACT, inputs)
+    if options.dump_ir is not None:
+        driver.check_folder(options.dump_ir, DUMP, inputs)
     with ui.progress() as progress:
         read = driver.Model.load(model, shapes=options.shapes())
         images = read_preparation(options.images)
