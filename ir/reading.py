@@ -33,6 +33,7 @@ _DAMAGED = (
     zlib.error,
 )  # fmt: skip
 """What zipfile and NumPy raise for damaged files."""
+_NPY = np.lib.format.MAGIC_PREFIX
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
@@ -51,18 +52,23 @@ def read_bytes(
     path: Path, most: int = JSON_BYTES, *, error: type[SpikecError] = InvalidArtifact
 ) -> bytes:
     """A file of a bounded size; raises `error`."""
+    content = read_start(path, most + 1, error=error)
+    if len(content) > most:
+        raise error(f"is larger than {most:,} bytes, the most that is read", loc=str(path))
+    return content
+
+
+def read_start(path: Path, size: int, *, error: type[SpikecError] = InvalidArtifact) -> bytes:
+    """The first bytes of a file; raises `error`."""
     try:
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            return file.read(size)
     except FileNotFoundError:
         raise error("no such file", loc=str(path)) from None
     except OSError as fault:
         raise error(f"cannot be read: {fault.strerror or fault}", loc=str(path)) from None
     except ValueError:  # a NUL in the name
         raise error("is no name of a file", loc=repr(str(path))) from None
-    if len(content) > most:
-        raise error(f"is larger than {most:,} bytes, the most that is read", loc=str(path))
-    return content
 
 
 def check_depth(text: bytes, pairs: bytes = b"[]{}") -> str | None:
@@ -124,6 +130,20 @@ def _problem(fault: Exception) -> str:
     return f"{field}: {text}" if field else text
 
 
+def is_npy(path: Path, *, error: type[SpikecError] = InvalidArtifact) -> bool:
+    """Whether a file begins as an .npy does, or is called so; raises `error` for none."""
+    return read_start(path, len(_NPY), error=error) == _NPY or path.suffix == ".npy"
+
+
+def map_npy(path: Path, *, error: type[SpikecError] = InvalidArtifact) -> Array:
+    """The array of an .npy, mapped, not read; raises `error`."""
+    try:
+        mapped: Array = np.load(path, allow_pickle=False, mmap_mode="r")
+    except _DAMAGED as fault:
+        raise error(f"cannot be read as .npy: {_first_line(fault)}", loc=str(path)) from None
+    return mapped
+
+
 def read_npz(
     path: Path,
     wanted: Collection[str] | None = None,
@@ -160,8 +180,11 @@ def read_npz(
                 if name in sizes
             }
     except _DAMAGED as fault:
-        first = (str(fault) or type(fault).__name__).splitlines()[0]
-        raise error(f"cannot be read: {first}", loc=str(path)) from None
+        raise error(f"cannot be read as .npz: {_first_line(fault)}", loc=str(path)) from None
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip() or type(fault).__name__).splitlines()[0]
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:

@@ -25,7 +25,7 @@ from spikec.cli.text import EPILOGS
 
 if TYPE_CHECKING:
     from spikec.driver.measuring import Cluster
-    from spikec.report.schema import Evaluation, StepResult
+    from spikec.report.schema import Conditions, Evaluation, StepResult
 
 Stage = Annotated[
     Literal["int", "float"], typer.Option(help="int, or float: the network before quantisation.")
@@ -136,7 +136,7 @@ def eval(
         ui.note(f"wrote {plot}")
     for note in evaluation.notes:
         ui.note(f"note: {note}")
-    of = {"data": data.name, "samples": len(dataset), "engine": engine, "stage": stage}
+    of: Conditions = {"data": data.name, "samples": len(dataset), "engine": engine, "stage": stage}
     evaluation = replace(evaluation, of=of)
     art.record(evaluation)
     ui.result(asdict(evaluation), _line(evaluation))

@@ -24,7 +24,15 @@ from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
 from spikec.ir.ops.activations.relay import Relay
 from spikec.options import Options, Settings, read_recipe
-from spikec.report.schema import Judged, LayerEntry, MappedPart, PassEntry, Range, Report
+from spikec.report.schema import (
+    Judged,
+    LayerEntry,
+    MappedPart,
+    PassEntry,
+    Range,
+    Report,
+    read_placement,
+)
 from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset
 from spikec.runtime.images import read_preparation
@@ -141,7 +149,7 @@ def compile_network(
         operators=imported.operators,
         passes=[pass_entry(record) for record in records],
         layers=layer_entries(graph, records),
-        placement=next((r.summary for r in records if r.name == "place"), None),
+        placement=next((read_placement(r.summary) for r in records if r.name == "place"), None),
         mapping=[MappedPart(**row) for row in emitter.describe(graph)],
         samples=0 if drawn is None else len(drawn),
         profile=None

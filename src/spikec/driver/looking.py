@@ -13,6 +13,7 @@ from spikec.ir import Graph, SpikecError, UsageError, op_of, parse, read_spk, sa
 from spikec.ir.op import Synapse
 from spikec.ir.options import describe_options
 from spikec.report.chip import draw
+from spikec.report.schema import read_placement
 from spikec.runtime.files import write_file
 
 
@@ -49,7 +50,7 @@ def placement(art: Artifact) -> dict[str, Any]:
     if found is None:
         record = Record("place", {})
         PASSES["place"]().run(art.graph, Context(steps=art.graph.steps), record)
-        found = record.summary
+        found = read_placement(record.summary)
     return dict(found)
 
 
