@@ -68,8 +68,13 @@ def parse(text: str, *, file: str = "<text>") -> Graph:
 
 
 def read_spk(path: Path) -> Graph:
-    """Read and verify a graph's file; raises what `parse` does."""
-    return parse(read_text(path, TEXT, error=ParseError), file=path.name)
+    """Read and verify a graph's file; raises what `parse` does, naming the file."""
+    text = read_text(path, TEXT, error=ParseError)
+    try:
+        return parse(text, file=path.name)
+    except InvalidGraph as error:
+        error.loc = path.name if error.loc is None else f"{path.name}: {error.loc}"
+        raise
 
 
 def _expected(error: UnexpectedInput) -> str:

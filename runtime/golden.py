@@ -197,7 +197,7 @@ def verify(folder: Path, simulate: Run, graph: Graph | None = None) -> dict[str,
     located = arrays_file.is_file() and "arrays.npz" in trace.files
     if set(feeds) != {node.name for node in graph.inputs} or graph.steps != trace.steps:
         raise InvalidArtifact("the traces are of a network with other inputs or steps",
-                              loc=str(folder))  # fmt: skip
+                              loc=str(folder / TRACE))  # fmt: skip
     found = record(graph, feeds, simulate, arrays=located)
     own = {layer["name"]: layer for layer in found["layers"]}
     first: dict[str, Any] | None = None

@@ -293,7 +293,12 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     known = {name: getattr(read, name) for name in read.__struct_fields__ if name in settings}
     if known.get("hardware") is not None:
         known["hardware"] = Path(known["hardware"])
-    return {**settings, **known}
+    try:
+        Options.of({**settings, **known})
+    except UsageError as error:
+        error.loc = error.loc or str(file)
+        raise
+    return known
 
 
 @cache
