@@ -51,6 +51,11 @@ def check_folder(path: Path, kind: Kind, inputs: Iterable[Path | None] = ()) -> 
     place = _real(path)
     settle(place)
     written = _replaceable(place, path, kind)
+    if os.path.ismount(place):
+        raise UsageError(
+            f"{path} is where another file system is mounted, and cannot be replaced",
+            hint="name a folder in it",
+        )
     here = Path.cwd()
     if place.exists() and (place == here or place in here.parents):
         raise UsageError(

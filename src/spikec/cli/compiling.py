@@ -41,6 +41,7 @@ def compile(
 ) -> None:
     """Compile an ONNX model into an integer spiking network."""
     from spikec import driver
+    from spikec.ir import UsageError
     from spikec.runtime.data import read_dataset
     from spikec.runtime.images import read_preparation
     from spikec.runtime.manifests import ARTIFACT, DUMP
@@ -53,6 +54,8 @@ def compile(
     inputs = [model, calib, validate, options.hardware]
     driver.check_folder(out, ARTIFACT, inputs)
     if options.dump_ir is not None:
+        if options.dump_ir.resolve().is_relative_to(out.resolve()):
+            raise UsageError(f"--dump-ir {options.dump_ir} lies in -o {out}", hint="choose another")
         driver.check_folder(options.dump_ir, DUMP, inputs)
     with ui.progress() as progress:
         read = driver.Model.load(model, shapes=options.shapes())
