@@ -53,12 +53,8 @@ def test_groups_of_version_1(machine):
 
 
 def test_what_the_user_allows(machine, monkeypatch):
-    for text, size in (
-        ("64M", 64 * MIB),
-        ("0.5 GiB", 512 * MIB),
-        ("1e6", 10**6),
-        ("9T", 900 * MIB),
-    ):
+    sizes = {"64M": 64 * MIB, "0.5 GiB": 512 * MIB, "1e6": 10**6, "9T": 900 * MIB}
+    for text, size in sizes.items():
         monkeypatch.setenv(ALLOWED, text)
         assert budget(machine) == size
     for text in ("", "much", "G", "nan", "1e999"):
