@@ -149,6 +149,7 @@ def read_npz(
     wanted: Collection[str] | None = None,
     *,
     most: int | None = None,
+    hint: str | None = None,
     error: type[SpikecError] = InvalidArtifact,
 ) -> dict[str, Array]:
     """The wanted arrays of an .npz that are there; all without `wanted`.
@@ -157,6 +158,7 @@ def read_npz(
         path: The file.
         wanted: Names of arrays.
         most: Bytes that they may take in all.
+        hint: What helps where they take more.
         error: What is raised for a damaged file, arrays of objects, arrays of one name, and too
             many bytes.
     """
@@ -173,6 +175,7 @@ def read_npz(
                 raise error(
                     f"its arrays take {sum(sizes.values()):,} bytes, of which {most:,} can be read",
                     loc=str(path),
+                    hint=hint,
                 )
             return {
                 name: _read_member(archive, member)

@@ -14,6 +14,7 @@ from spikec.ir import Graph, InvalidData
 from spikec.ir.reading import is_npy, map_npy, read_npz
 from spikec.ir.types import Array
 from spikec.runtime.images import Preparation, read_images
+from spikec.runtime.memory import budget
 from spikec.runtime.sources import as_array, collect
 
 Source: TypeAlias = "Array | Mapping[str, Any] | Iterable[Any] | str | Path"
@@ -103,7 +104,8 @@ def _arrays(path: Path, wanted: set[str]) -> Array | dict[str, Array]:
     """The one array of an .npy, mapped, or the wanted arrays of an .npz; raises InvalidData."""
     if is_npy(path, error=InvalidData):
         return map_npy(path, error=InvalidData)
-    return read_npz(path, wanted, error=InvalidData)
+    hint = "save x as .npy, of which no more is read than is used"
+    return read_npz(path, wanted, most=budget(), hint=hint, error=InvalidData)
 
 
 def make_dataset(

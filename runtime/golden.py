@@ -17,10 +17,11 @@ from spikec.ir import Graph, InvalidArtifact, op_of
 from spikec.ir.reading import read_json, read_npz
 from spikec.ir.types import Array
 from spikec.runtime.artifact import HEADERS, Head, file_digest, npz_bytes, read_graph, to_json
-from spikec.runtime.check import traced_block, traced_layers
+from spikec.runtime.check import trace_bytes, traced_block, traced_layers
 from spikec.runtime.files import check_folder, new_folder
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 from spikec.runtime.manifests import TRACES, TraceManifest
+from spikec.runtime.memory import require
 
 Run = Callable[[Graph, Feeds, "int | None", "list[str]"], Simulation]
 FORMAT = 1
@@ -53,6 +54,8 @@ def record(graph: Graph, feeds: Feeds, simulate: Run, *, arrays: bool = False) -
     }
     kept: dict[str, list[Array]] = {}
     size = traced_block(graph)
+    if arrays:
+        require(samples * trace_bytes(graph), f"the traces of {samples} samples", "--limit N")
     for start in range(0, samples, size):
         part = {key: x[start : start + size] for key, x in feeds.items()}
         _add(simulate(graph, part, None, names).traces, hashes, kept if arrays else None)

@@ -11,6 +11,8 @@ from spikec.ir import SpikecError, UsageError
 
 ALLOWED = "SPIKEC_MEMORY"
 """Environment variable: bytes that may be used, such as 8G; without it what is available."""
+MORE_MEMORY = f"a machine with more memory ({ALLOWED} says how much may be used)"
+"""What always helps."""
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _UNLIMITED = 1 << 60
 _SHARE = 0.9

@@ -35,7 +35,9 @@ from spikec.report.schema import (
 )
 from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.runtime.estimate import compilation
 from spikec.runtime.images import read_preparation
+from spikec.runtime.memory import MORE_MEMORY, budget, require
 from spikec.version import version
 
 if TYPE_CHECKING:
@@ -116,6 +118,8 @@ def compile_network(
     emitter = target(options.target)
     ann, imported = model.graph, model.imported
     drawn = None if calib is None else calib.draw(options.samples, options.seed)
+    if drawn is not None:
+        refuse_calibration(ann, options.timesteps, len(drawn))
     context = Context(
         calib=None if drawn is None else drawn.feeds,
         steps=options.timesteps,
@@ -162,6 +166,16 @@ def compile_network(
     manifest["counterparts"] = _imported(pairs, context.last["ann"], ann)
     stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
     return Artifact(stored, context.clock.seconds, model=model)
+
+
+def refuse_calibration(ann: Graph, steps: int, samples: int) -> None:
+    """Raise OutOfMemory, with the number that would fit, for more samples than memory holds."""
+    need = compilation(ann, steps, samples)
+    fewer = max(0, budget() - need.fixed) // need.per_sample
+    ways = f"--samples {fewer}" if fewer else "fewer --timesteps"
+    require(need.fixed + samples * need.per_sample,
+            f"calibration on {samples} samples and {steps} steps",
+            f"{ways}, or {MORE_MEMORY}")  # fmt: skip
 
 
 def _imported(pairs: Mapping[str, str], rewritten: Graph, ann: Graph) -> dict[str, str]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
-from spikec.driver.blocks import LARGE_BLOCK, encoded_blocks, logits, quiet
+from spikec.driver.blocks import block_size, encoded_blocks, logits, quiet
 from spikec.driver.comparing import compare
 from spikec.driver.judging import smoothed_error
 from spikec.driver.looking import resources
@@ -97,7 +97,7 @@ def _logits(graph: Graph, data: Dataset) -> Array:
     simulate = engine("fast")
     return np.concatenate([
         logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
-        for _, feeds in encoded_blocks(graph, data, LARGE_BLOCK)
+        for _, feeds in encoded_blocks(graph, data, block_size("fast", graph))
     ])  # fmt: skip
 
 

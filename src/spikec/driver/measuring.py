@@ -70,7 +70,7 @@ def measure_all(
     if cluster is not None:
         yield from _on_cluster(graph, data, name, steps, progress, cluster)
         return
-    size = block_size(name)
+    size = block_size(name, graph, max(steps))
     for start, feeds in encoded_blocks(graph, data, size):
         yield measure(graph, feeds, name, steps)
         progress("simulate", min(start + size, len(data)), len(data))
@@ -87,7 +87,7 @@ def _on_cluster(
     """Measure with dask.distributed; the share of a worker that is lost is measured again."""
     with _client(cluster) as (client, workers, threads):
         shared = client.submit(_same, graph, pure=False)  # made again where it is lost
-        size = max(1, min(block_size(name), -(-len(data) // workers)))
+        size = max(1, min(block_size(name, graph, max(steps)), -(-len(data) // workers)))
         waiting: list[tuple[int, Any]] = []
 
         def first() -> Part:

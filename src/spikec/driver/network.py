@@ -116,7 +116,7 @@ class Network:
         """Simulate all samples, block by block."""
         graph = self.stage(stage)
         simulate = self.engine(engine_name, graph.stage).simulate
-        size = traced_block(graph) if trace else block_size(engine_name)
+        size = traced_block(graph) if trace else block_size(engine_name, graph, steps)
         for start, feeds in encoded_blocks(graph, data, size):
             yield simulate(graph, feeds, steps, trace)
             progress("simulate", min(start + size, len(data)), len(data))
