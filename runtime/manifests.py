@@ -70,6 +70,7 @@ class ArtifactManifest(Manifest, frozen=True):
     outputs: list[str] | None = None
     calibration: CalibrationEntry | None = None
     seed: int | None = None
+    numerics: dict[str, str] | None = None
     images: str | None = None
     shapes: dict[str, list[Count]] | None = None
     counterparts: dict[str, str] | None = None

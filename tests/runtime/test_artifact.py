@@ -67,6 +67,9 @@ def test_the_manifest_says_how_it_was_made(folder):
     assert manifest["steps"] == 4
     assert "fold" in manifest["passes"]
     assert any(text.startswith("quantise") for text in manifest["passes"])
+    assert set(manifest["numerics"]) == {"numpy", "numba", "onnxruntime", "blas", "machine"}
+    assert manifest["numerics"]["numpy"] == np.__version__
+    assert "threads" in manifest["numerics"]["blas"]
     assert len(manifest["calibration"]["sha256"]) == len(manifest["model"]["sha256"]) == 64
     assert sorted(manifest["files"]) == [
         n for n in FILES if n not in ("manifest.json", "report.json")

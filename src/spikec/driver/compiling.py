@@ -17,6 +17,7 @@ from spikec.driver.gate import check_rounding
 from spikec.driver.judging import Judge
 from spikec.driver.losses import measure_loss
 from spikec.driver.model import Model, ModelSource
+from spikec.driver.numerics import numerics
 from spikec.driver.profile import profile
 from spikec.driver.progress import Shown, shown
 from spikec.driver.torch_module import first_sample
@@ -142,6 +143,7 @@ def compile_network(
         "passes": [str(part) for p in passes for part in p.parts],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
+        "numerics": numerics(),
         "images": options.images,
         "shapes": {name: list(shape) for name, shape in options.shapes().items()},
     }
