@@ -3,9 +3,10 @@
     python benchmarks/c_target.py OUT... --data DATA.npz [--compilers gcc,clang] [--lanes 1,32,64]
 
 OUT are compiled artifacts. Times are CPU time of one thread for one sample: of each sample the
-minimum over repeats, then the mean over samples; those of onnxruntime, if --models names the ONNX
-files, and of the fast engine are measured alike. Instructions are counted by qemu's virtual time
-(-icount), which takes one step per instruction: they are no cycles.
+minimum over repeats, then the mean over samples. All that is compared takes turns, sample by
+sample, so that a busy machine slows all of it: onnxruntime on the original in float32, if --models
+names the ONNX files, the fast engine and the C of each compiler. Instructions are counted by qemu's
+virtual time (-icount), which takes one step per instruction: they are no cycles.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import ctypes
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from spikec.runtime.fast import simulate
 
 Array = NDArray[Any]
 REPEATS, SAMPLES = 30, 20
+ANN = "onnxruntime, the original in float32"
 TICK = 40
 """Instructions of a tick of SysTick: qemu's virtual nanosecond is one, the clock has 25 MHz."""
 COUNT = """
@@ -53,15 +55,16 @@ int main(void)
 """
 
 
-def least(runs: Sequence[Callable[[], object]]) -> float:
-    """Milliseconds: the mean over samples of the minimum over repeats."""
-    best = np.full(len(runs), np.inf)
+def least(runs: Mapping[str, Sequence[Callable[[], object]]]) -> dict[str, float]:
+    """Milliseconds: the mean over samples of the minimum over repeats; all take turns."""
+    best = {name: np.full(SAMPLES, np.inf) for name in runs}
     for _ in range(REPEATS):
-        for number, run in enumerate(runs):
-            start = time.thread_time()
-            run()
-            best[number] = min(best[number], time.thread_time() - start)
-    return float(best.mean()) * 1e3
+        for number in range(SAMPLES):
+            for name, samples in runs.items():
+                start = time.thread_time()
+                samples[number]()
+                best[name][number] = min(best[name][number], time.thread_time() - start)
+    return {name: float(times.mean()) * 1e3 for name, times in best.items()}
 
 
 def compiled(graph: Graph, folder: Path, compiler: str) -> ctypes.CDLL:
@@ -123,35 +126,43 @@ def measure(out: Path, data: Array, model: Path | None, arguments: argparse.Name
     (source,) = graph.inputs
     x = data[:SAMPLES].reshape(-1, *source.type.shape).astype(np.float32)
     codes = encode(graph, {source.name: x}).feeds[source.name]
-    print(f"### {out.name}, T = {graph.steps}\n")
+    runs: dict[str, Sequence[Callable[[], object]]] = {
+        "the fast engine": [
+            lambda c=c: simulate(graph, {source.name: c[None]}, None) for c in codes
+        ]
+    }
     if model is not None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(str(model), options)
-        name = session.get_inputs()[0].name
-        ann = least([lambda s=s: session.run(None, {name: s[None]}) for s in x])
-        print(f"onnxruntime, the original in float32: {ann:.3f} ms\n")
-    fast = least([lambda c=c: simulate(graph, {source.name: c[None]}, None) for c in codes])
-    print(f"fast engine, one sample: {fast:.3f} ms\n")
-    print("| lanes | compiler | ms | constants | shared memory | code on M4 | instructions on M4 |")
-    print("|---|---|---|---|---|---|---|")
-    for lanes in arguments.lanes:
-        project = build(lower(graph), lanes)
-        constants = next(
-            line.split("|")[2].strip()
-            for line in project.files["README.md"].splitlines()
-            if line.startswith("| constants")
-        )
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+        given = session.get_inputs()[0].name
+        runs[ANN] = [lambda s=s: session.run(None, {given: s[None]}) for s in x]
+    print(f"### {out.name}, T = {graph.steps}\n")
+    print("| lanes | constants | shared memory | code on M4 | instructions on M4 |")
+    print("|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        for lanes in arguments.lanes:
+            folder = Path(name) / str(lanes)
+            folder.mkdir()
             target(f"c{{lanes={lanes}}}").emit(graph, folder)
+            constants = next(
+                line.split("|")[2].strip()
+                for line in (folder / "README.md").read_text().splitlines()
+                if line.startswith("| constants")
+            )
             counted = sum(instructions(folder, c, graph[graph.outputs[0]].type.size)
                           for c in codes[:4]) // 4  # fmt: skip
-            size = code_size(folder)
+            memory = build(lower(graph), lanes).memory.bytes
+            print(f"| {lanes} | {constants} | {memory} | {code_size(folder)} | {counted} |",
+                  flush=True)  # fmt: skip
             for compiler in arguments.compilers:
-                ms = least(runs_of(compiled(graph, folder, compiler), graph, codes))
-                print(f"| {lanes} | {compiler} | {ms:.3f} | {constants} | {project.memory.bytes} "
-                      f"| {size} | {counted} |", flush=True)  # fmt: skip
+                library = compiled(graph, folder, compiler)
+                runs[f"C, {lanes} lanes, {compiler}"] = runs_of(library, graph, codes)
+        times = least(runs)
+    print("\n| one sample | ms | times onnxruntime |\n|---|---|---|")
+    for kind, ms in times.items():
+        ratio = f"{ms / times[ANN]:.2f}" if ANN in times else ""
+        print(f"| {kind} | {ms:.3f} | {ratio} |")
     print()
 
 

@@ -24,6 +24,17 @@ def fan_outs(graph: Graph) -> dict[str, Array]:
     return found
 
 
+def dense_operations(graph: Graph) -> int:
+    """Multiply-accumulates per sample and step if every input were non-zero."""
+    types, total = {node.name: node.type for node in graph.nodes}, 0
+    for node in graph.nodes:
+        if isinstance(node.operation, Synapse):
+            params = {role: graph.params[name].type for role, name in node.params.items()}
+            inputs = [types[name] for name in node.inputs]
+            total += node.operation.synaptic_operations(inputs, params)
+    return total
+
+
 def synaptic_operations(
     graph: Graph,
     events: Mapping[str, Array],

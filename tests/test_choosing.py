@@ -113,7 +113,7 @@ def test_each_pass_is_judged_on_validation_data(examples, images):
     )
     judged = {p.name: p.judged for p in art.report.passes if p.judged}
     assert list(judged) == [
-        "qcfs", "reconstruct", "bias", "dni", "snm", "quantise", "range", "place"
+        "qcfs", "reconstruct", "bias", "dni", "snm", "quantise", "correct", "range", "place"
     ]  # fmt: skip
     assert judged["snm"].agreement > judged["qcfs"].agreement
     assert judged["quantise"].samples == 100

@@ -413,3 +413,91 @@ def test_window_neurons(currents, theta, v0, bias, free):
     v = v0 + int(currents.sum()) + 4 * bias
     low = -4 if free else 0
     assert sum(want[0]) == min(max(math.floor(v / theta), low), 4)
+
+
+def clip(value, low, high):
+    return min(max(value, low), high)
+
+
+def power_of_two(v, fire, levels):
+    """The largest 2^k, k < levels, with v >= fire 2^k; 0 where there is none."""
+    return max((1 << k for k in range(levels) if v >= fire << k), default=0)
+
+
+def payloads(op, currents, p, a, steps):
+    """What a neuron of statements 32 to 35 sends, and its potentials."""
+    theta, v, n, sent, potentials = p["theta"], p["v0"], 0, [], []
+    if op == "integrate_radix":
+        total = 0
+        for current in currents:
+            total = 2 * total + current + p["bias"]
+        v = total - v if a["free"] and total < 0 else total + v
+    elif "window" in op:
+        v += sum(currents) + steps * p["bias"]
+    for t, current in enumerate(currents, 1):
+        if op == "integrate_integer":
+            v += current + p["bias"]
+        if op == "integrate_radix":
+            unit = theta << (steps - t)
+            s = 1 if v >= unit else -1 if a["free"] and v <= -unit else 0
+            v -= unit * s
+        else:
+            if op == "integrate_window_graded":
+                s = power_of_two(v, p["fire"], a["levels"])
+                if s == 0:  # strictly below, and no more than was sent
+                    levels = [k for k in range(a["levels"]) if a["free"] or n >= 1 << k]
+                    s = -max((1 << k for k in levels if v < -(p["fire"] << k)), default=0)
+            else:
+                high = (1 << a["bits"]) - 1
+                low = 0 if "window" in op else -min(n, high)
+                if a["free"]:
+                    low, high = -(1 << (a["bits"] - 1)), (1 << (a["bits"] - 1)) - 1
+                s = clip(v // theta, low, high)
+            v -= theta * s
+        n += s
+        sent.append(s)
+        potentials.append(v)
+    return sent, potentials
+
+
+@given(
+    st.sampled_from(["integrate_integer", "integrate_window_integer", "integrate_window_graded",
+                     "integrate_radix"]),
+    st.lists(st.integers(-200, 200), min_size=1, max_size=6),
+    st.integers(1, 60), st.integers(-50, 50), st.integers(-20, 20), st.booleans(),
+    st.integers(2, 5),
+)  # fmt: skip
+def test_neurons_with_payloads_and_digits(op, currents, theta, v0, bias, free, width):
+    a = {"free": free}
+    if op.endswith("integer"):
+        a["bits"] = width
+    if op.endswith("graded"):
+        a["levels"] = width
+    own = {"theta": theta, "v0": v0, "bias": bias}
+    if op.endswith("graded"):
+        own["fire"] = theta * 3 // 4 + 1
+    params = {role: np.array(value) for role, value in own.items()}
+    steps = len(currents)
+    x = np.array(currents, np.int64).reshape(steps, 1, 1)
+    found = OPS[op].of(a).scan([x], params, steps)
+    want = payloads(op, currents, own, a, steps)
+    assert [part.reshape(-1).tolist() for part in found] == [list(part) for part in want]
+
+
+@given(st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=2), min_size=1, max_size=8),
+       st.integers(-9, 9))  # fmt: skip
+def test_readout_and_pooling_of_digits(digits, bias):
+    steps = len(digits)
+    x = np.array(digits, np.int64).reshape(steps, 1, 1, 2)
+    v, numbers, m, potentials, pooled = 0, [0, 0], 0, [], []
+    for step in digits:
+        v = 2 * v + step[0] + bias
+        potentials.append(v)
+        numbers = [2 * n + s for n, s in zip(numbers, step, strict=True)]
+        m, before = max(numbers), m
+        pooled.append(m - 2 * before)
+    found, _ = OPS["accumulate_radix"].of({}).scan([x[..., :1]], {"bias": np.array(bias)}, steps)
+    assert found.reshape(-1).tolist() == potentials
+    flat = {"strides": (1,), "pads": (0, 0), "dilations": (1,)}
+    pool = OPS["max_pool_radix"].of({"kernel": (2,), **flat})
+    assert pool.scan([x], {}, steps)[0].reshape(-1).tolist() == pooled

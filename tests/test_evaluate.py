@@ -106,8 +106,10 @@ def test_a_scheduler_that_goes_away_is_one_clear_error(art, data, scheduler, mon
 
 
 def test_a_worker_of_another_version_is_refused(art, data, scheduler, monkeypatch):
-    local, _ = scheduler
-    monkeypatch.setattr(spikec, "__version__", "9.9")
+    local, client = scheduler
+    versions = client.get_versions(packages=["spikec"])
+    versions["client"]["packages"]["spikec"] = "9.9"
+    monkeypatch.setattr(type(client), "get_versions", lambda *_, **__: versions)
     with pytest.raises(UsageError, match=r"worker tcp://.* has spikec .*, here is 9\.9"):
         driver.evaluate(art, data, cluster=Cluster(local.scheduler_address))
 

@@ -16,6 +16,8 @@ TABLES = {
     "backends/onnx/layers.py",
     "backends/lava/processes.py",
     "backends/nir/nodes.py",
+    "backends/lowering/neurons.py",
+    "backends/c/rules.py",
 }
 """The engines' tables: the only modules outside ir/ops that know neurons by class."""
 EMITTED = "backends/lava/project"

@@ -51,8 +51,8 @@ uint32_t network_hash;
 _RESERVED = re.findall(
     r"\w+",
     """pz py px p0 p1 p2 p3 p4 p5 t o p q i c v u net sum base part row rows bits left start from to
-    seen first block step payload payloads overflow best change before sums inputs outputs files
-    codes integers steps given result number network layers""",
+    ahead w seen first block step payload payloads overflow best change before sums inputs
+    outputs files codes integers steps given result number network layers""",
 )
 """Identifiers that the printed code uses itself."""
 
@@ -124,6 +124,7 @@ def _whole(network: Network) -> str:
     code.line()
     code.lines(body)
     with code.block(f"int network_run({parameter_list(network)})"):
+        _unread(code, network)
         for call in _calls(network, frozenset()):
             code.line(call)
         code.line("return 0;")
@@ -147,6 +148,7 @@ def _stepwise(network: Network) -> str:
         code.line("step = 0;")
     code.line()
     with code.block(f"int network_step({parameter_list(network)})"):
+        _unread(code, network)
         code.line(f"if (step >= {network.plan.steps}) return -1;")
         for call in _calls(network, schedule.late):
             code.line(call)
@@ -201,6 +203,15 @@ def _arenas(code: Code, network: Network) -> None:
         type_ = BYTE if isinstance(layout, SpikeLayout) else layout.type
         place = f"{_arena(type_)} + {offset}" if offset else _arena(type_)
         code.line(f"static {type_} *const {network.place(name)} = {place};")
+
+
+def _unread(code: Code, network: Network) -> None:
+    """Say of inputs that no stage reads that this is no oversight."""
+    stages = [stage for stage in network.plan.stages if called(network, stage)]
+    read = {name for stage in stages for _, name in parameters(network, stage)}
+    for value in network.plan.inputs:
+        if network.names[value.name] not in read:
+            code.line(f"(void){network.names[value.name]};")
 
 
 def _arena(type_: object) -> str:

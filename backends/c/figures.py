@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from spikec.backends.c.layers import lanes_of
 from spikec.backends.c.layout import BYTE, SpikeLayout, ctype
-from spikec.backends.c.network import Network
-from spikec.backends.lowering.records import Axis, Layer, Store, Term
+from spikec.backends.c.network import LONGEST, Network
+from spikec.backends.c.terms import AHEAD
+from spikec.backends.lowering.records import Axis, Layer, Spikes, Store, Term
 
 
 def memory_lines(network: Network) -> Iterator[str]:
@@ -44,7 +45,10 @@ def _locals(network: Network, layer: Layer) -> int:
     total = ctype(layer.sum, 16).size * lanes.count * (steps + 2)
     layout = network.layout(layer.result)
     fired = layout.planes * lanes.count if isinstance(layout, SpikeLayout) else 0
-    return total + 2 * ctype(layer.state, 16).size * lanes.count + fired + BYTE.size * lanes.count
+    codings = [term.source.coding for term in layer.terms]
+    planes = max((len(c.payloads) for c in codings if isinstance(c, Spikes)), default=0)
+    bits = BYTE.size * lanes.count + planes * AHEAD * LONGEST // 8
+    return total + 2 * ctype(layer.state, 16).size * lanes.count + fired + bits
 
 
 def state_bytes(network: Network) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spikec.backends.c.layout import CType, NumberLayout, SpikeLayout, ctype
 from spikec.backends.c.network import Lanes, Network
-from spikec.backends.c.writer import Code, add, flat, mul
+from spikec.backends.c.writer import Code, add, flat, mul, number
 from spikec.backends.lowering.records import Layer, Range, Reshape, Stage, Value
 
 
@@ -36,6 +36,17 @@ def output_type(held: Range) -> CType:
 def checked(stage: Stage) -> bool:
     """Whether a stage's function says that a value left its width."""
     return isinstance(stage, Layer) and stage.limits is not None
+
+
+def print_watch(code: Code, value: str, type_: CType, limits: Range) -> None:
+    """Note a value that leaves its declared range; ends that its type cannot pass are left out."""
+    beyond = []
+    if limits.low > -(1 << (type_.bits - 1)):
+        beyond.append(f"({value} < {number(limits.low)})")
+    if limits.high < (1 << (type_.bits - 1)) - 1:
+        beyond.append(f"({value} > {number(limits.high)})")
+    if beyond:
+        code.line(f"overflow |= {' | '.join(beyond)};")
 
 
 def signature(network: Network, stage: Stage) -> str:

@@ -6,7 +6,7 @@ import math
 from contextlib import AbstractContextManager, ExitStack
 from functools import reduce
 
-from spikec.backends.c.functions import print_pack, signature, sizes
+from spikec.backends.c.functions import print_pack, print_watch, signature, sizes
 from spikec.backends.c.layout import NumberLayout, SpikeLayout, ctype
 from spikec.backends.c.network import LONGEST, Lanes, Network, largest_divisor
 from spikec.backends.c.rules import (
@@ -21,7 +21,7 @@ from spikec.backends.c.rules import (
     watch,
 )
 from spikec.backends.c.terms import may_widen, merged, print_term
-from spikec.backends.c.writer import Code, add, mul, number
+from spikec.backends.c.writer import Code, add, mul
 from spikec.backends.lowering.records import (
     Accumulate,
     Layer,
@@ -226,8 +226,7 @@ class _Layer:
         with steps, over_pixels(self.code, self.lanes):
             value = arriving.format(lane=self.lanes.lane)
             if layer.limits is not None:
-                low, high = number(layer.limits.low), number(layer.limits.high)
-                self.code.line(f"overflow |= ({value} < {low}) | ({value} > {high});")
+                print_watch(self.code, value, self.sum_type, layer.limits)
             self._element(value, layout)
 
     def _write(self, value: str) -> None:

@@ -124,6 +124,8 @@ def print_reshape(code: Code, network: Network, reshape: Reshape) -> None:
     source, layout = network.layout(reshape.source), network.layout(reshape.result)
     assert isinstance(source, SpikeLayout)
     assert isinstance(layout, SpikeLayout)
+    coding = reshape.result.coding
+    assert isinstance(coding, Spikes)
     code.comment(f"{reshape.result.name}: reshaped, {sizes(reshape.result)}"
                  + (f", from {reshape.loc}" if reshape.loc else ""))  # fmt: skip
     with code.block(signature(network, reshape)), ExitStack() as stack:
@@ -139,7 +141,7 @@ def print_reshape(code: Code, network: Network, reshape: Reshape) -> None:
         if network.steps > 1 and layout.steps > 1:
             stack.enter_context(code.loop("t", network.steps))
         step = network.schedule.slot(layout.steps)
-        for plane in range(layout.planes):
+        for plane in range(len(coding.payloads)):  # memory may have room for more
             ends = []
             for name, value, held in (("to", reshape.result, layout),
                                       ("from", reshape.source, source)):  # fmt: skip

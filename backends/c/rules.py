@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from spikec.backends.c.functions import print_watch
 from spikec.backends.c.layout import CType
 from spikec.backends.c.network import Lanes, Network, element
-from spikec.backends.c.writer import Code, mul, number
+from spikec.backends.c.writer import Code, mul
 from spikec.backends.lowering.records import (
     Integers,
     Integrate,
@@ -215,5 +216,4 @@ def watch(firing: Firing) -> None:
     """Note a potential before reset that leaves its declared width."""
     limits = firing.layer.limits
     if limits is not None:
-        low, high = number(limits.low), number(limits.high)
-        firing.code.line(f"overflow |= (v[o] < {low}) | (v[o] > {high});")
+        print_watch(firing.code, "v[o]", firing.type, limits)

@@ -15,6 +15,11 @@ from spikec.backends.lowering.records import Axis, Spikes, Term
 
 UNROLLED = 2
 """Planes that are printed one after the other; more of them are looped over."""
+AHEAD = 4
+"""Words of bits of a plane that are read before the events of any are added.
+
+Where a word ends, processors guess wrong; the next one is then at hand.
+"""
 
 
 def merged(term: Term) -> bool:
@@ -142,7 +147,11 @@ class _Printer:
         code.line("const int from = start < 0 ? 0 : start;")
         end = add("start", span)
         code.line(f"const int to = {end} > {axis.inputs} ? {axis.inputs} : {end};")
-        with self._outer():
+        with ExitStack() as stack:
+            starts = (axis.stride * o - axis.pad for o in range(0, axis.outputs, self.lanes.pixels))
+            if any(s + span <= 0 or s >= axis.inputs for s in starts):  # a window of pads alone
+                stack.enter_context(code.block("if (from < to)"))
+            stack.enter_context(self._outer())
             skip = mul("(from - start)", channels)
             bit, count = mul("from", channels), mul("(to - from)", channels)
             self._runs(source, bit, count, aligned, weights, rows, skip, rows)
@@ -164,26 +173,41 @@ class _Printer:
         type_ = self.network.constants[weights].type
         row = mul(self._row(rows, skip), size)
         code.line(f"const {type_} *const rows = {add(weights, row)};")
-        read, width = (
-            ("network_bytes", "NETWORK_WORD") if aligned else ("network_bits", "NETWORK_WORD - 8")
+        read, width, least = (
+            ("network_bytes", "NETWORK_WORD", 32)
+            if aligned
+            else ("network_bits", "(NETWORK_WORD - 8)", 24)
         )
-        once = longest <= (32 if aligned else 24)  # bits of the smallest word
-        lowest = "network_lowest(left)" if once else "(i + network_lowest(left))"
-        with code.loop(self.step, self.network.steps):
+        single, short = longest <= least, longest <= AHEAD * least
+        with code.loop(self.step, self.network.steps), ExitStack() as parts:
             code.line(f"{self.type} part[{size}];")
             code.line(f"memcpy(part, {self.into}, sizeof part);")
-            for plane, factor in self._planes(coding):
+            parts.callback(code.line, f"memcpy({self.into}, part, sizeof part);")
+            words, start = "1", "0"
+            if not single:
+                words = f"({longest} + {width} - 1) / {width}" if short else str(AHEAD)
+                start = f"w * {width}" if short else f"i + w * {width}"
+            if not short:
+                loop = f"for (int i = 0; i < {count}; i += {AHEAD} * {width})"
+                parts.enter_context(code.block(loop))
+            word = "0" if single else "w"
+            code.line(f"network_word ahead[{len(coding.payloads)}][{words}];")
+            for plane in self._each_plane(coding):
                 code.line(f"const uint8_t *const bits = {self._string(source, plane)};")
-                loop = f"for (int i = 0; i < {count}; i += {width})"
-                with code.block("" if once else loop):
-                    at, rest = (bit, count) if once else (add(bit, "i"), f"{count} - i")
-                    code.line(f"network_word left = {read}(bits, {at}, {rest});")
+                with code.loop(word, words):
+                    rest = count if single else f"{count} - ({start})"
+                    bits = f"{read}(bits, {add(bit, start)}, {rest})"
+                    bits = bits if single else f"{start} < {count} ? {bits} : 0"
+                    code.line(f"ahead[{plane}][{word}] = {bits};")
+            for plane, factor in self._planes(coding):
+                with code.loop(word, words):
+                    code.line(f"network_word left = ahead[{plane}][{word}];")
                     with code.block("while (left)"):
-                        code.line(f"const {type_} *const row = rows + {mul(lowest, size)};")
+                        row = mul(add(start, "network_lowest(left)"), size)
+                        code.line(f"const {type_} *const row = rows + {row};")
                         code.line("left &= left - 1;")
                         with code.loop("o", size):
                             self._assign("row[o]", factor, "[o]", "part")
-            code.line(f"memcpy({self.into}, part, sizeof part);")
 
     # Sums of numbers
 
@@ -209,7 +233,8 @@ class _Printer:
         with code.block(f"for (int c = 0; c < {term.inputs}; ++c, row += {block})"):
             position = add(mul(add("c", self._group()), source.positions), outer)
             step = mul(self.slot, source.elements)
-            code.line(f"const {self.type} number = {self.pointer}[{add(step, position)}];")
+            value = f"({self.type}){self.pointer}[{add(step, position)}]"
+            code.line(f"const {self.type} number = {value};")
             with code.block("if (number != 0)"), code.loop("o", block):
                 self._assign("number * row[o]", "+", f"[{self.lanes.lane}]")
 
@@ -222,6 +247,8 @@ class _Printer:
             value = f"{self.pointer}[{position}]"
             if weight is not None:
                 value = f"({self.type}){value} * {weight}"
+            elif source.type.bits >= 32:
+                value = f"({self.type}){value}"
             self._assign(value, "+", f"[{self.lanes.lane}]")
 
     # Spikes of one channel each
@@ -286,6 +313,16 @@ class _Printer:
         code.line(f"static const int16_t payloads[{len(payloads)}] = {{{table}}};")
         with code.loop("q", len(payloads)):
             yield "q", "+ payloads[q] *"
+
+    def _each_plane(self, coding: Spikes) -> Iterator[str]:
+        """Open a block for each plane; yields its number."""
+        if len(coding.payloads) > UNROLLED:
+            with self.code.loop("q", len(coding.payloads)):
+                yield "q"
+            return
+        for plane in range(len(coding.payloads)):
+            with self.code.block():
+                yield str(plane)
 
     def _string(self, source: SpikeLayout, plane: str) -> str:
         """Where the bits of a row, plane and step begin."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from spikec.backends.lava import intervals
 from spikec.backends.lava.matrix import Matrix, matrices
-from spikec.backends.lava.plan import Interval, Process, Wire
-from spikec.ir import BackendError, Node, op_of, spread
+from spikec.backends.lava.plan import Interval, Plan, Process, Wire
+from spikec.ir import BackendError, Graph, Node, op_of, spread
 from spikec.ir.op import Op
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.routing.reshape import Reshape
@@ -22,9 +22,6 @@ from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
 from spikec.ir.types import Array
 from spikec.ir.windows import Window
-
-if TYPE_CHECKING:
-    from spikec.backends.lava.planner import Planner
 
 STATE = (-(1 << 23), (1 << 23) - 1)
 """Lava's Conv wraps its sums at 24 bits."""
@@ -36,6 +33,33 @@ LARGEST_UNROLLED = 1 << 26
 """The same where Lava's Conv cannot do it at all."""
 CONV_MICROSECONDS = 500
 """Time per step up to which Lava's own Conv is preferred, being easier to read."""
+
+
+class Planner(Protocol):
+    """What a lowering asks of the one who plans the network."""
+
+    graph: Graph
+    plan: Plan
+
+    def array(self, node: Node, role: str) -> Array:
+        """A param's array."""
+
+    def weight(self, node: Node, role: str, array: Array) -> str:
+        """Store synaptic weights; returns the source code that reads them."""
+
+    def join(
+        self, source: list[Wire], node: Node
+    ) -> tuple[tuple[Wire, ...], tuple[int, ...], Interval]:
+        """Wires that may enter one InPort together, the value's shape, its elements' range."""
+
+    def synapse(self, node: Node, process: Process, bounds: Interval) -> Wire:
+        """Add a synapse process for `node`."""
+
+    def constant(self, node: Node, array: Array) -> list[Wire]:
+        """A current that flows all the time."""
+
+    def bias(self, node: Node) -> list[Wire]:
+        """The constant that a weighted op adds, if it has one."""
 
 
 def shares(planner: Planner, node: Node, w: Array) -> Iterator[tuple[int, Array, str]]:
@@ -157,7 +181,7 @@ def _row_shares(planner: Planner, node: Node, matrix: Matrix) -> Iterator[tuple[
         yield value, np.flatnonzero(by_row == value), f"_exp{value}" if len(used) > 1 else ""
 
 
-Lowering = Callable[["Planner", Node, Sequence[list[Wire]]], list[Wire]]
+Lowering = Callable[[Planner, Node, Sequence[list[Wire]]], list[Wire]]
 LOWERINGS: dict[type[Op], Lowering] = {
     Add: add,
     Affine: affine,

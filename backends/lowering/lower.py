@@ -33,7 +33,6 @@ from spikec.ir import BackendError, Graph, Node, op_of, spread
 from spikec.ir.exact import LARGEST, magnitude
 from spikec.ir.neuron import Membrane, total_weight
 from spikec.ir.ops.max_pool_count import MaxPoolCount
-from spikec.ir.windows import Pooling
 from spikec.runtime.ranges import Ranges, ranges_of
 
 POOLS = ("max_pool_count", "max_pool_radix")
@@ -107,7 +106,6 @@ class _Lowering:
         """A node's value; the stage that makes it is added where it is read first."""
         if name not in self.values:
             node = self.nodes[name]
-            _check_axes(node)
             if node.op == "input":
                 low, high = node.type.dtype.bounds
                 coding = Numbers(Range(low, high), timed=False)
@@ -245,13 +243,6 @@ class _Lowering:
         sources = [self.value(name) for name in node.inputs]
         pieces = tuple(ROUTES[node.op](node, sources))
         return Route(Value(node.name, node.type.shape, _together(sources)), pieces, node.loc)
-
-
-def _check_axes(node: Node) -> None:
-    if not node.type.shape:
-        raise BackendError(f"%{node.name} has no axes; a layer needs channels", loc=node.loc)
-    if isinstance(node.operation, Pooling) and not node.operation.kernel:
-        raise BackendError(f"%{node.name} = {node.op} pools no axes", loc=node.loc)
 
 
 def _wide(array: Integers, shape: tuple[int, ...]) -> Integers:

@@ -280,6 +280,7 @@ class IntegrateRadix:
     v0: Integers
     free: bool
     gathers: bool = True
+    radix: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +308,7 @@ def gathers(rule: Rule) -> bool:
 
 def doubles(rule: Rule) -> bool:
     """Whether the potential is doubled in each step of its input."""
-    return isinstance(rule, IntegrateRadix) or (isinstance(rule, Accumulate) and rule.radix)
+    return bool(getattr(rule, "radix", False))
 
 
 # Stages

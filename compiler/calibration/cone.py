@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -42,6 +42,19 @@ def mean_over_steps(values: Array, radix: bool) -> Array:
     weights = step_weights(len(values), radix=True).astype(np.float32)
     total: Array = np.tensordot(weights / weights.sum(), values.astype(np.float32), axes=1)
     return total
+
+
+def joined(blocks: Iterable[tuple[slice, Array]], samples: int) -> Array:
+    """Blocks of samples (steps, samples, *shape) as one array; never all of them twice."""
+    whole: Array | None = None
+    for part, block in blocks:
+        if whole is None:
+            if block.shape[1] == samples:
+                return block
+            whole = np.empty((len(block), samples, *block.shape[2:]), block.dtype)
+        whole[:, part] = block
+    assert whole is not None
+    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +148,7 @@ class StoredCone:
         """The currents in memory if they are small enough, else the cone itself."""
         if 4 * self._steps * self.samples * self.output.type.size > _HELD_BYTES:
             return self
-        blocks = [block for _, block in self.blocks()]
-        return Held(np.concatenate(blocks, axis=1), self.radix)
+        return Held(joined(self.blocks(), self.samples), self.radix)
 
     def _run(self, stored: Mapping[str, Array]) -> Array:
         values = {name: x.astype(np.float32, copy=False) for name, x in stored.items()}

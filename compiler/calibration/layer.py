@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spikec.compiler.calibration.cone import Currents, StoredCone, mean_over_steps
+from spikec.compiler.calibration.cone import Currents, StoredCone, joined, mean_over_steps
 from spikec.ir import Node, op_of, spread
 from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.types import Array
@@ -107,10 +107,11 @@ class Layer:
         """The spikes that the layer emits (steps, samples, *shape)."""
         op, params = self.neurons.op, self.neurons.params()
         assert op is not None
-        blocks = (block for _, block in self.current.blocks())
-        return np.concatenate(
-            [fast.scan(op, block, params, self.steps, keep=False)[0] for block in blocks], axis=1
+        spikes = (
+            (samples, fast.scan(op, block, params, self.steps, keep=False)[0])
+            for samples, block in self.current.blocks()
         )
+        return joined(spikes, len(self.target))
 
     def rate(self) -> Array:
         """What the layer tells the next one, on average over the steps (samples, *shape)."""

@@ -33,6 +33,10 @@ from spikec.runtime.interpreter import evaluate
 
 JUDGED = 64
 """Samples on which errors are measured for the report."""
+STORED_BYTES = 1 << 30
+"""Room for the spikes of all calibration samples that later layers still read."""
+FEW = 8
+"""Calibration samples that are used whatever they take."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,20 @@ def _sweep(
     Records the relative squared error of each layer before and after each method.
     """
     calib = context.data(methods[0].name)
+    # The walk changes params and element types only, so what is a cone before it stays one.
+    cones = {n.name: cone_of(graph, n.inputs) for n in graph.nodes if op_of(n).stateful}
+    released = last_reads((name, [s.name for s in c.sources]) for name, c in cones.items())
+    given = len(next(iter(calib.values())))
+    samples = min(given, max(FEW, STORED_BYTES // _stored_bytes(graph, released, context.steps)))
+    if samples < given:
+        records[0].note(f"used {samples} of {given} calibration samples, so that their spikes fit "
+                        f"{STORED_BYTES >> 20:,} MB")  # fmt: skip
+        calib = {name: x[:samples] for name, x in calib.items()}
     if "ann" not in context.last:
         raise PassError(f"pass {methods[0].name} needs the ANN that the graph came from")
     ann = context.last["ann"]
     reference = _reference(ann, graph, calib, context.counterparts)
     rng = np.random.default_rng(context.seed)
-    # The walk changes params and element types only, so what is a cone before it stays one.
-    cones = {n.name: cone_of(graph, n.inputs) for n in graph.nodes if op_of(n).stateful}
-    released = last_reads((name, [s.name for s in c.sources]) for name, c in cones.items())
     builder = GraphBuilder(graph)
     stored: dict[str, Array] = {}
     done, total = 0, sum(map(_is_layer, graph.nodes))
@@ -160,6 +170,20 @@ def _sweep(
         for name in released.get(node.name, ()):
             stored.pop(name, None)
     return builder.finish()
+
+
+def _stored_bytes(graph: Graph, released: Mapping[str, Sequence[str]], steps: int) -> int:
+    """Bytes that the spikes of one sample take at most while a sweep passes, and its inputs."""
+    stored, most = {}, 1
+    for node in graph.nodes:
+        if isinstance(node.operation, Input):
+            stored[node.name] = 4 * node.type.size
+        elif op_of(node).stateful and node.name not in graph.outputs:
+            stored[node.name] = steps * node.type.size
+        most = max(most, sum(stored.values()))
+        for name in released.get(node.name, ()):
+            stored.pop(name, None)
+    return most
 
 
 def _exact(activation: Node, neuron: Node, steps: int) -> bool:

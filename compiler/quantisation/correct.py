@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,8 +12,8 @@ from spikec.ir import Graph, Node, Param, PassError, op_of, spread
 from spikec.ir.neuron import Membrane, step_weights
 from spikec.ir.types import Array
 from spikec.runtime.coding import encode
-from spikec.runtime.fast.simple import run_node
-from spikec.runtime.interpreter import Feeds, last_use
+from spikec.runtime.fast.walk import Walk
+from spikec.runtime.interpreter import Feeds
 
 _HELD_BYTES = 1 << 28
 """Spikes and currents that are held at once."""
@@ -43,12 +42,12 @@ class Correct(Pass):
         if "snn" not in context.last:
             raise PassError("pass correct needs the float network that was quantised")
         means = _mean_currents(context.last["snn"], _some(graph, calib, self.samples))
-        walk = _Walk(graph, encode(graph, _some(graph, calib, self.samples)).feeds)
-        for node in graph.nodes:
+        walk = _Correcting(graph, encode(graph, _some(graph, calib, self.samples)).feeds)
+        for done, node in enumerate(graph.nodes, 1):
             if isinstance(node.operation, Membrane):
                 walk.correct(node, means[node.name], record)
             walk.step(node)
-            context.progress("correct", len(walk.done), len(graph.nodes))
+            context.progress("correct", done, len(graph.nodes))
         return walk.graph
 
 
@@ -61,11 +60,14 @@ def _some(graph: Graph, calib: Feeds, samples: int) -> Feeds:
 
 def _mean_currents(graph: Graph, feeds: Feeds) -> dict[str, Array]:
     """The mean current of each layer with bias, per channel, in real units."""
-    means = {}
-    for node, inputs in _Walk(graph, feeds).layers():
-        bias = graph.array(node, "bias") if "bias" in node.params else np.zeros(())
-        mean = mean_over_steps(inputs[0], op_of(node, Membrane).radix)
-        means[node.name] = _by_channel(mean) + _by_channel(_full(node, bias)[None])
+    means, walk = {}, Walk(graph, feeds)
+    for node in graph.nodes:
+        if isinstance(node.operation, Membrane):
+            (current,) = walk.inputs(node)
+            mean = mean_over_steps(current, node.operation.radix)
+            bias = graph.array(node, "bias") if "bias" in node.params else np.zeros(())
+            means[node.name] = _by_channel(mean) + _by_channel(_full(node, bias)[None])
+        walk.step(node)
     return means
 
 
@@ -79,37 +81,15 @@ def _by_channel(value: Array) -> Array:
     return np.asarray(value.mean(axis=axes, dtype=np.float64))
 
 
-class _Walk:
-    """Runs a spiking graph node by node, dropping values that nothing needs any more."""
-
-    def __init__(self, graph: Graph, feeds: Feeds) -> None:
-        self.graph, self.feeds = graph, feeds
-        self.last, self.done = last_use(graph), set[str]()
-        self.values: dict[str, Array] = {}
-
-    def layers(self) -> Iterator[tuple[Node, list[Array]]]:
-        """Each layer with what it reads, before it runs."""
-        for node in self.graph.nodes:
-            if isinstance(node.operation, Membrane):
-                yield node, [self.values[name] for name in node.inputs]
-            self.step(node)
-
-    def step(self, node: Node) -> None:
-        """Run one node, as it now is in the graph."""
-        node = self.graph[node.name]
-        inputs = [self.values[name] for name in node.inputs]
-        value, _ = run_node(self.graph, node, inputs, self.feeds, self.graph.steps, False)
-        self.values[node.name] = value
-        self.done.add(node.name)
-        for name in self.last.get(node.name, ()):
-            del self.values[name]
+class _Correcting(Walk):
+    """A walk of the integer network that corrects each layer before it runs."""
 
     def correct(self, node: Node, wanted: Array, record: Record) -> None:
         """Change the bias of a layer so that its mean current becomes `wanted`."""
         graph = self.graph
         scale = graph.array(node, "scale").astype(np.float64)
         bias = graph.array(node, "bias").astype(np.int64)
-        current = self.values[node.inputs[0]]
+        (current,) = self.inputs(node)
         if len(current) > 1:
             weights = step_weights(len(current), radix=op_of(node, Membrane).radix)
             total = np.tensordot(weights.astype(np.float64), current.astype(np.float64), axes=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from spikec.compiler.quantisation.currents import channelwise
-from spikec.compiler.quantisation.scales import Conflict, Current, Fixed, Scale, Scales
+from spikec.compiler.quantisation.scales import Current, Fixed, Scale, Scales
 from spikec.ir import Graph, Node, PassError, TensorType, op_of, signed, spread, unsigned
 from spikec.ir.hardware import HardwareSpec
 from spikec.ir.neuron import Membrane
@@ -18,6 +18,9 @@ from spikec.ir.ops.input import Input
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.types import Array
+
+ANY = np.nan
+"""The scale of what a pad puts in: 0 in every scale."""
 
 
 @dataclass
@@ -124,9 +127,11 @@ class Folded:
                 loc=node.loc,
                 hint="run the pass relay before qcfs",
             )
-        if scale.scale.ndim > 1:
-            name, scale = self._levelled(node.inputs[0], scale.scale)
-        side = np.broadcast_to(scale.scale, self.graph[node.inputs[0]].type.shape[:1])
+        factor = _settled(scale.scale)
+        if factor.ndim > 1:
+            name, scale = self._levelled(node.inputs[0], factor)
+            factor = scale.scale
+        side = np.broadcast_to(factor, self.graph[node.inputs[0]].type.shape[:1])
         op = op_of(node, Synapse)
         w = op.scale_inputs(self.graph.array(node, "w").astype(np.float64), side)
         self.weights[node.name] = w
@@ -137,34 +142,35 @@ class Folded:
         return next(node for node in reversed(self.nodes) if node.name == name)
 
     def _join(self, node: Node) -> None:
-        """Currents that meet share a scale."""
-        inputs = [self._as_current(name) for name in node.inputs]
-        joined = inputs[0][1]
-        for _, other in inputs[1:]:
-            joined = self._same(joined, other, node)
-        names = tuple(name for name, _ in inputs)
+        """Currents that meet share a scale; what comes from spikes or inputs adapts to the rest."""
+        fixed = {name for name in node.inputs if isinstance(self.value[name][1], Fixed)}
+        made: dict[str, str] = {}
+        joined: Current | None = None
+        for name in sorted(dict.fromkeys(node.inputs), key=fixed.__contains__):
+            made[name], scale = self._as_current(name)
+            if joined is not None and name in fixed and not self._same(joined, scale, node):
+                made[name], scale = self._as_current(name, apart=True)
+            if joined is not None and not self._same(joined, scale, node):
+                raise PassError(
+                    "currents that meet here stand in another ratio elsewhere", loc=node.loc
+                )
+            joined = scale if joined is None else _both(joined, scale, node.type.shape)
+        assert joined is not None
+        names = tuple(made[name] for name in node.inputs)
         self._add(node, names, self.current(node.type), joined)
 
-    def _same(self, left: Current, right: Current, node: Node) -> Current:
-        """Make two currents of a node's shape stand for real values in one scale."""
-        shape = node.type.shape
-        parts = [left.variable, left.gain, right.variable, right.gain]
-        if not all(part.ndim <= 1 for part in parts):
-            parts = [np.broadcast_to(spread(part, shape), shape) for part in parts]
-        a, gain_a, b, gain_b = np.broadcast_arrays(*parts)
-        try:
-            self.scales.unify(a, b, gain_a / gain_b)
-        except Conflict:
-            raise PassError(
-                "currents that meet here stand in another ratio elsewhere", loc=node.loc
-            ) from None
-        here = a >= 0
-        return Current(np.where(here, a, b), np.where(here, gain_a, gain_b))
+    def _same(self, left: Current, right: Current, node: Node) -> bool:
+        """Make two currents of a node's shape stand for real values in one scale, if they can."""
+        a, gain_a, b, gain_b = _aligned(left, right, node.type.shape)
+        if not self.scales.agree(a, b, gain_a / gain_b):
+            return False
+        self.scales.unify(a, b, gain_a / gain_b)
+        return True
 
     def _membrane(self, node: Node) -> None:
         name, scale = self._as_current(node.inputs[0])
         if isinstance(node.operation, Accumulate):
-            self._make_uniform(scale, node.type.shape, node)
+            self._share(scale, node.type.shape)
             self.scales.resolve(scale)
         self.potential[node.name] = scale
         type_ = self.current(node.type) if isinstance(node.operation, Accumulate) else node.type
@@ -172,29 +178,44 @@ class Folded:
 
     def _make_uniform(self, value: Current, shape: tuple[int, ...], node: Node) -> None:
         """Let all elements of a current stand for real values in one scale."""
+        if not self._share(value, shape):
+            raise PassError("elements that need one scale here differ elsewhere", loc=node.loc)
+
+    def _share(self, value: Current, shape: tuple[int, ...]) -> bool:
+        """Let all elements of a current share a scale, if none of them conflict."""
         variable, gain = (part.ravel() for part in value.spread(shape))
         used = variable >= 0
         if not used.any():
-            return
+            return True
         first = int(np.argmax(used))
-        try:
-            self.scales.unify(np.full_like(variable, variable[first]), variable, gain[first] / gain)
-        except Conflict:
-            raise PassError(
-                "elements that need one scale here differ elsewhere", loc=node.loc
-            ) from None
+        one = np.full_like(variable, variable[first])
+        if not self.scales.agree(one, variable, gain[first] / gain):
+            return False
+        self.scales.unify(one, variable, gain[first] / gain)
+        return True
 
-    def _as_current(self, name: str) -> tuple[str, Current]:
-        """A value as a current: spikes and inputs pass a one-to-one synapse."""
+    def _as_current(self, name: str, *, apart: bool = False) -> tuple[str, Current]:
+        """A value as a current: spikes and inputs pass a one-to-one synapse.
+
+        Args:
+            name: The value.
+            apart: Let each of its elements have a scale of its own, not each channel.
+        """
         source, scale = self.value[name]
         if isinstance(scale, Current):
             return source, scale
-        made = f"{name}.synapse"
+        made = f"{name}.apart" if apart else f"{name}.synapse"
         if made not in self.value:
-            shape = self.graph[name].type.shape
-            w = np.broadcast_to(scale.scale, shape[:1]) if scale.scale.ndim <= 1 else scale.scale
+            shape, factor = self.graph[name].type.shape, _settled(scale.scale)
+            w = np.broadcast_to(spread(factor, shape), shape)
+            if not apart and factor.ndim <= 1:
+                w = np.broadcast_to(factor, shape[:1])
             self.weights[made] = w
-            current = self._variables(made, w.reshape(len(w), -1), source)
+            rows = w.reshape(-1, 1) if apart else w.reshape(len(w), -1)
+            current = self._variables(made, rows, source)
+            if apart:
+                self.synapse[made] = current.variable.reshape(shape)
+                current = replace(current, variable=self.synapse[made])
             self._insert(made, name, source, current)
         inserted, scale = self.value[made]
         assert isinstance(scale, Current)
@@ -234,7 +255,7 @@ class Folded:
         names = tuple(name for name, _ in values)
         if not uniform:
             pairs = zip(node.inputs, full, strict=True)
-            levelled = [self._levelled(name, array) for name, array in pairs]
+            levelled = [self._levelled(name, _settled(array)) for name, array in pairs]
             names = tuple(name for name, _ in levelled)
             units = zip(levelled, shapes, strict=True)
             full = [np.broadcast_to(s.scale, shape) for (_, s), shape in units]
@@ -247,12 +268,14 @@ class Folded:
     def _moved(self, node: Node, arrays: list[Array]) -> tuple[Array, bool]:
         """The mean of what reaches each element, and whether it was uniform there."""
         op, params = op_of(node), {r: self.graph.array(node, r) for r in node.params}
-        count = op.run([np.ones((1, *a.shape)) for a in arrays], params)[0]
+        known = [np.isfinite(a) for a in arrays]
+        filled = [np.where(k, a, 0.0) for k, a in zip(known, arrays, strict=True)]
+        count = op.run([k[None].astype(np.float64) for k in known], params)[0]
         safe = np.where(count == 0, 1, count)
-        mean = op.run([a[None] for a in arrays], params)[0] / safe
-        square = op.run([a[None] ** 2 for a in arrays], params)[0] / safe
+        mean = op.run([a[None] for a in filled], params)[0] / safe
+        square = op.run([a[None] ** 2 for a in filled], params)[0] / safe
         uniform = np.allclose(square, mean**2, rtol=1e-9, atol=0)
-        mean = np.where(count == 0, 1.0, mean)
+        mean = np.where(count == 0, ANY, mean)
         flat = channelwise(mean)
         return (flat if flat.ndim else mean), bool(uniform)
 
@@ -265,10 +288,12 @@ class Folded:
         else:
             (_, scale), *_ = inputs
             if not self._keeps_channels(node) or scale.variable.ndim > 1 or scale.gain.ndim > 1:
-                self._make_uniform(scale, self.graph[node.inputs[0]].type.shape, node)
-                used = scale.variable[scale.variable >= 0]
-                gain = np.broadcast_to(scale.gain, scale.variable.shape)[scale.variable >= 0]
-                moved = Current(np.full(node.type.shape[:1], used[0]), np.asarray(gain[0]))
+                shape = self.graph[node.inputs[0]].type.shape
+                self._make_uniform(scale, shape, node)
+                variable, gain = scale.spread(shape)
+                first = int(np.argmax(variable.ravel() >= 0))
+                one = variable.ravel()[first], gain.ravel()[first]
+                moved = Current(np.full(node.type.shape[:1], one[0]), np.asarray(one[1]))
             else:
                 moved = scale
         names = tuple(name for name, _ in inputs)
@@ -298,4 +323,38 @@ class Folded:
             return False
         index = np.arange(1.0, shape[0] + 1)
         mean, uniform = self._moved(node, [np.broadcast_to(spread(index, shape), shape)])
+        mean = _settled(mean)
         return uniform and mean.shape == index.shape and np.array_equal(mean, index)
+
+
+def _settled(scale: Array) -> Array:
+    """A known scale without `ANY`: where it may be anything, it is that of its channel, or 0.
+
+    Returns:
+        (), (channels,) or, where a channel's elements differ, per element.
+    """
+    if np.isfinite(scale).all():
+        return scale
+    rows = scale.reshape(len(scale), -1)
+    low, high = (
+        worst(np.where(np.isfinite(rows), rows, start), axis=1)
+        for worst, start in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    if (low >= high).all():  # also where a channel has none
+        return np.where(np.isfinite(high), high, 0.0)
+    return np.where(np.isfinite(scale), scale, 0.0)
+
+
+def _aligned(left: Current, right: Current, shape: tuple[int, ...]) -> list[Array]:
+    """Variables and gains of two currents as arrays of one shape."""
+    parts = [left.variable, left.gain, right.variable, right.gain]
+    if not all(part.ndim <= 1 for part in parts):
+        parts = [np.broadcast_to(spread(part, shape), shape) for part in parts]
+    return list(np.broadcast_arrays(*parts))
+
+
+def _both(left: Current, right: Current, shape: tuple[int, ...]) -> Current:
+    """The sum of two currents that stand for real values in one scale."""
+    a, gain_a, b, gain_b = _aligned(left, right, shape)
+    here = a >= 0
+    return Current(np.where(here, a, b), np.where(here, gain_a, gain_b))

@@ -20,6 +20,7 @@ from spikec.ir import (
     PassError,
     RangeError,
     op_of,
+    remove_dead,
     signed,
     spread,
     unsigned,
@@ -40,7 +41,7 @@ _POOLED = 1.25
 """The same for the largest share of what is possible that any channel of a layer reached."""
 _MANY = 16
 """Neurons of a channel from which on it has seen enough by itself."""
-Reaches = Callable[[], Mapping[str, Array]]
+Reaches = Callable[[], Mapping[str, tuple[Array, Array]]]
 _MARGIN = 16
 """Share of the state, one of so many, kept free for rounding weights, biases and thresholds."""
 
@@ -79,7 +80,7 @@ class Quantise(Pass):
         nodes = [rounding.node(node) for node in folded.nodes]
         rounding.note_noise()
         record.note(f"weights in {bits} bits, currents and potentials in {spec.state_bits} bits")
-        return graph.with_nodes(nodes, rounding.params, stage="int")
+        return remove_dead(graph.with_nodes(nodes, rounding.params, stage="int"))
 
     def _own_bits(self, graph: Graph, most: int) -> dict[str, int]:
         """Weight bits by the layers that have bits of their own."""
@@ -131,7 +132,7 @@ class _Rounding:
     def _threshold(self, node: Node) -> Array | None:
         return self.graph.array(node, "theta") if "theta" in node.params else None
 
-    def _relax(self, reached: Mapping[str, Array]) -> None:
+    def _relax(self, reached: Mapping[str, tuple[Array, Array]]) -> None:
         """Scales as fine as what potentials reached on data allows, where a proof costs too much.
 
         The engines check every potential at run time, so an overflow is an error, never silent.
@@ -139,7 +140,7 @@ class _Rounding:
         for name, current in self.folded.potential.items():
             node = self.graph[name]
             possible = self._reach(node)
-            expected = spread(_expected(reached[name], possible), possible.shape)
+            expected = spread(_expected(*reached[name], possible), possible.shape)
             limits = {"seen": np.minimum(expected, possible) / self.usable}
             self.folded.scales.require(current, node.type.shape, limits)
         self.choice = self.folded.scales.choose(checked=True)
@@ -200,16 +201,19 @@ class _Rounding:
             return {"w": (np.rint(w), signed(self.folded.spec.weight_bits))}
         variables = self.folded.synapse[node.name]
         exponent = self.choice.exponent[variables]
-        scale = self.choice.scale[variables] * 2.0**exponent
+        if exponent.ndim > 1:  # elements have scales of their own, exponents are per channel
+            exponent = exponent.reshape(len(exponent), -1).max(axis=1)
+        scale = self.choice.scale[variables] * spread(2.0**exponent, variables.shape)
         if isinstance(node.operation, Affine):
             exact = w / spread(scale, w.shape)
         else:
             exact = op_of(node, Synapse).scale_outputs(w, 1 / scale)
         rounded = np.rint(exact)
         self._note_weights(node, rounded, exact)
-        off = op_of(node, Synapse).by_output(rounded - exact) * scale[:, None]
+        off = op_of(node, Synapse).by_output(rounded - exact)
+        off = off.reshape(variables.size, -1) * scale.reshape(-1, 1)
         largest_input = self.folded.largest_input(node.inputs[0])
-        self.noise[variables] = (off**2).sum(axis=1) * largest_input**2
+        self.noise[variables.ravel()] = (off**2).sum(axis=1) * largest_input**2
         values = {"w": (rounded, signed(self.folded.bits_of(node.name)))}
         return values | ({"exponent": (exponent, EXPONENT)} if exponent.any() else {})
 
@@ -278,7 +282,7 @@ class _Rounding:
         return bias + spread(self.graph.array(node, "bias").astype(np.float64), node.type.shape)
 
 
-def _expected(reached: Array, possible: Array) -> Array:
+def _expected(reached: Array, rare: Array, possible: Array) -> Array:
     """How far the potentials of each channel (channels,) will reach on other data.
 
     A channel of few neurons has seen too little by itself: it may reach the largest share of what
@@ -286,10 +290,11 @@ def _expected(reached: Array, possible: Array) -> Array:
 
     Args:
         reached: On calibration data (channels,).
+        rare: What currents would lead to that are rarer than one in as many samples (channels,).
         possible: Over all inputs (*shape).
     """
     if possible.size >= _MANY * reached.size:
-        return _HEADROOM * reached
+        return np.maximum(_HEADROOM * reached, rare)
     most = possible.reshape(len(reached), -1).max(axis=1)
     share = (reached / np.where(most > 0, most, 1.0)).max(initial=0.0)
-    return np.maximum(_POOLED * share * most, _HEADROOM * reached)
+    return np.maximum(np.maximum(_POOLED * share * most, _HEADROOM * reached), rare)

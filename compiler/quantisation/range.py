@@ -6,19 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.ir import Graph, RangeError, op_of
-from spikec.ir.analysis import cone_of, run_linear
-from spikec.ir.ops.input import Input
-from spikec.ir.types import Array
+from spikec.ir.analysis import cone_of
+from spikec.ir.neuron import Neuron
 from spikec.runtime.coding import encode
-from spikec.runtime.fast import simulate
-from spikec.runtime.interpreter import Feeds, LayerTrace, charged
+from spikec.runtime.fast.walk import Walk, affordable, sample_blocks
+from spikec.runtime.interpreter import Feeds, charged
 from spikec.runtime.ranges import Bound, Ranges, ranges_of, signed_bits
 
-_BLOCK = 16
 HINT = "use fewer --weight-bits or fewer --timesteps, or leave out --require-proof"
 
 
@@ -46,9 +42,11 @@ class Range(Pass):
         checked: dict[str, tuple[int, int]] = {}
         samples = 0
         if unproven and context.calib is not None:
-            samples = len(next(iter(context.calib.values())))
-            wanted = {*unproven, *(v for name in unproven for v in parts[name])}
-            checked = observe(graph, context.calib, wanted & {*unproven, *open_values}, context)
+            samples = affordable(graph, len(next(iter(context.calib.values()))))
+            calib = {name: x[:samples] for name, x in context.calib.items()}
+            currents = {v for name in unproven for v in parts[name]}
+            wanted = {*unproven, *(currents & open_values)}
+            checked = observe(graph, calib, wanted, context)
         for name in parts:
             entry = _entry(ranges, name, parts[name], checked)
             entry["proven"] = name not in unproven
@@ -119,41 +117,18 @@ def observe(
         RangeError: when a value leaves its width on these data.
     """
     extremes: dict[str, tuple[int, int]] = {}
-    layers = [node.name for node in graph.nodes if op_of(node).stateful]
-    total = len(next(iter(calib.values())))
-    for start in range(0, total, _BLOCK):
-        feeds = encode(graph, {k: x[start : start + _BLOCK] for k, x in calib.items()}).feeds
-        traces = simulate(graph, feeds, None, layers).traces
-        for name, value in _values(graph, feeds, traces, wanted):
-            seen = int(value.min()), int(value.max())
-            low, high = extremes.get(name, seen)
-            extremes[name] = min(low, seen[0]), max(high, seen[1])
-        context.progress("range", min(start + _BLOCK, total), total)
+    done, total = 0, len(next(iter(calib.values())))
+    for part in sample_blocks(graph, calib):
+        walk = Walk(graph, encode(graph, part).feeds)
+        for node in graph.nodes:
+            value, potentials = walk.step(node, keep=node.name in wanted)
+            if node.name in wanted:
+                reached = value if potentials is None else potentials
+                if isinstance(node.operation, Neuron):
+                    reached = charged(graph, node, reached, value)
+                seen = int(reached.min()), int(reached.max())
+                low, high = extremes.get(node.name, seen)
+                extremes[node.name] = min(low, seen[0]), max(high, seen[1])
+        done += len(next(iter(part.values())))
+        context.progress("range", done, total)
     return extremes
-
-
-def _values(
-    graph: Graph, feeds: Feeds, traces: Mapping[str, LayerTrace], wanted: set[str]
-) -> list[tuple[str, Array]]:
-    needed = cone_of(graph, wanted).names
-    wanted_values, values = [], dict[str, Array]()
-    for node in graph.nodes:
-        if node.name not in needed:
-            continue
-        if isinstance(node.operation, Input):
-            values[node.name] = np.asarray(feeds[node.name])[None].astype(np.int64)
-        elif op_of(node).stateful:
-            trace = traces[node.name]
-            before = trace.potentials
-            if trace.spikes is not None:
-                values[node.name] = trace.spikes.astype(np.int64)
-                if op_of(node).neuron:
-                    before = charged(graph, node, before, values[node.name])
-            if node.name in wanted:
-                wanted_values.append((node.name, before))
-        else:
-            inputs = [values[name] for name in node.inputs]
-            values[node.name] = run_linear(node, inputs, graph.arrays(node))
-            if node.name in wanted:
-                wanted_values.append((node.name, values[node.name]))
-    return wanted_values

@@ -8,7 +8,7 @@ must agree there, up to a weight exponent: a synapse's sum counts `2^exponent` u
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -154,11 +154,17 @@ class Scales:
         Raises:
             Conflict: where the two have another ratio already.
         """
-        both = (left >= 0) & (right >= 0)
-        gain = np.broadcast_to(gain, left.shape)[both]
-        pairs = np.stack([left[both], right[both]])
-        for a, b, factor in np.unique(np.stack([*pairs.astype(np.float64), gain]), axis=1).T:
-            self._join(int(a), int(b), float(factor))
+        for a, b, factor in _pairs(left, right, gain):
+            self._join(a, b, factor)
+
+    def agree(self, left: Array, right: Array, gain: Array) -> bool:
+        """Whether `unify` would succeed; nothing is joined."""
+        trial = replace(self, _parent=list(self._parent), _ratio=list(self._ratio))
+        try:
+            trial.unify(left, right, gain)
+        except Conflict:
+            return False
+        return True
 
     def _join(self, left: int, right: int, gain: float) -> None:
         """`q[left] * gain == q[right]`."""
@@ -233,6 +239,14 @@ class Scales:
         for variable in range(count):
             roots[variable], ratios[variable] = self.root(variable)
         return roots, ratios
+
+
+def _pairs(left: Array, right: Array, gain: Array) -> Iterator[tuple[int, int, float]]:
+    """Each pair of variables with its gain, once."""
+    both = (left >= 0) & (right >= 0)
+    columns = left[both], right[both], np.broadcast_to(gain, left.shape)[both]
+    for a, b, factor in np.unique(np.stack(columns).astype(np.float64), axis=1).T:
+        yield int(a), int(b), float(factor)
 
 
 class _Groups:

@@ -44,9 +44,9 @@ class NotSeparable(Exception):
 class Trains:
     """Rewrites a graph of stage ann so that each synapse and pooling reads one train.
 
-    A train is what will be spikes: an input, an activation, or a maximum over one. Values of the
-    old graph are found under `value` (any form) and `parts` (trains behind linear ops whose sum
-    the value is).
+    A train is what will be spikes: an input, an activation, or a maximum over one; whatever is not
+    linear is taken for one. Values of the old graph are found under `value` (any form) and `parts`
+    (trains behind linear ops whose sum the value is).
 
     Attributes:
         graph: The old graph.
@@ -142,7 +142,7 @@ class Trains:
     def _separated(self, name: str) -> list[str]:
         node = self._old[name]
         op = op_of(node)
-        if isinstance(op, Input | MaxPool) or op.activation:
+        if not op.linear:
             return [self._values[name]]
         if isinstance(op, Synapse) and not op.one_to_one:
             raise NotSeparable
@@ -161,7 +161,7 @@ class Trains:
         """Whether a value holds no synapse's output, past sums and moves."""
         node = self._old[name]
         op = op_of(node)
-        if isinstance(op, Input | MaxPool | Concat) or op.activation:
+        if not op.linear or isinstance(op, Concat):
             return True
         if isinstance(op, Synapse) and not op.one_to_one:
             return False
@@ -171,7 +171,7 @@ class Trains:
         """Whether a value holds trains alone, no synapse's output."""
         node = self._old[name]
         op = op_of(node)
-        if isinstance(op, Input | MaxPool) or op.activation:
+        if not op.linear:
             return True
         if isinstance(op, Synapse) and not op.one_to_one:
             return False
@@ -270,7 +270,7 @@ class Trains:
         """The maximum over windows of a new value, or None where a relay must send it first."""
         below = self.nodes[source]
         op = below.operation
-        if isinstance(op, MaxPool) or op.activation:
+        if not op.linear:
             return self._put(
                 like,
                 name,

@@ -155,6 +155,10 @@ class Options:
             raise UsageError(f"max_loss must be from 0 up to 1 (a share), not {self.max_loss:g}")
         if self.code == "radix" and self.spikes == "graded":
             raise UsageError("a radix code has binary spikes: their payload is their step")
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in ("payload", "payload_bits"):
+            if self.spikes != "graded" and getattr(self, name) != defaults[name]:
+                raise UsageError(f"{name} is an option of graded spikes", hint="spikes=graded")
         if self.spikes == "graded" and self.payload == "power2" and self.payload_bits > 3:
             raise UsageError(
                 f"power2 payloads of {self.payload_bits} bits reach beyond 2^7",
@@ -335,6 +339,8 @@ class Settings(TypedDict, total=False):
     weight_bits: int
     schedule: Literal["synchronous", "layerwise"]
     spikes: Literal["binary", "graded"]
+    code: Literal["rate", "radix"]
+    payload: Literal["power2", "integer"]
     payload_bits: int
     threshold: Literal["per-channel", "per-layer", "per-neuron"]
     dni: Literal["on", "half", "off"]

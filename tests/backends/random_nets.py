@@ -11,7 +11,7 @@ import numpy as np
 
 from spikec.ir import F64, Graph, Node, Param, TensorType, signed, unsigned, verify
 from spikec.ir.ops import OPS
-from spikec.ir.types import SPIKE, DType, spikes
+from spikec.ir.types import DType
 
 I24 = signed(24)
 LARGEST = 64
@@ -32,6 +32,8 @@ class Random:
         self.rng = np.random.default_rng(seed)
         self.nodes: list[Node] = []
         self.params: dict[str, Param] = {}
+        self.radix = self.chance(0.2)
+        """Whether spikes are binary digits, in the whole network."""
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
@@ -83,23 +85,35 @@ class Random:
         p = {"theta": (rng.integers(1, top, channels), I24), "v0": (rng.integers(-top, top), I24)}
         if self.chance(0.5):
             p["bias"] = (rng.integers(-top // 4, top // 4, channels), I24)
-        kind = self.pick(["integrate", "signed", "signed", "graded", "window"])
         free = {"free": self.chance(0.4)}
-        if kind == "integrate":
-            return self.add("integrate", [current], SPIKE, **p)
+        if self.radix:
+            p["theta"] = (p["theta"][0] + top // 8, I24)
+            return self.spiking("integrate_radix", current, free, **p)
+        kind = self.pick(["", "signed", "signed", "graded", "window", "integer"])
+        if kind == "":
+            return self.spiking("integrate", current, {}, **p)
         if kind == "window":
-            return self.add("integrate_window", [current], SPIKE, free, **p)
+            return self.spiking("integrate_window", current, free, **p)
+        window = self.pick(["", "window_"])
         if kind == "graded":
             levels = int(rng.integers(2, 5))
             p["fire"] = (p["theta"][0] * 3 // 4 + 1, I24)
             attrs = {**free, "levels": levels}
-            return self.add("integrate_graded", [current], spikes(levels), attrs, **p)
+            return self.spiking(f"integrate_{window}graded", current, attrs, **p)
+        if kind == "integer":
+            attrs = {**free, "bits": int(rng.integers(2, 6))}
+            return self.spiking(f"integrate_{window}integer", current, attrs, **p)
         p["theta_neg"] = (0 if self.chance(0.7) else -int(rng.integers(0, top)), I24)
-        return self.add("integrate_signed", [current], SPIKE, free, **p)
+        return self.spiking("integrate_signed", current, free, **p)
+
+    def spiking(self, op: str, current: Node, attrs: dict[str, Any], **params: Any) -> Node:
+        payload = OPS[op].of(attrs).payload
+        return self.add(op, [current], payload, attrs, **params)
 
     def pooled(self, x: Node) -> Node:
         attrs = {**flat_window(2), "kernel": (2, 2), "pads": (0, 0, 1, 1)}
-        return self.add("max_pool_count", [x], x.type.dtype, attrs)
+        op = "max_pool_radix" if self.radix else "max_pool_count"
+        return self.add(op, [x], x.type.dtype, attrs)
 
     # Ops that move elements
 
@@ -210,7 +224,8 @@ class Random:
             flat = self.reshaped(value, value.type.size)
             parts.append(self.add("dense", [flat], I24, w=self.weights(3, value.type.size)))
         total = parts[0] if len(parts) == 1 else self.add("add", parts, I24)
-        out = self.add("accumulate", [total], I24, bias=(self.rng.integers(-9, 9, 3), I24))
+        readout = "accumulate_radix" if self.radix else "accumulate"
+        out = self.add(readout, [total], I24, bias=(self.rng.integers(-9, 9, 3), I24))
         steps = int(self.rng.integers(1, 7))
         return verify(Graph("random", "int", steps, tuple(self.nodes), (out.name,), self.params))
 

@@ -49,7 +49,7 @@ RADIX = {"accumulate_radix", "integrate_radix", "max_pool_radix"}
 PAYLOADS = {"integrate_integer", "integrate_window_graded", "integrate_window_integer"}
 REFUSED: dict[str, set[str]] = {
     "reference": set(),
-    "c": RADIX | PAYLOADS,
+    "c": set(),
     "fast": set(),
     "onnx": set(),
     "lava": set(),

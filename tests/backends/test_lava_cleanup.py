@@ -117,7 +117,7 @@ def test_failing_model_shows_its_traceback(
     def broken(graph: Graph, plan: Any, folder: Path) -> None:
         original(graph, plan, folder)
         path = folder / "neurons" / "integrate.py"
-        path.write_text(path.read_text().replace(">= self.theta", ">= 1 / 0"))
+        path.write_text(path.read_text().replace("self.v >= self.theta", "1 / 0"))
 
     original = module.write
     monkeypatch.setattr(module, "write", broken)

@@ -70,7 +70,8 @@ def test_random_networks(seed: int, steps: int, theta: int, uniform: bool) -> No
 @pytest.fixture(scope="module")
 def trained() -> spikec.Artifact:
     with np.load(example("fashion_mnist_small.npz")) as images:
-        return spikec.compile(example("fashion_qcfs_vgg.onnx"), images["x_calib"][:32], timesteps=4)
+        calib = images["x_calib"][:32]
+        return spikec.compile(example("fashion_qcfs_vgg.onnx"), calib, timesteps=4, snm="off")
 
 
 @runs_lava

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
+import spikec
+
 N = helper.make_node
 HALF = {"kernel_shape": [2, 2], "strides": [2, 2]}
 
@@ -169,10 +171,32 @@ IMAGES = [face_detector, prelu_cascade, captcha, segmenter, shuffle_net, grid_de
 VECTORS = [keyword_spotter, policy, dueling, siamese, unrolled]
 
 
-@pytest.mark.parametrize("kind", [*IMAGES, *VECTORS], ids=lambda kind: kind.__name__)
-def test_kind(kind, build, same):
+KINDS = pytest.mark.parametrize("kind", [*IMAGES, *VECTORS], ids=lambda kind: kind.__name__)
+
+
+@pytest.fixture
+def model(kind, build):
     net = Net()
     outputs = kind(net)
-    shape = [1, 3, 8, 8] if kind in IMAGES else [1, 192]
     constants = {c.name: numpy_helper.to_array(c) for c in net.constants}
-    same(build(net.nodes, {"x": shape}, constants, outputs=outputs), 0, 1, tolerance=1e-4)
+    return build(net.nodes, {"x": shape_of(kind)}, constants, outputs=outputs)
+
+
+def shape_of(kind):
+    return [1, 3, 8, 8] if kind in IMAGES else [1, 192]
+
+
+@KINDS
+def test_kind(kind, model, same):
+    same(model, 0, 1, tolerance=1e-4)
+
+
+@KINDS
+def test_compiled_kind(kind, model):
+    """What rounding costs is little beside what spikes cost; all engines agree."""
+    x = np.random.default_rng(1).uniform(0, 1, (64, *shape_of(kind)[1:])).astype(np.float32)
+    art = spikec.compile(model, x[:40], timesteps=8, progress=False)
+    for out in art.report.loss.outputs:
+        assert out.int_error <= 1.5 * out.float_error + 0.05
+        assert out.float_error < 0.8
+    assert art.check(x[40:44], engines=("reference", "fast", "onnx"))["equal"]

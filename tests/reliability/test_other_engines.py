@@ -16,6 +16,7 @@ from spikec.backends.lava.processes import CLASSES
 from spikec.backends.onnx.layers import LAYERS
 from spikec.ir import BackendError
 from spikec.ir.op import Op
+from spikec.ir.ops.neurons.integrate import Integrate
 
 
 def lava_is_here() -> bool:
@@ -48,7 +49,10 @@ def test_random_graphs_in_onnx(first: int, tmp_path: Path) -> None:
     assert 2 * sum(tally.refusals.values()) < tally.graphs
 
 
-def test_layers_that_an_engine_does_not_know_are_refused(tmp_path: Path) -> None:
+def test_layers_that_an_engine_does_not_know_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(LAYERS, Integrate)
     tally = portion(range(10), Settings(("onnx",), tmp_path))
     assert tally.found == {}
     assert any("has no ONNX form yet" in reason for reason in tally.refusals)

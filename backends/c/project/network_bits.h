@@ -118,12 +118,19 @@ static inline void network_pack_bytes(uint8_t *bits, int bit, const uint8_t *fir
 {
     for (int i = 0; i < count; i += 8) {
         const uint8_t *const p = fired + i;
+#if NETWORK_WORD == 64
+        const uint64_t eight = (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16
+            | (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40
+            | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+        bits[(bit + i) / 8] = (uint8_t)(eight * UINT64_C(0x0102040810204080) >> 56);
+#else
         const uint32_t low = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16
             | (uint32_t)p[3] << 24;
         const uint32_t high = (uint32_t)p[4] | (uint32_t)p[5] << 8 | (uint32_t)p[6] << 16
             | (uint32_t)p[7] << 24;
         bits[(bit + i) / 8] = (uint8_t)((low * 0x10204080u >> 28)
             | (high * 0x10204080u >> 28 << 4));
+#endif
     }
 }
 

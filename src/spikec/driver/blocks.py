@@ -12,6 +12,7 @@ from spikec.ir.types import Array
 from spikec.runtime.coding import decode, encode
 from spikec.runtime.data import Dataset
 from spikec.runtime.estimate import simulation
+from spikec.runtime.fast.walk import block_samples
 from spikec.runtime.memory import MORE_MEMORY, fitting
 
 BLOCK = 32
@@ -45,7 +46,9 @@ def quiet(what: str, done: int, total: int) -> None:
 def encoded_blocks(
     graph: Graph, data: Dataset, size: int = BLOCK
 ) -> Iterator[tuple[int, dict[str, Array]]]:
-    """(first sample, coded inputs) of each block."""
+    """(first sample, coded inputs) of each block; smaller ones where a float network is large."""
+    if graph.stage != "int":
+        size = min(size, block_samples(graph))
     for start, feeds in slices(data, size):
         yield start, encode(graph, feeds).feeds
 

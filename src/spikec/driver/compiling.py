@@ -100,7 +100,9 @@ def compile(
         if data is not None and art.stored.float_graph is not None:
             drawn, rest = data.split(options.samples, options.seed)
             art.report.loss = measure_loss(art, ann, drawn, held or rest, report)
-        lost = check_rounding(art.report, allowed=options.allow_rounding_loss)
+        few_bits = options.weight_bits < target(options.target).spec.weight_bits
+        allowed = options.allow_rounding_loss
+        lost = check_rounding(art.report, allowed=allowed, few_bits=few_bits)
         if lost is not None:
             art.report.warnings.append(lost)
             art.stored.manifest["rounding_loss"] = lost

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from math import hypot, inf
+
 from spikec.ir import RangeError
 from spikec.report.schema import OutputLoss, Report
 
 TIMES, MORE = 1.5, 0.05
-"""An output's error may be so many times the float network's, and so much more."""
+"""An output's error may be so many times that of the float network with plainly rounded weights,
+and so much more."""
+ROUNDED = 0.2
+"""The most that plainly rounded weights excuse where the target has more bits for them."""
 NOISE = 2.0
 """How much noisier than by plain rounding a layer's weights may become."""
 WEIGHTS = 0.25
 """Share of their norm that weights may always lose: where sums are wide, outputs stay near."""
 
 
-def check_rounding(report: Report, *, allowed: bool) -> str | None:
+def check_rounding(report: Report, *, allowed: bool, few_bits: bool = False) -> str | None:
     """What rounding loses too much, in a sentence; None where it does not.
+
+    Args:
+        report: Of the compiled network.
+        allowed: Whether it may lose that much.
+        few_bits: Whether weights were given fewer bits than the target has for them.
 
     Raises:
         RangeError: when it does and is not allowed to, naming the layer that contributes most.
     """
-    outputs = [out for out in (report.loss.outputs if report.loss else []) if is_far(out)]
+    excused = ROUNDED if few_bits else inf
+    outputs = [out for out in (report.loss.outputs if report.loss else []) if is_far(out, excused)]
     noisy = noisy_layers(report)
     if not outputs and not noisy:
         return None
@@ -42,9 +53,14 @@ def check_rounding(report: Report, *, allowed: bool) -> str | None:
     )
 
 
-def is_far(output: OutputLoss) -> bool:
-    """Whether integers are much further from the ANN than the float network is."""
-    return output.int_error > TIMES * output.float_error + MORE
+def is_far(output: OutputLoss, excused: float = inf) -> bool:
+    """Whether integers are much further from the ANN than the float network is.
+
+    What the ANN itself would lose to weights of so few bits is no fault of the network, up to
+    `excused`.
+    """
+    rounded = min(output.rounded_error or 0.0, excused)
+    return output.int_error > TIMES * hypot(output.float_error, rounded) + MORE
 
 
 def noisy_layers(report: Report) -> dict[str, float]:
@@ -58,9 +74,14 @@ def noisy_layers(report: Report) -> dict[str, float]:
 
 
 def _output_text(out: OutputLoss) -> str:
+    rounded = (
+        ""
+        if out.rounded_error is None
+        else (f" and the ANN with plainly rounded weights {out.rounded_error:.2f}")
+    )
     return (
         f"output '{out.output}' is {out.int_error:.2f} of its standard deviation from the ANN, "
-        f"the float network {out.float_error:.2f}"
+        f"the float network {out.float_error:.2f}{rounded}"
     )
 
 

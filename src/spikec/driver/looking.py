@@ -10,11 +10,11 @@ from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.driver.artifact import Artifact
 from spikec.ir import Graph, SpikecError, UsageError, op_of, parse, read_spk, same_values
-from spikec.ir.op import Synapse
 from spikec.ir.options import describe_options
 from spikec.report.chip import draw
 from spikec.report.schema import read_placement
 from spikec.runtime.files import write_file
+from spikec.runtime.metrics import dense_operations
 
 
 def resources(graph: Graph) -> dict[str, Any]:
@@ -23,22 +23,18 @@ def resources(graph: Graph) -> dict[str, Any]:
     As NeuroBench defines them also its footprint (bytes of all parameters, at their width here) and
     its connection sparsity (share of zero weights).
     """
-    types = {node.name: node.type for node in graph.nodes}
-    weights = synapses = zeros = 0
+    weights = zeros = 0
     for node in graph.nodes:
         if op_of(node).weighted:
             params = {role: graph.params[name].type for role, name in node.params.items()}
             weights += params["w"].size
             zeros += int((graph.array(node, "w") == 0).sum())
-            inputs = [types[name] for name in node.inputs]
-            op = node.operation
-            synapses += op.synaptic_operations(inputs, params) if isinstance(op, Synapse) else 0
     neurons = sum(node.type.size for node in graph.nodes if op_of(node).neuron)
     bits = sum(param.type.size * param.type.dtype.bits for param in graph.params.values())
     return {
         "neurons": neurons,
         "weights": weights,
-        "synapses": synapses,
+        "synapses": dense_operations(graph),
         "footprint": -(-bits // 8),
         "connection_sparsity": zeros / max(weights, 1),
     }

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends import engine
+from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Progress
-from spikec.driver.blocks import block_size, encoded_blocks, logits, quiet
+from spikec.compiler.quantisation.plain import round_weights
+from spikec.driver.blocks import BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.comparing import compare
+from spikec.driver.gate import is_far
 from spikec.driver.judging import smoothed_error
-from spikec.driver.looking import resources
 from spikec.driver.model import Model
 from spikec.driver.network import Network
 from spikec.ir import Graph
+from spikec.ir.op import Synapse
 from spikec.report.schema import LayerLoss, Loss, OutputLoss
 from spikec.runtime.check import trace_bytes
 from spikec.runtime.data import Dataset
+from spikec.runtime.fast.walk import affordable
+from spikec.runtime.interpreter import forward
 
 Array = NDArray[np.float64]
 SAMPLES = 256
 """Held-out samples that are used at most."""
 FEW = 16
 """Held-out samples that are needed at least; else the calibration samples are measured."""
-OPERATIONS = 2e11
-"""Synaptic operations, all samples together, beyond which fewer samples are used."""
 TRACED = 16
 """Samples on which layers are compared."""
 WORST = 3
@@ -48,9 +53,7 @@ def measure_loss(
         progress: Told about it.
     """
     held = rest if rest is not None and len(rest) >= FEW else None
-    dense = max(resources(network.graph)["synapses"] * network.graph.steps, 1)
-    samples = int(min(SAMPLES, max(FEW, OPERATIONS / dense)))
-    data = (drawn if held is None else held).head(samples)
+    data = (drawn if held is None else held).head(affordable(network.graph, SAMPLES))
     ann = model.logits(data.feeds)
     outputs = {stage: _logits(network.stage(stage), data) for stage in ("float", "int")}
     progress("measure the loss", len(data), len(data))
@@ -63,7 +66,7 @@ def measure_loss(
         agreement=agreement,
         standard_error=smoothed_error((outputs["int"].argmax(axis=1) != classes).astype(float)),
         relative_error={stage: _relative(y, ann) for stage, y in outputs.items()},
-        outputs=_outputs(network, outputs, ann),
+        outputs=_outputs(network, model, data, outputs, ann),
         most_rounded=_most_rounded(layers),
         worst_layers=sorted(layers, key=lambda v: v.error, reverse=True)[:WORST],
         advice=advice(network.graph.steps, agreement, len(data), layers),
@@ -95,24 +98,48 @@ def advice(
 
 def _logits(graph: Graph, data: Dataset) -> Array:
     simulate = engine("fast")
-    return np.concatenate([
-        logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
-        for _, feeds in encoded_blocks(graph, data, block_size("fast", graph))
-    ])  # fmt: skip
+    with fast_convolutions():
+        return np.concatenate([
+            logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
+            for _, feeds in encoded_blocks(graph, data, block_size("fast", graph))
+        ])  # fmt: skip
 
 
-def _outputs(network: Network, found: dict[str, Array], ann: Array) -> list[OutputLoss]:
+def _outputs(
+    network: Network, model: Model, data: Dataset, outputs: dict[str, Array], ann: Array
+) -> list[OutputLoss]:
     """The errors of each output, which are side by side in all arrays."""
     graph = network.graph
     ends = np.cumsum([graph[name].type.size for name in graph.outputs])[:-1]
-    parts = {stage: np.split(y, ends, axis=1) for stage, y in {**found, "ann": ann}.items()}
-    return [
-        OutputLoss(name, deviation(real, wanted), deviation(whole, wanted))
-        for name, real, whole, wanted in zip(
-            network.stored.manifest["outputs"], parts["float"], parts["int"], parts["ann"],
-            strict=True,
-        )
-    ]  # fmt: skip
+
+    def errors(y: Array) -> list[float]:
+        parts = zip(np.split(y, ends, axis=1), np.split(ann, ends, axis=1), strict=True)
+        return [deviation(part, wanted) for part, wanted in parts]
+
+    names = network.stored.manifest["outputs"]
+    rows = zip(names, errors(outputs["float"]), errors(outputs["int"]), strict=True)
+    losses = [OutputLoss(*row) for row in rows]
+    if not any(map(is_far, losses)):
+        return losses
+    rounded = errors(_rounded_logits(model.graph, weight_bits(graph), data))
+    return [replace(out, rounded_error=error) for out, error in zip(losses, rounded, strict=True)]
+
+
+def weight_bits(graph: Graph) -> int:
+    """Bits of the widest weights of an integer network."""
+    synapses = (node for node in graph.nodes if isinstance(node.operation, Synapse))
+    return max((graph.params[node.params["w"]].type.dtype.bits for node in synapses), default=1)
+
+
+def _rounded_logits(ann: Graph, bits: int, data: Dataset) -> Array:
+    """Outputs of the ANN with weights of so many bits."""
+    rounded, parts = round_weights(ann, bits), []
+    with fast_convolutions():
+        for _, feeds in slices(data, BLOCK):
+            values = forward(rounded, feeds)
+            parts.append([values[name] for name in rounded.outputs])
+    outputs = (np.concatenate(blocks) for blocks in zip(*parts, strict=True))
+    return np.concatenate([y.reshape(len(data), -1) for y in outputs], axis=1)
 
 
 def deviation(found: Array, wanted: Array) -> float:

@@ -134,11 +134,14 @@ class OutputLoss:
         output: Its ONNX name.
         float_error: Of the float network.
         int_error: Of the integers.
+        rounded_error: Of the ANN itself with its weights rounded to as many bits, a step for each
+            output channel; measured where the integers are far off.
     """
 
     output: str
     float_error: Number
     int_error: Number
+    rounded_error: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)

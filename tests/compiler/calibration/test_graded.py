@@ -118,7 +118,8 @@ def test_the_options_make_the_pipeline():
     assert "graded{levels=8}" in names(spikes="graded", payload_bits=3)
     assert "graded{search=none}" in names(spikes="graded", dni="off")
     assert not any(name.startswith("graded") for name in names())
-    for wrong in ({"spikes": "x"}, {"payload_bits": 0}, {"payload_bits": 4}):
+    for wrong in ({"spikes": "x"}, {"payload_bits": 0}, {"payload_bits": 4},
+                  {"spikes": "graded", "payload_bits": 4}):  # fmt: skip
         with pytest.raises(spikec.UsageError):
             names(**wrong)
 
