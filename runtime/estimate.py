@@ -19,6 +19,8 @@ _ANN = 10
 _WORK, _CURRENT, _HELD = 64, 9, 3 << 29
 """Bytes of a layer's element in calibration: of its arrays; of its currents in a step, up to a
 bound from which on they are computed in blocks."""
+BLOCK_BYTES = 1 << 26
+"""Size of the largest value of all steps that is computed at once, in bytes."""
 _BASE = 300 << 20
 """Bytes of the libraries."""
 
@@ -42,6 +44,12 @@ def held_elements(graph: Graph) -> int:
         held -= sum(graph[name].type.size for name in released.get(node.name, ())
                     if name not in kept)  # fmt: skip
     return most
+
+
+def block_samples(graph: Graph) -> int:
+    """How many samples may run node by node at once."""
+    largest = max(node.type.size for node in graph.nodes)
+    return max(1, BLOCK_BYTES // (4 * graph.steps * max(largest, 1)))
 
 
 def simulation(graph: Graph, steps: int, engine: str) -> Need:

@@ -11,8 +11,7 @@ from spikec.ir import Graph
 from spikec.ir.types import Array
 from spikec.runtime.coding import decode, encode
 from spikec.runtime.data import Dataset
-from spikec.runtime.estimate import simulation
-from spikec.runtime.fast.walk import block_samples
+from spikec.runtime.estimate import block_samples, simulation
 from spikec.runtime.memory import MORE_MEMORY, fitting
 
 BLOCK = 32

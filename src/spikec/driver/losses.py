@@ -164,8 +164,11 @@ def _relative(outputs: Array, ann: Array) -> float:
 
 
 def _layers(network: Network, model: Model, data: Dataset) -> list[LayerLoss]:
-    """Layers against the ANN on a few samples; none where even a few traces are too large."""
-    if trace_bytes(network.graph) * TRACED > 1 << 28:
+    """Layers against the ANN on a few samples.
+
+    None where even a few traces are too large, or no layer stands for a value of the ANN.
+    """
+    if trace_bytes(network.graph) * TRACED > 1 << 28 or not network.counterparts:
         return []
     return [
         LayerLoss(row.layer, row.int_error, max(0.0, row.int_error - (row.float_error or 0.0)))
