@@ -42,8 +42,8 @@ def chains() -> dict[str, tuple[list[NodeProto], list[TensorProto]]]:
     """Nodes from x to z, and constants; an elementwise operator follows."""
     mul = helper.make_node("Mul", ["x", "k"], ["t"], "mul")
     same = helper.make_node("Identity", ["x"], ["e"], "same")
-    choice = helper.make_node("If", ["c"], ["z"], "if", then_branch=branch(mul, [weights("k", 3, 1, 1)]),
-                              else_branch=branch(same, []))  # fmt: skip
+    then, other = branch(mul, [weights("k", 3, 1, 1)]), branch(same, [])
+    choice = helper.make_node("If", ["c"], ["z"], "if", then_branch=then, else_branch=other)
     return {
         "norm": ([norm("x", "z")], NORM),
         "norm-transpose": ([norm("x", "n"), transposed("n", "z")], NORM),
@@ -75,9 +75,7 @@ def compiles(made: onnx.ModelProto, **options: object) -> None:
 
 
 @pytest.mark.parametrize("op", ["Relu", "Sigmoid", "Neg", "Elu", "Sqrt"])
-@pytest.mark.parametrize(
-    "chain", ["norm", "norm-transpose", "norm-mul-transpose-add", "tile", "if"]
-)
+@pytest.mark.parametrize("chain", chains())
 def test_elementwise_operators_behind_chains(chain: str, op: str) -> None:
     nodes, constants = chains()[chain]
     last = helper.make_node(op, ["z"], ["y"], "last")
