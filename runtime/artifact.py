@@ -174,7 +174,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
         raise InvalidArtifact(f"{MANIFEST} is missing", loc=str(folder))
     version = read_json(path, Head).format
     if version not in (1, FORMAT):
-        raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(folder))
+        raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(path))
     manifest = read_json(path, dict[str, Any])
     if version == 1:
         files = conform(manifest, OldArtifactManifest, str(path)).files

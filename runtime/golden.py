@@ -158,10 +158,11 @@ def load(folder: Path) -> tuple[TraceManifest, Graph, dict[str, Array]]:
     """
     if not is_trace(folder):
         raise InvalidArtifact(f"{TRACE} is missing", loc=str(folder))
-    version = read_json(folder / TRACE, Head).format
+    path = folder / TRACE
+    version = read_json(path, Head).format
     if version != FORMAT:
-        raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(folder))
-    trace = read_json(folder / TRACE, TraceManifest)
+        raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(path))
+    trace = read_json(path, TraceManifest)
     for name, digest in trace.files.items():
         if not (folder / name).is_file() or file_digest(folder / name) != digest:
             raise InvalidArtifact(f"{name} is missing or was changed", loc=str(folder))
@@ -169,7 +170,7 @@ def load(folder: Path) -> tuple[TraceManifest, Graph, dict[str, Array]]:
         for steps in (layer.spikes, layer.potentials):
             if steps is not None and len(steps) != trace.steps:
                 raise InvalidArtifact(f"layer {layer.name}: {len(steps)} steps, not {trace.steps}",
-                                      loc=str(folder / TRACE))  # fmt: skip
+                                      loc=str(path))  # fmt: skip
     graph = read_graph(folder, "graph.spk", "weights.npz")
     return trace, graph, _read_inputs(folder / "input.npz", graph, trace.samples)
 

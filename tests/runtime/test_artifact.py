@@ -254,7 +254,7 @@ def test_pickled_weights_are_refused(folder):
 def test_another_format_version(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
-    assert refused(folder) == f"format 99, this spikec reads {store.FORMAT}"
+    assert refused(folder) == f"/manifest.json: format 99, this spikec reads {store.FORMAT}"
 
 
 @pytest.mark.parametrize(
