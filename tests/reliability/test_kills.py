@@ -12,7 +12,6 @@ import onnx
 import pytest
 from kills import Tree, faults, leftovers, part, run, snapshot
 
-from spikec.backends import BACKENDS
 from spikec.runtime import files as outputs
 from spikec.runtime.manifests import ARTIFACT
 
@@ -36,9 +35,6 @@ COMMANDS = {
     "compile-over": Written(f"{COMPILE} -o out --timesteps 3", "out"),
     "compile-over-onnx": Written(f"{COMPILE} -o out --timesteps 3 --target onnx", "out"),
     "compile-over-c": Written(f"{COMPILE} -o out --timesteps 3 --target c", "out"),
-    "compile-over-nir": Written(
-        f"{COMPILE} -o out --timesteps 3 --target nir{{allow_lossy=all}}", "out"
-    ),
     "dump-over": Written(f"{COMPILE} -o out --timesteps 2 --dump-ir ir", "ir"),
     "trace-over": Written("trace out --data x.npz -o traces --limit 3", "traces"),
     "trace-hex-over": Written("trace out --data x.npz -o hex --limit 3 --format hex", "hex"),
@@ -80,8 +76,6 @@ def grown(found: Tree, old: Tree, new: Tree) -> bool:
 
 def killed(world: Path, tmp_path: Path, name: str, every: int) -> None:
     written = COMMANDS[name]
-    if "nir" in name and BACKENDS["nir"]().unavailable() is not None:
-        pytest.skip("no NIR here")
     partly = {"partly": grown} if name == "dump-over" else {}
     told, times = faults(world, tmp_path, written.command.split(), written.output,
                          every=every, **partly)  # fmt: skip
