@@ -18,6 +18,9 @@ from spikec.compiler.passes import (
 )
 from spikec.ir import Graph, ParseError, PassError, verify
 from spikec.ir.options import configure, read_call, split_list, suggestion
+from spikec.runtime.artifact import to_json
+from spikec.runtime.files import new_folder, replace_file
+from spikec.runtime.manifests import DUMP
 
 __all__ = [
     "PASSES",
@@ -56,6 +59,10 @@ class Pipeline:
         """
         records: list[Record] = []
         context.last[graph.stage] = graph
+        dumped: list[str] = []
+        if self.dump is not None:
+            with new_folder(self.dump, DUMP) as made:
+                (made / DUMP.file).write_bytes(_dump_manifest(dumped))
         for step in self.passes:
             record = step.record()
             graph = self._step(step, graph, context, record)
@@ -65,9 +72,9 @@ class Pipeline:
                     records[-1].judged = context.judge(graph)
             context.last[graph.stage] = graph
             if self.dump is not None:
-                self.dump.mkdir(parents=True, exist_ok=True)
-                path = self.dump / f"{len(records):02d}-{record.name}.spk"
-                path.write_text(graph.to_text(), encoding="utf-8")
+                dumped.append(f"{len(records):02d}-{record.name}.spk")
+                replace_file(self.dump / DUMP.file, _dump_manifest(dumped))
+                replace_file(self.dump / dumped[-1], graph.to_text().encode())
         return graph, records
 
     def _step(self, step: Pass, graph: Graph, context: Context, record: Record) -> Graph:
@@ -84,6 +91,10 @@ class Pipeline:
                 with context.clock("verify"):
                     verify(graph)
         return graph
+
+
+def _dump_manifest(files: Sequence[str]) -> bytes:
+    return to_json({"format": 1, "dump": files}).encode()
 
 
 def parse_pipeline(text: str) -> list[Pass]:

@@ -16,7 +16,7 @@ from spikec.ir.errors import (
 )
 from spikec.ir.graph import Graph, Node, op_of, same_values
 from spikec.ir.ops import OPS
-from spikec.ir.text import parse, to_text
+from spikec.ir.text import parse, read_spk, to_text
 from spikec.ir.types import F32, F64, SPIKE, DType, Param, TensorType, signed, spread, unsigned
 from spikec.ir.verify import verify
 
@@ -44,6 +44,7 @@ __all__ = [
     "UsageError",
     "op_of",
     "parse",
+    "read_spk",
     "remove_dead",
     "same_values",
     "signed",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
+
+import msgspec
 
 from spikec.ir.errors import UsageError
+from spikec.ir.reading import check_depth, conform, read_json, read_text
 
-STATUSES = ("official", "second-hand", "assumed")
+Status = Literal["official", "second-hand", "assumed"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Provenance:
     """Where a figure comes from, and how far to trust it: official, second-hand or assumed."""
 
     source: str
-    status: str
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,21 @@ SPECS = {LOIHI2.name: LOIHI2}
 """Known hardware by name."""
 
 
+class _Head(msgspec.Struct):
+    """What a file says beside figures."""
+
+    name: str | None = None
+    base: str | None = None
+
+
+class _Figure(msgspec.Struct, forbid_unknown_fields=True):
+    """A figure as a file gives it."""
+
+    value: int | str
+    source: str | None = None
+    status: Status = "assumed"
+
+
 def read_spec(path: Path, base: HardwareSpec) -> HardwareSpec:
     """A specification from a TOML or JSON file that overrides figures of `base`.
 
@@ -125,32 +143,26 @@ def read_spec(path: Path, base: HardwareSpec) -> HardwareSpec:
         UsageError: when the file cannot be read or does not fit.
     """
     loaded = _load(path)
-    name = loaded.pop("name", path.stem)
-    start = loaded.pop("base", None)
-    if start is not None:
-        if start not in SPECS:
-            raise _wrong(path, f"unknown base '{start}'", f"one of {', '.join(SPECS)}")
-        base = SPECS[start]
-    if not isinstance(name, str):
-        raise _wrong(path, "name must be a text")
+    head = conform(loaded, _Head, str(path), error=UsageError)
+    if head.base is not None:
+        if head.base not in SPECS:
+            raise _wrong(path, f"unknown base '{head.base}'", f"one of {', '.join(SPECS)}")
+        base = SPECS[head.base]
     values: dict[str, Any] = {}
     origins = dict(base.provenance)
     for key, entry in loaded.items():
+        if key in _Head.__struct_fields__:
+            continue
         if key not in FIGURES:
             raise _wrong(path, f"unknown figure '{key}'", f"one of {', '.join(FIGURES)}")
         values[key], origins[key] = _figure(path, key, entry)
-    return replace(base, name=name, provenance=origins, **values)
+    return replace(base, name=head.name or path.stem, provenance=origins, **values)
 
 
 def _figure(path: Path, key: str, entry: Any) -> tuple[int | None, Provenance]:
     table = entry if isinstance(entry, dict) else {"value": entry}
-    unknown = set(table) - {"value", "source", "status"}
-    if unknown or "value" not in table:
-        raise _wrong(path, f"'{key}' takes value, source and status")
-    value, status = table["value"], table.get("status", "assumed")
-    if status not in STATUSES:
-        raise _wrong(path, f"status of '{key}' is '{status}'", f"one of {', '.join(STATUSES)}")
-    origin = Provenance(str(table.get("source", path.name)), status)
+    figure = conform(table, _Figure, f"{path}: {key}", error=UsageError)
+    value, origin = figure.value, Provenance(figure.source or path.name, figure.status)
     widths = {"weight_bits": (2, 8), "state_bits": (8, 32), "input_bits": (1, 16)}
     if key not in widths and value in (0, "unknown"):
         return None, origin
@@ -162,16 +174,16 @@ def _figure(path: Path, key: str, entry: Any) -> tuple[int | None, Provenance]:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    if path.suffix == ".json":
+        return read_json(path, dict[str, Any], error=UsageError)
+    text = read_text(path, error=UsageError)
+    problem = check_depth(text.encode())
+    if problem is not None:
+        raise _wrong(path, problem)
     try:
-        text = path.read_text(encoding="utf-8")
-        loaded = json.loads(text) if path.suffix == ".json" else _toml(text, path)
-    except OSError as error:
-        raise _wrong(path, error.strerror or "cannot be read") from None
-    except ValueError as error:  # of JSON, TOML and UTF-8
+        return _toml(text, path)
+    except ValueError as error:
         raise _wrong(path, f"cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(loaded, dict):
-        raise _wrong(path, "must hold figures by name")
-    return loaded
 
 
 def _toml(text: str, path: Path) -> dict[str, Any]:

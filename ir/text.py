@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedInput, VisitError
@@ -16,11 +17,14 @@ from spikec.ir.errors import InvalidGraph, ParseError, SpikecError
 from spikec.ir.graph import Graph, Node
 from spikec.ir.op import Attrs, AttrValue, Op
 from spikec.ir.ops import OPS
+from spikec.ir.reading import check_depth, read_text
 from spikec.ir.types import DType, Param, TensorType
 from spikec.ir.verify import verify
 
 _DIGITS = 1000
 """Longest integer that is read."""
+TEXT = 1 << 24
+"""Longest text that is read, in characters."""
 
 
 def to_text(graph: Graph, *, values: bool = False) -> str:
@@ -38,9 +42,17 @@ def parse(text: str, *, file: str = "<text>") -> Graph:
     """Read and verify a graph.
 
     Raises:
-        ParseError: with line, column and a caret under the place.
+        ParseError: with line, column and a caret under the place; for a text that is too long, or
+            whose brackets are nested too deeply.
         InvalidGraph: when the graph breaks an invariant.
     """
+    if len(text) > TEXT:
+        raise ParseError(
+            f"the text is longer than {TEXT:,} characters", loc=file, hint="leave values out of it"
+        )
+    problem = check_depth(text.encode(errors="replace"))
+    if problem is not None:
+        raise ParseError(problem, loc=file)
     try:
         graph = _Builder().transform(_parser().parse(text))
     except UnexpectedInput as error:
@@ -53,6 +65,16 @@ def parse(text: str, *, file: str = "<text>") -> Graph:
         raise _at(text, file, line, column, error.orig_exc.message, error.orig_exc.hint) from None
     assert isinstance(graph, Graph)
     return verify(graph)
+
+
+def read_spk(path: Path) -> Graph:
+    """Read and verify a graph's file; raises what `parse` does, naming the file."""
+    text = read_text(path, TEXT, error=ParseError)
+    try:
+        return parse(text, file=path.name)
+    except InvalidGraph as error:
+        error.loc = path.name if error.loc is None else f"{path.name}: {error.loc}"
+        raise
 
 
 def _expected(error: UnexpectedInput) -> str:
@@ -111,9 +133,9 @@ class _Builder(Transformer[Token, Any]):
 
     def string(self, token: Token) -> str:
         try:
-            return str(json.loads(token))
-        except json.JSONDecodeError as error:
-            raise ParseError(f"bad string: {error.msg}") from None
+            return str(msgspec.json.decode(token.encode(errors="replace"), type=str))
+        except msgspec.DecodeError as error:
+            raise ParseError(f"bad string: {error}") from None
 
     def word(self, token: Token) -> bool | str:
         return {"true": True, "false": False}.get(token, str(token))

@@ -5,26 +5,31 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
-import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from spikec.ir import Graph, InvalidArtifact, Param, parse, verify
+from spikec.ir import Graph, InvalidArtifact, Param, read_spk, verify
+from spikec.ir.reading import conform, read_json, read_npz
+from spikec.runtime.files import new_folder, replace_file, settle
+from spikec.runtime.manifests import ARTIFACT, ArtifactManifest, OldArtifactManifest
 
 FORMAT = 2
 """What is written. Format 1, whose target is a text, is read as well."""
+MANIFEST = "manifest.json"
 RECIPE = "recipe.json"
 REPORT = "report.json"
 """What is known of the network; not part of it, so no hash guards it."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_WIDEST = 8
+"""Bytes of the widest element of a param."""
+HEADERS = 1 << 20
+"""Bytes that the headers of all arrays in a file may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,46 +52,29 @@ class Stored:
 
 
 def save(stored: Stored, folder: Path, emit: Callable[[Path], None] | None = None) -> None:
-    """Write an artifact beside its final name and move it into place in one step.
+    """Write an artifact in one step.
 
     Args:
         stored: What to write.
-        folder: The artifact directory; an artifact that stands there is replaced.
+        folder: The artifact directory; an artifact that stands there is replaced, and what others
+            put into it is kept.
         emit: Writes a backend's files into a subfolder.
 
     Raises:
         InvalidArtifact: when something else stands at `folder`.
     """
-    folder = Path(folder)
-    check_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        made.chmod(0o755)
+    with new_folder(folder, ARTIFACT) as made:
         _write(stored, made)
         if emit is not None:
             target = made / str(stored.manifest["target"]["name"])
             target.mkdir()
             emit(target)
-            if _is_empty(target):
+            if not any(target.iterdir()):
                 target.rmdir()
         files = sorted(p for p in made.rglob("*") if p.is_file())
-        hashes = {p.relative_to(made).as_posix(): _hash(p) for p in files if p.name != REPORT}
+        hashes = {p.relative_to(made).as_posix(): file_digest(p) for p in files if p.name != REPORT}
         manifest = {**stored.manifest, "format": FORMAT, "files": hashes}
-        (made / "manifest.json").write_text(to_json(manifest), encoding="utf-8")
-        _swap(made, folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def check_free(folder: Path) -> None:
-    """Raise InvalidArtifact when something else than an artifact stands at `folder`."""
-    if folder.exists() and not is_artifact(folder) and not _is_empty(folder):
-        raise InvalidArtifact(
-            "exists and is not an artifact; nothing was written",
-            loc=str(folder),
-            hint="choose another -o, or remove it",
-        )
+        (made / MANIFEST).write_text(to_json(manifest), encoding="utf-8")
 
 
 def _write(stored: Stored, folder: Path) -> None:
@@ -104,27 +92,7 @@ def _write(stored: Stored, folder: Path) -> None:
 
 def record(folder: Path, report: Mapping[str, Any]) -> None:
     """Replace the report of an artifact, which may grow after it was compiled."""
-    part = folder / f".{REPORT}.part"
-    try:
-        part.write_text(to_json(report), encoding="utf-8")
-        part.replace(folder / REPORT)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _swap(made: Path, folder: Path) -> None:
-    if not folder.exists():
-        made.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    os.replace(folder, old / "was")
-    try:
-        made.rename(folder)
-    except OSError:
-        os.replace(old / "was", folder)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    replace_file(folder / REPORT, to_json(report).encode())
 
 
 def to_json(value: Any) -> str:
@@ -145,17 +113,24 @@ def npz_bytes(arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            found.update(part)
+    return found.hexdigest()
 
 
 def is_artifact(folder: Path) -> bool:
-    """Whether a directory looks like an artifact."""
-    return (folder / "manifest.json").is_file() and (folder / "graph.spk").is_file()
+    """Whether a directory has the names of an artifact; what they hold is for `load` to say."""
+    return (folder / MANIFEST).is_file() and (folder / "graph.spk").is_file()
+
+
+class Head(msgspec.Struct):
+    """What every manifest has."""
+
+    format: int
 
 
 def load(folder: str | Path) -> Stored:
@@ -165,25 +140,15 @@ def load(folder: str | Path) -> Stored:
         InvalidArtifact: when it is missing, damaged or of another format version.
     """
     folder = Path(folder)
+    settle(folder.absolute())
     if not folder.is_dir():
         raise InvalidArtifact("no such artifact directory", loc=str(folder))
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        files = dict(manifest["files"])
-        version = manifest["format"]
-        if version == 1:
-            manifest = _from_format_1(manifest)
-        _ = manifest["steps"], manifest["passes"], manifest["model"]["sha256"]
-        _ = manifest["target"]["name"], dict(manifest["target"]["options"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InvalidArtifact("manifest.json is missing or damaged", loc=str(folder)) from None
-    if version not in (1, FORMAT):
-        raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(folder))
+    manifest, files = _read_manifest(folder)
     for name, digest in files.items():
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
             raise InvalidArtifact(f"{name} is missing", loc=str(folder))
-        if _hash(path) != digest:
+        if file_digest(path) != digest:
             raise InvalidArtifact(
                 f"{name} was changed after it was compiled (its hash differs)",
                 loc=str(folder),
@@ -192,20 +157,29 @@ def load(folder: str | Path) -> Stored:
     has_float = "float.spk" in files or "float.npz" in files
     for name in ("graph.spk", "weights.npz", *(("float.spk", "float.npz") if has_float else ())):
         if name not in files:
-            raise InvalidArtifact(f"{name} is not listed in manifest.json", loc=str(folder))
+            raise InvalidArtifact(f"{name} is not listed in {MANIFEST}", loc=str(folder))
     if not (folder / REPORT).is_file():
         raise InvalidArtifact(f"{REPORT} is missing", loc=str(folder))
-    try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidArtifact(f"{REPORT} cannot be read: {error}", loc=str(folder)) from None
-    try:
-        graph = read_graph(folder, "graph.spk", "weights.npz")
-        floats = read_graph(folder, "float.spk", "float.npz") if has_float else None
-        recipe = json.loads((folder / RECIPE).read_text("utf-8")) if RECIPE in files else None
-        return Stored(graph, floats, manifest, report, recipe)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidArtifact(f"cannot be read: {error}", loc=str(folder)) from None
+    report = read_json(folder / REPORT, dict[str, Any])
+    graph = read_graph(folder, "graph.spk", "weights.npz")
+    floats = read_graph(folder, "float.spk", "float.npz") if has_float else None
+    recipe = read_json(folder / RECIPE, dict[str, Any]) if RECIPE in files else None
+    return Stored(graph, floats, manifest, report, recipe)
+
+
+def _read_manifest(folder: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """The manifest, as of the format that is written, and the files that it lists."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InvalidArtifact(f"{MANIFEST} is missing", loc=str(folder))
+    version = read_json(path, Head).format
+    if version not in (1, FORMAT):
+        raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(path))
+    manifest = read_json(path, dict[str, Any])
+    if version == 1:
+        files = conform(manifest, OldArtifactManifest, str(path)).files
+        return _from_format_1(manifest), files
+    return manifest, conform(manifest, ArtifactManifest, str(path)).files
 
 
 def _from_format_1(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,13 +194,23 @@ def _from_format_1(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_graph(folder: Path, text: str, arrays: str) -> Graph:
-    """A verified graph from its text and the `.npz` with its params."""
-    graph = parse((folder / text).read_text(encoding="utf-8"), file=text)
-    with np.load(io.BytesIO((folder / arrays).read_bytes()), allow_pickle=False) as stored:
-        params = {}
-        for name, param in graph.params.items():
-            array = stored[name]
-            if array.shape != param.type.shape or array.dtype != param.type.dtype.storage:
-                raise InvalidArtifact(f"@{name} does not have its declared type", loc=arrays)
-            params[name] = Param.of(array, param.type.dtype)
+    """A verified graph from its text and the `.npz` with its params.
+
+    Raises:
+        InvalidArtifact: naming the file that is damaged.
+        ParseError, InvalidGraph: for a text that is no graph, and a graph that breaks an invariant.
+    """
+    graph = read_spk(folder / text)
+    declared = sum(param.type.size for param in graph.params.values()) * _WIDEST
+    stored = read_npz(folder / arrays, graph.params.keys(), most=declared + HEADERS)
+    params = {}
+    for name, param in graph.params.items():
+        array = stored.get(name)
+        if array is None:
+            raise InvalidArtifact(f"holds no array '{name}'", loc=str(folder / arrays))
+        if array.shape != param.type.shape or array.dtype != param.type.dtype.storage:
+            raise InvalidArtifact(
+                f"@{name} does not have its declared type", loc=str(folder / arrays)
+            )
+        params[name] = Param.of(array, param.type.dtype)
     return verify(graph.with_params(params))

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from spikec.ir import Graph, op_of
+from spikec.runtime.estimate import simulation
 from spikec.runtime.interpreter import Simulation
+from spikec.runtime.memory import MORE_MEMORY, fitting
 
 BLOCK = 32
 """Samples that are traced at a time, at most."""
@@ -31,9 +33,17 @@ def trace_bytes(graph: Graph) -> int:
 
 
 def traced_block(*graphs: Graph) -> int:
-    """Samples whose traces in all of these graphs are held at once."""
-    each = sum(trace_bytes(graph) for graph in graphs)
-    return max(1, min(BLOCK, TRACES // max(each, 1)))
+    """Samples whose traces in all of these graphs are held at once.
+
+    Raises:
+        OutOfMemory: when there is not enough memory for one.
+    """
+    traces = sum(trace_bytes(graph) for graph in graphs)
+    needs = [simulation(graph, graph.steps, "reference") for graph in graphs]
+    most = max(1, min(BLOCK, TRACES // max(traces, 1)))
+    fixed = max((need.fixed for need in needs), default=0)  # one after the other
+    running = max((need.per_sample for need in needs), default=0)
+    return fitting(most, fixed, traces + running, "tracing", MORE_MEMORY)
 
 
 @dataclass(slots=True)

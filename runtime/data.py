@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from spikec.ir import Graph, InvalidData
+from spikec.ir.reading import is_npy, map_npy, read_npz
 from spikec.ir.types import Array
 from spikec.runtime.images import Preparation, read_images
+from spikec.runtime.memory import budget
 from spikec.runtime.sources import as_array, collect
 
 Source: TypeAlias = "Array | Mapping[str, Any] | Iterable[Any] | str | Path"
@@ -83,13 +83,7 @@ def read_dataset(
         x, classes = read_images(path, graph.inputs[0].type.shape, images or Preparation())
         return make_dataset(x, graph, labels=classes if labels else None, file=path.name)
     inputs = {node.loc or node.name for node in graph.inputs}
-    try:
-        loaded = _arrays(path, {"x"} | inputs | ({"y"} if labels else set()))
-    except FileNotFoundError:
-        raise InvalidData("no such file", loc=str(path)) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise InvalidData(f"cannot be read as .npz or .npy: {first}", loc=str(path)) from None
+    loaded = _arrays(path, {"x"} | inputs | ({"y"} if labels else set()))
     if isinstance(loaded, np.ndarray):
         return make_dataset(loaded, graph, file=path.name)
     given = loaded.pop("y", None) if "y" not in inputs else None
@@ -107,19 +101,11 @@ def read_x(path: Path) -> Array:
 
 
 def _arrays(path: Path, wanted: set[str]) -> Array | dict[str, Array]:
-    """The one array of an .npy, mapped, or the wanted arrays of an .npz."""
-    if path.suffix == ".npy":
-        mapped: Array = np.load(path, allow_pickle=False, mmap_mode="r")
-        return mapped
-    with path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        arrays = {name: loaded[name] for name in loaded.files if name in wanted}
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise ValueError(f"{name} is not an array")
-    return arrays
+    """The one array of an .npy, mapped, or the wanted arrays of an .npz; raises InvalidData."""
+    if is_npy(path, error=InvalidData):
+        return map_npy(path, error=InvalidData)
+    hint = "save x as .npy, of which no more is read than is used"
+    return read_npz(path, wanted, most=budget(), hint=hint, error=InvalidData)
 
 
 def make_dataset(

@@ -6,8 +6,7 @@ docs/traces.md states the format.
 from __future__ import annotations
 
 import hashlib
-import io
-import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,18 @@ from typing import Any
 import numpy as np
 
 from spikec.ir import Graph, InvalidArtifact, op_of
+from spikec.ir.reading import read_json, read_npz
 from spikec.ir.types import Array
-from spikec.runtime.artifact import npz_bytes, read_graph, to_json
-from spikec.runtime.check import traced_block, traced_layers
+from spikec.runtime.artifact import HEADERS, Head, file_digest, npz_bytes, read_graph, to_json
+from spikec.runtime.check import trace_bytes, traced_block, traced_layers
+from spikec.runtime.files import check_folder, new_folder
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
+from spikec.runtime.manifests import TRACES, TraceManifest
+from spikec.runtime.memory import require
 
 Run = Callable[[Graph, Feeds, "int | None", "list[str]"], Simulation]
 FORMAT = 1
+TRACE = "trace.json"
 
 
 def network_digest(graph: Graph) -> str:
@@ -50,6 +54,8 @@ def record(graph: Graph, feeds: Feeds, simulate: Run, *, arrays: bool = False) -
     }
     kept: dict[str, list[Array]] = {}
     size = traced_block(graph)
+    if arrays:
+        require(samples * trace_bytes(graph), f"the traces of {samples} samples", "--limit N")
     for start in range(0, samples, size):
         part = {key: x[start : start + size] for key, x in feeds.items()}
         _add(simulate(graph, part, None, names).traces, hashes, kept if arrays else None)
@@ -96,7 +102,7 @@ def write(
     """Write golden traces into a folder; the same network and inputs give the same bytes.
 
     Args:
-        folder: Created if need be.
+        folder: Golden traces that stand there are replaced in one step.
         graph: Stage int.
         feeds: Coded inputs.
         simulate: The engine whose traces they are.
@@ -105,7 +111,11 @@ def write(
 
     Returns:
         What `trace.json` holds.
+
+    Raises:
+        InvalidArtifact: when something else stands at `folder`.
     """
+    check_folder(folder, TRACES)
     found = record(graph, feeds, simulate, arrays=arrays)
     coded = {
         node.name: np.ascontiguousarray(feeds[node.name], node.type.dtype.storage)
@@ -128,38 +138,53 @@ def write(
         "layers": found["layers"],
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    (folder / "trace.json").write_text(to_json(trace), encoding="utf-8")
+    with new_folder(folder, TRACES) as made:
+        for name, content in files.items():
+            (made / name).write_bytes(content)
+        (made / TRACE).write_text(to_json(trace), encoding="utf-8")
     return trace
 
 
 def is_trace(folder: Path) -> bool:
     """Whether a folder holds golden traces."""
-    return (folder / "trace.json").is_file()
+    return (folder / TRACE).is_file()
 
 
-def load(folder: Path) -> tuple[dict[str, Any], Graph, dict[str, Array]]:
+def load(folder: Path) -> tuple[TraceManifest, Graph, dict[str, Array]]:
     """What a folder of golden traces holds: `trace.json`, the network and the coded inputs.
 
     Raises:
         InvalidArtifact: when it is missing or damaged.
     """
-    try:
-        trace = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
-        files, version = dict(trace["files"]), trace["format"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InvalidArtifact("trace.json is missing or damaged", loc=str(folder)) from None
+    if not is_trace(folder):
+        raise InvalidArtifact(f"{TRACE} is missing", loc=str(folder))
+    path = folder / TRACE
+    version = read_json(path, Head).format
     if version != FORMAT:
-        raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(folder))
-    for name, digest in files.items():
-        path = folder / Path(name).name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(path))
+    trace = read_json(path, TraceManifest)
+    for name, digest in trace.files.items():
+        if not (folder / name).is_file() or file_digest(folder / name) != digest:
             raise InvalidArtifact(f"{name} is missing or was changed", loc=str(folder))
+    for layer in trace.layers:
+        for steps in (layer.spikes, layer.potentials):
+            if steps is not None and len(steps) != trace.steps:
+                raise InvalidArtifact(f"layer {layer.name}: {len(steps)} steps, not {trace.steps}",
+                                      loc=str(path))  # fmt: skip
     graph = read_graph(folder, "graph.spk", "weights.npz")
-    with np.load(io.BytesIO((folder / "input.npz").read_bytes()), allow_pickle=False) as arrays:
-        return trace, graph, dict(arrays)
+    return trace, graph, _read_inputs(folder / "input.npz", graph, trace.samples)
+
+
+def _read_inputs(file: Path, graph: Graph, samples: int) -> dict[str, Array]:
+    """The coded inputs, of the shapes and types that the graph says."""
+    declared = {n.name: ((samples, *n.type.shape), n.type.dtype.storage) for n in graph.inputs}
+    room = sum(math.prod(shape) * dtype.itemsize for shape, dtype in declared.values())
+    feeds = read_npz(file, most=room + HEADERS)
+    for name, (shape, dtype) in declared.items():
+        if name not in feeds or (feeds[name].shape, feeds[name].dtype) != (shape, dtype):
+            raise InvalidArtifact(f"input {name} is not {dtype} of shape {list(shape)}",
+                                  loc=str(file))  # fmt: skip
+    return feeds
 
 
 def verify(folder: Path, simulate: Run, graph: Graph | None = None) -> dict[str, Any]:
@@ -173,30 +198,31 @@ def verify(folder: Path, simulate: Run, graph: Graph | None = None) -> dict[str,
     trace, stored, feeds = load(folder)
     graph = graph or stored
     arrays_file = folder / "arrays.npz"
-    located = arrays_file.is_file() and "arrays.npz" in trace["files"]
-    if set(feeds) != {node.name for node in graph.inputs} or graph.steps != trace["steps"]:
+    located = arrays_file.is_file() and "arrays.npz" in trace.files
+    if set(feeds) != {node.name for node in graph.inputs} or graph.steps != trace.steps:
         raise InvalidArtifact("the traces are of a network with other inputs or steps",
-                              loc=str(folder))  # fmt: skip
+                              loc=str(folder / TRACE))  # fmt: skip
     found = record(graph, feeds, simulate, arrays=located)
     own = {layer["name"]: layer for layer in found["layers"]}
-    layers, first = [], None
-    for want in trace["layers"]:
-        have = own.get(want["name"])
-        entry = {"name": want["name"], "steps": trace["steps"]}
-        for what in ("spikes", "potentials"):
-            steps = _differing(want[what], None if have is None else have[what])
+    first: dict[str, Any] | None = None
+    layers = []
+    for want in trace.layers:
+        have = own.get(want.name)
+        entry: dict[str, Any] = {"name": want.name, "steps": trace.steps}
+        for what, hashes in (("spikes", want.spikes), ("potentials", want.potentials)):
+            steps = _differing(hashes, None if have is None else have[what])
             entry[f"{what}_steps_differing"] = len(steps)
-            here = first is not None and first["layer"] == want["name"]
+            here = first is not None and first["layer"] == want.name
             if steps and (first is None or (here and steps[0] + 1 < first["step"])):
-                first = {"layer": want["name"], "step": steps[0] + 1, "what": what,
+                first = {"layer": want.name, "step": steps[0] + 1, "what": what,
                          "neuron": None, "sample": None}  # fmt: skip
         layers.append(entry)
     if first is not None and located:
         _locate(arrays_file, found["arrays"], first)
     return {
-        "samples": trace["samples"],
-        "timesteps": trace["steps"],
-        "same_network": network_digest(graph) == trace["network"],
+        "samples": trace.samples,
+        "timesteps": trace.steps,
+        "same_network": network_digest(graph) == trace.network,
         "layers": layers,
         "equal": first is None,
         "first_difference": first,
@@ -213,11 +239,12 @@ def _differing(want: list[str] | None, have: list[str] | None) -> list[int]:
 def _locate(file: Path, found: Mapping[str, Array], first: dict[str, Any]) -> None:
     """Add sample, neuron and both values to the first difference."""
     key = f"{first['layer']}.{first['what']}"
-    with np.load(file, allow_pickle=False) as stored:
-        want = stored[key][first["step"] - 1]
-    if key not in found or found[key].shape[1:] != want.shape:
+    stored = read_npz(file, [key], most=found[key].nbytes + HEADERS) if key in found else {}
+    if key not in stored or found[key].shape != stored[key].shape:
         return
-    have = found[key][first["step"] - 1]
+    want, have = (arrays[key][first["step"] - 1] for arrays in (stored, found))
+    if (want == have).all():  # the hashes are not of these arrays
+        return
     sample, *neuron = map(int, np.argwhere(want != have)[0])
     first.update(sample=sample, neuron=neuron, golden=int(want[(sample, *neuron)]),
                  found=int(have[(sample, *neuron)]))  # fmt: skip

@@ -19,8 +19,10 @@ from spikec.ir.neuron import Membrane
 from spikec.ir.types import Array, DType
 from spikec.runtime.artifact import to_json
 from spikec.runtime.check import traced_layers
+from spikec.runtime.files import check_folder, new_folder
 from spikec.runtime.golden import Run, network_digest
 from spikec.runtime.interpreter import Feeds, state_type
+from spikec.runtime.manifests import HEX
 
 FORMAT = 1
 COUNT_BITS = 32
@@ -72,7 +74,7 @@ def write(
     """Write hex files and `manifest.json` into a folder; the same input gives the same bytes.
 
     Args:
-        folder: Created if need be.
+        folder: Hex traces that stand there are replaced in one step.
         graph: Stage int.
         feeds: Coded inputs.
         simulate: The engine whose traces they are.
@@ -80,27 +82,31 @@ def write(
 
     Returns:
         What the manifest holds.
+
+    Raises:
+        InvalidArtifact: when something else stands at `folder`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder, HEX)
     names = traced_layers(graph)
     traces = simulate(graph, feeds, None, names).traces
-    files = [*_params(folder, graph), *_inputs(folder, graph, feeds)]
-    for name in names:
-        node, trace = graph[name], traces[name]
-        if trace.spikes is not None:
-            files.append(_trace(folder, node, "spikes", trace.spikes, node.type.dtype))
-        files.append(_trace(folder, node, "potentials", trace.potentials, _state(graph, node)))
-    (folder / "graph.spk").write_text(graph.to_text(), encoding="utf-8")
-    manifest = {
-        **(about or {}),
-        "format": FORMAT,
-        "network": network_digest(graph),
-        "steps": graph.steps,
-        "samples": len(next(iter(feeds.values()))),
-        "layers": names,
-        "files": [asdict(file) for file in files],
-    }
-    (folder / "manifest.json").write_text(to_json(manifest), encoding="utf-8")
+    with new_folder(folder, HEX) as made:
+        files = [*_params(made, graph), *_inputs(made, graph, feeds)]
+        for name in names:
+            node, trace = graph[name], traces[name]
+            if trace.spikes is not None:
+                files.append(_trace(made, node, "spikes", trace.spikes, node.type.dtype))
+            files.append(_trace(made, node, "potentials", trace.potentials, _state(graph, node)))
+        (made / "graph.spk").write_text(graph.to_text(), encoding="utf-8")
+        manifest = {
+            **(about or {}),
+            "format": FORMAT,
+            "network": network_digest(graph),
+            "steps": graph.steps,
+            "samples": len(next(iter(feeds.values()))),
+            "layers": names,
+            "files": [asdict(file) for file in files],
+        }
+        (made / "manifest.json").write_text(to_json(manifest), encoding="utf-8")
     return manifest
 
 

@@ -92,6 +92,35 @@ def test_a_cluster_without_workers_is_one_clear_error(art, data, scheduler, monk
         driver.evaluate(art, data, cluster=cluster, progress=leave)
 
 
+def test_a_scheduler_that_goes_away_is_one_clear_error(art, data, scheduler, monkeypatch):
+    local, _ = scheduler
+    monkeypatch.setattr(measuring, "PATIENCE", 0.2)
+    monkeypatch.setattr(blocks, "LARGE_BLOCK", 8)
+    cluster = Cluster(local.scheduler_address)
+
+    def close(what, done, total):
+        local.close()
+
+    with pytest.raises(UsageError, match="the scheduler of the cluster is gone"):
+        driver.evaluate(art, data, cluster=cluster, progress=close)
+
+
+def test_a_worker_of_another_version_is_refused(art, data, scheduler, monkeypatch):
+    local, client = scheduler
+    versions = client.get_versions(packages=["spikec"])
+    versions["client"]["packages"]["spikec"] = "9.9"
+    monkeypatch.setattr(type(client), "get_versions", lambda *_, **__: versions)
+    with pytest.raises(UsageError, match=r"worker tcp://.* has spikec .*, here is 9\.9"):
+        driver.evaluate(art, data, cluster=Cluster(local.scheduler_address))
+
+
+def test_what_a_worker_raises_is_one_clear_error(art, data, scheduler, monkeypatch):
+    local, _ = scheduler
+    monkeypatch.setattr(measuring, "measure", len)  # given too much
+    with pytest.raises(UsageError, match=r"a worker of the cluster failed: TypeError: len\(\)"):
+        driver.evaluate(art, data, cluster=Cluster(local.scheduler_address))
+
+
 def test_no_scheduler_is_one_clear_error(art, data):
     with pytest.raises(UsageError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         driver.evaluate(art, data, cluster=Cluster("tcp://127.0.0.1:9"))

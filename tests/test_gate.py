@@ -11,7 +11,8 @@ from spikec.report.schema import Loss, OutputLoss, PassEntry, Report
 
 
 def report(outputs=(), figures=None):
-    loss = Loss(20, True, {}, 0.0, {}, [], [], list(outputs), "relu2")
+    both = {"float": 0.9, "int": 0.9}
+    loss = Loss(20, True, both, 0.0, both, [], [], list(outputs), "relu2")
     entries = [PassEntry("quantise", {}, [], figures or {})]
     return Report(model="m.onnx", timesteps=8, operators={}, passes=entries, layers=[], loss=loss)
 

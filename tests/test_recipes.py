@@ -82,10 +82,13 @@ def test_a_recipe_makes_the_same_network_again(art, tiny_onnx, tiny_data, tmp_pa
 
 def test_a_recipe_that_cannot_be_read(tmp_path):
     (tmp_path / "r.json").write_text("[1]")
-    with pytest.raises(spikec.UsageError, match=r"r\.json is no JSON object of options"):
+    with pytest.raises(spikec.UsageError, match=r"r\.json: expected object, got array"):
         read_recipe(tmp_path / "r.json")
     (tmp_path / "r.json").write_text("{")
-    with pytest.raises(spikec.UsageError, match="cannot be read"):
+    with pytest.raises(spikec.UsageError, match="input data was truncated"):
+        read_recipe(tmp_path / "r.json")
+    (tmp_path / "r.json").write_text('{"set": 5, "timesteps": 4}')
+    with pytest.raises(spikec.UsageError, match=r"r\.json: set: expected array, got int"):
         read_recipe(tmp_path / "r.json")
     (tmp_path / "r.json").write_text('{"timestep": 3}')
     with pytest.raises(spikec.UsageError, match="has no option 'timestep'"):

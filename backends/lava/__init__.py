@@ -15,7 +15,7 @@ from typing import Any, Literal
 from spikec.backends.backend import UNKNOWN, Engine, Origin, Target
 from spikec.backends.lava.emit import emit
 from spikec.backends.lava.legalise import describe
-from spikec.backends.lava.simulate import simulate
+from spikec.backends.lava.simulate import LONGEST, simulate
 from spikec.ir import Graph
 from spikec.runtime.interpreter import Feeds, Simulation
 
@@ -41,10 +41,12 @@ class Lava(Target, Engine):
         neuron: `own` neuron processes, or `stock`: Lava's ATRLIF wherever that is proven exact.
         precision: Process models of the simulation: `fixed` point, or `floating` point, which
             holds the same integers in doubles.
+        seconds: What a simulation may take by estimate; longer ones are not started.
     """
 
     neuron: Literal["own", "stock"] = "own"
     precision: Literal["fixed", "floating"] = "fixed"
+    seconds: int = int(LONGEST)
     legalise = ("compose",)
     stages = ("int",)
 
@@ -61,4 +63,4 @@ class Lava(Target, Engine):
         self, graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
     ) -> Simulation:
         tag = {"fixed": "fixed_pt", "floating": "floating_pt"}[self.precision]
-        return simulate(graph, feeds, steps, trace, tag, self.neuron)
+        return simulate(graph, feeds, steps, trace, tag, self.neuron, self.seconds)

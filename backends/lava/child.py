@@ -53,6 +53,8 @@ def run_child(command: Sequence[str], folder: Path, timeout: float) -> tuple[int
     """
     log = folder / "log.txt"
     with log.open("wb") as output:
+        # A signal between the start and the `try` would leave the child behind.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         child = subprocess.Popen(
             command,
             cwd=folder,
@@ -62,6 +64,7 @@ def run_child(command: Sequence[str], folder: Path, timeout: float) -> tuple[int
             start_new_session=True,
         )
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             code: int | None = child.wait(timeout)
         except subprocess.TimeoutExpired:
             code = None

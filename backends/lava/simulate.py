@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from spikec.backends.lava.child import run_child, scratch_folder, terminable
 from spikec.backends.lava.emit import write
+from spikec.backends.lava.estimate import Estimate
 from spikec.backends.lava.plan import Plan
 from spikec.backends.lava.planner import plan_network
 from spikec.ir import BackendError, Graph, RangeError
@@ -35,6 +37,8 @@ OVERFLOW = 3
 """Exit code of the project's runner when a value left its range."""
 LOST = ("no end after", "child processes died")
 """How the runner's message begins when Lava hung, or lost a process without an exception."""
+LONGEST = 600.0
+"""Seconds that a run may take by estimate, unless more are allowed."""
 ATTEMPTS = 2
 """How often a run that Lava lost is tried."""
 
@@ -46,6 +50,7 @@ def simulate(
     trace: Collection[str] = (),
     tag: str = "fixed_pt",
     neuron: str = "own",
+    seconds: float = LONGEST,
 ) -> Simulation:
     """Run an integer graph in Lava; see `spikec.runtime.interpreter.simulate`.
 
@@ -56,10 +61,13 @@ def simulate(
         trace: Layers whose spikes and potentials to return.
         tag: Lava's process models: fixed_pt or floating_pt, where integers are exact as well.
         neuron: `own`, or `stock`: Lava's ATRLIF for the layers that it provably computes exactly.
+        seconds: What the run may take by the estimate that is made before it starts.
 
     Raises:
+        OutOfMemory: when there is too little memory for it.
         RangeError: when a current or potential leaves its width, as the reference tells it.
-        BackendError: when Lava cannot hold the graph or fails.
+        BackendError: when Lava cannot hold the graph, takes too many processes or too long, or
+            fails.
     """
     samples = check_feeds(graph, feeds)
     steps = run_length(graph, steps)
@@ -68,6 +76,8 @@ def simulate(
         check_width(graph, node, np.asarray(feeds[node.name])[None], None)
     coded = {node.name: feeds[node.name].astype(node.type.dtype.storage) for node in graph.inputs}
     traced = [name for name in plan.layers if name in trace]
+    neurons = sum(graph[name].type.size for name in traced)
+    Estimate.of(graph, plan, samples, steps, neurons).refuse(seconds)
     try:
         with terminable(), scratch_folder() as folder:
             results = _run(graph, plan, coded, steps, samples, traced, folder, tag)
@@ -100,7 +110,8 @@ def _run(
         timeout += samples * (plan.depth + 2 + 0.1 * len(plan.processes))
     command = [sys.executable, "run.py", "--input", "inputs.npz", "--output", "results.npz",
                "--steps", str(steps), "--timeout", f"{timeout:.0f}", "--fault", "fault.json",
-               "--tag", tag, "--scratch", ".", "--spikes", "--end-with-parent"]  # fmt: skip
+               "--tag", tag, "--scratch", ".", "--spikes",
+               "--end-with-parent", str(os.getpid())]  # fmt: skip
     command += ["--trace", *traced] if traced else []
     for _ in range(ATTEMPTS):
         (folder / "fault.json").unlink(missing_ok=True)

@@ -8,13 +8,10 @@ import numpy as np
 
 from spikec.ir import Graph, Node
 from spikec.ir.types import Array
+from spikec.runtime.estimate import block_samples
 from spikec.runtime.fast.simple import run_node
 from spikec.runtime.interpreter import Feeds, last_use
 from spikec.runtime.metrics import dense_operations
-
-BLOCK_BYTES = 1 << 26
-"""Size of the largest value of all steps that is computed at once, in bytes."""
-
 
 OPERATIONS = 2e11
 """Multiply-accumulates beyond which fewer samples are run: about a minute on one core."""
@@ -26,12 +23,6 @@ def affordable(graph: Graph, samples: int) -> int:
     """How many of some samples are worth running, given what one costs."""
     one = max(dense_operations(graph) * graph.steps, 1)
     return int(min(samples, max(FEW, OPERATIONS / one)))
-
-
-def block_samples(graph: Graph) -> int:
-    """How many samples may run node by node at once."""
-    largest = max(node.type.size for node in graph.nodes)
-    return max(1, BLOCK_BYTES // (4 * graph.steps * max(largest, 1)))
 
 
 def sample_blocks(graph: Graph, feeds: Feeds, most: int | None = None) -> Iterator[Feeds]:

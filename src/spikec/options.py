@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_type_hints
 
@@ -287,20 +288,34 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     Raises:
         UsageError: when it cannot be read.
     """
-    import json
-
     from spikec.ir import UsageError
+    from spikec.ir.reading import conform, read_json
 
     file = Path(path) / RECIPE if Path(path).is_dir() else Path(path)
+    settings = read_json(file, dict[str, Any], error=UsageError)
+    read = conform(settings, _recipe_schema(), str(file), error=UsageError)
+    known = {name: getattr(read, name) for name in read.__struct_fields__ if name in settings}
+    if known.get("hardware") is not None:
+        known["hardware"] = Path(known["hardware"])
     try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the recipe {file} cannot be read: {error}") from None
-    if not isinstance(settings, dict):
-        raise UsageError(f"the recipe {file} is no JSON object of options")
-    if settings.get("hardware") is not None:
-        settings["hardware"] = Path(settings["hardware"])
-    return settings
+        Options.of({**settings, **known})
+    except UsageError as error:
+        error.loc = error.loc or str(file)
+        raise
+    return known
+
+
+@cache
+def _recipe_schema() -> type[Any]:
+    """The options as what a recipe may hold; paths are texts there."""
+    import msgspec
+
+    hints = get_type_hints(Options)
+    return msgspec.defstruct(
+        "Recipe",
+        [(f.name, str | None if hints[f.name] == Path | None else hints[f.name], f.default)
+         for f in dataclasses.fields(Options)],
+    )  # fmt: skip
 
 
 def _setting(text: str) -> tuple[str, str, str]:

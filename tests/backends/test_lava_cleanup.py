@@ -135,10 +135,14 @@ simulate(net.graph(), net.feeds(1), steps=30000)
 """
 
 
+def begin_long_run() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", LONG_RUN, str(Path(__file__).parent)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
 def long_run() -> tuple[subprocess.Popen[bytes], int]:
     """A process of its own with a network that runs, and the session of its Lava processes."""
-    command = [sys.executable, "-c", LONG_RUN, str(Path(__file__).parent)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = begin_long_run()
     runner = wait_for(lambda: children_of(process.pid))[0]
     wait_for(lambda: actors(runner))
     return process, runner
@@ -160,6 +164,23 @@ def test_a_signal_to_spikec_leaves_nothing(number: int, started: list[int]) -> N
     started.append(runner)
     process.send_signal(number)
     assert process.wait(10) in (128 + number, -number)
+
+
+@runs_lava
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_while_lava_is_still_imported_leaves_nothing(
+    number: int, started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner has not yet asked Linux to end it with its parent."""
+    process = begin_long_run()
+    runner = wait_for(lambda: children_of(process.pid))[0]
+    started.append(runner)
+    process.send_signal(number)
+    process.wait(10)
+    wait_for(lambda: not session_of(runner))
+    monkeypatch.setattr(child, "YOUNG", -1.0)
+    with child.scratch_folder():  # the next run removes the files of one that was killed
+        pass
 
 
 @runs_lava

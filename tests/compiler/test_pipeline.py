@@ -169,11 +169,12 @@ def test_dumps_hold_the_graph_after_each_pass(graph, tmp_path):
     folder = tmp_path / "a" / "ir"
     passes = parse_pipeline("fold,relay,observe,qcfs,bias,dni,quantise")
     found, _ = Pipeline(passes, dump=folder).run(graph, Context(CALIB, steps=4))
-    assert sorted(p.name for p in folder.iterdir()) == [
+    names = [
         "01-fold.spk", "02-relay.spk", "03-observe.spk", "04-qcfs.spk", "06-bias+dni.spk",
         "07-quantise.spk",
     ]  # fmt: skip
-    stages = [parse(p.read_text()).stage for p in sorted(folder.iterdir())]
+    assert sorted(p.name for p in folder.iterdir()) == [*names, "dump.json"]
+    stages = [parse((folder / name).read_text()).stage for name in names]
     assert stages == ["ann"] * 3 + ["snn"] * 2 + ["int"]
     assert parse((folder / "07-quantise.spk").read_text()) == found
 

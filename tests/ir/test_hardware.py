@@ -62,26 +62,28 @@ def test_a_toml_file_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot be read"),
-        ("[]", "figures by name"),
+        ("{", "input data was truncated"),
+        ("[]", "expected object, got array"),
+        ("[" * 1000, "nested more than 32 deep"),
         ('{"cores": 1}', "unknown figure 'cores'"),
         ('{"fan_in": -1}', "above 0"),
-        ('{"fan_in": true}', "above 0"),
+        ('{"fan_in": true}', "fan_in: value: expected int | str, got bool"),
         ('{"weight_bits": 9}', "2 to 8"),
-        ('{"fan_in": {"value": 1, "status": "sure"}}', "status of 'fan_in'"),
-        ('{"fan_in": {"source": "x"}}', "value, source and status"),
+        ('{"fan_in": {"value": 1, "status": "sure"}}', "fan_in: status: invalid enum value 'sure'"),
+        ('{"fan_in": {"source": "x"}}', "fan_in: object missing required field value"),
         ('{"base": "x"}', "unknown base"),
-        ('{"name": 1}', "name must be a text"),
+        ('{"name": 1}', "name: expected str | null, got int"),
     ],
 )
 def test_bad_files(tmp_path, text, message):
     path = tmp_path / "bad.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match=message) as error:
+    with pytest.raises(UsageError) as error:
         read_spec(path, LOIHI2)
-    assert error.value.loc == str(path)
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match="no such file"):
         read_spec(tmp_path / "none.toml", LOIHI2)

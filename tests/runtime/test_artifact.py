@@ -12,6 +12,7 @@ import pytest
 import spikec
 from spikec.ir import InvalidArtifact, same_values
 from spikec.runtime import artifact as store
+from spikec.runtime import files
 
 
 @pytest.fixture
@@ -31,15 +32,16 @@ def rewrite(folder: Path, name: str, change) -> None:
     path = folder / name
     path.write_bytes(change(path.read_bytes()))
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"][name] = store._hash(path)
+    manifest["files"][name] = store.file_digest(path)
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def refused(folder: Path) -> str:
     with pytest.raises(InvalidArtifact) as caught:
         spikec.load(folder)
-    assert str(caught.value).startswith(f"{folder}: ")
-    return caught.value.message
+    assert str(caught.value).startswith((f"{folder}: ", f"{folder}/"))
+    told = str(caught.value).split("\n  hint: ")[0]
+    return told.removeprefix(str(folder)).removeprefix(": ")
 
 
 FILES = [
@@ -65,6 +67,9 @@ def test_the_manifest_says_how_it_was_made(folder):
     assert manifest["steps"] == 4
     assert "fold" in manifest["passes"]
     assert any(text.startswith("quantise") for text in manifest["passes"])
+    assert set(manifest["numerics"]) == {"numpy", "numba", "onnxruntime", "blas", "machine"}
+    assert manifest["numerics"]["numpy"] == np.__version__
+    assert "threads" in manifest["numerics"]["blas"]
     assert len(manifest["calibration"]["sha256"]) == len(manifest["model"]["sha256"]) == 64
     assert sorted(manifest["files"]) == [
         n for n in FILES if n not in ("manifest.json", "report.json")
@@ -90,9 +95,15 @@ def test_nothing_but_the_artifact_is_left_behind(folder):
 
 
 def test_an_artifact_is_replaced_as_a_whole(tiny_artifact, folder):
-    (folder / "stale.txt").write_text("old")
+    def emit(made):
+        (made / "code.py").write_text("x = 1")
+
+    store.save(tiny_artifact.stored, folder, emit)
+    assert "numpy/code.py" in contents(folder)
+    (folder / "report.html").write_text("<title>spikec: net</title>")
+    (folder / "numpy" / "notes.txt").write_text("a user's own")
     tiny_artifact.save(folder)
-    assert sorted(contents(folder)) == FILES
+    assert sorted(contents(folder)) == sorted([*FILES, "numpy/notes.txt"])
     assert [p.name for p in folder.parent.iterdir()] == ["net"]
 
 
@@ -151,13 +162,19 @@ def test_a_failing_backend_keeps_the_old_artifact(tiny_artifact, folder):
     assert [p.name for p in folder.parent.iterdir()] == ["net"]
 
 
-def test_a_failed_move_puts_the_old_artifact_back(tiny_artifact, folder, monkeypatch):
-    before = contents(folder)
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_failed_move_puts_the_old_artifact_back(tiny_artifact, folder, monkeypatch, step):
+    """Where folders cannot be exchanged in one step, and the first or the second rename fails."""
+    before, rename, calls = contents(folder), os.rename, []
 
-    def rename(self, target):
-        raise OSError("disk full")
+    def fail(source, target):
+        calls.append(target)
+        if len(calls) == step:
+            raise OSError("disk full")
+        rename(source, target)
 
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(files, "exchange", lambda left, right: False)
+    monkeypatch.setattr(os, "rename", fail)
     with pytest.raises(OSError, match="disk full"):
         tiny_artifact.save(folder)
     assert contents(folder) == before
@@ -214,7 +231,7 @@ def test_weights_of_another_shape(folder):
 
 def test_weights_without_an_array(folder):
     rewrite(folder, "weights.npz", lambda data: store.npz_bytes({}))
-    assert "cannot be read" in refused(folder)
+    assert "/weights.npz: holds no array '" in refused(folder)
 
 
 def test_pickled_weights_are_refused(folder):
@@ -231,19 +248,27 @@ def test_pickled_weights_are_refused(folder):
         return buffer.getvalue()
 
     rewrite(folder, "weights.npz", change)
-    assert "allow_pickle=False" in refused(folder)
+    assert "does not hold the array that it declares" in refused(folder)
 
 
 def test_another_format_version(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
-    assert refused(folder) == f"format 99, this spikec reads {store.FORMAT}"
+    assert refused(folder) == f"/manifest.json: format 99, this spikec reads {store.FORMAT}"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"format": 1}', '{"files": 5}'])
-def test_a_damaged_manifest(folder, text):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", "input data was truncated"), ("{", "input data was truncated"),
+     ("[]", "expected object, got array"), ("3", "expected object, got int"),
+     ("null", "expected object, got null"),
+     ('{"files": 5}', "object missing required field format"),
+     ('{"format": 1}', "object missing required field target"),
+     ('{"format": 2, "spikec": 5}', "spikec: expected str, got int")],
+)  # fmt: skip
+def test_a_damaged_manifest(folder, text, told):
     (folder / "manifest.json").write_text(text)
-    assert refused(folder) == "manifest.json is missing or damaged"
+    assert refused(folder) == f"/manifest.json: {told}"
 
 
 @pytest.mark.parametrize("key", ["target", "model", "steps", "passes"])
@@ -251,16 +276,16 @@ def test_a_manifest_without_what_is_needed_later(folder, key):
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest[key]
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert refused(folder) == "manifest.json is missing or damaged"
+    assert refused(folder) == f"/manifest.json: object missing required field {key}"
 
 
 def test_a_manifest_cannot_reach_outside(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     outside = folder.parent / "secret"
     outside.write_text("x")
-    manifest["files"]["../secret"] = store._hash(outside)
+    manifest["files"]["../secret"] = store.file_digest(outside)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert refused(folder) == "../secret is missing"
+    assert refused(folder) == "/manifest.json: a name in files: not of the expected form"
 
 
 def test_a_needed_file_must_be_listed(folder):

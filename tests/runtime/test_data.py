@@ -127,15 +127,43 @@ def broken(tmp_path: Path, kind: str) -> Path:
 
 
 KINDS = ["object array", "truncated", "text", "empty file", "damaged",
-         "not an array", "bytes member"]  # fmt: skip
+         "not an array"]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_that_cannot_be_read(tmp_path, kind):
     path = broken(tmp_path, kind)
     text = fails(lambda: read_dataset(path, ONE))
-    assert text.startswith(f"{path}: cannot be read as .npz or .npy: ")
+    assert text.startswith(f"{path}: cannot be read as .npz: ")
     assert "\n" not in text
+
+
+def test_what_is_no_array_is_not_read(tmp_path):
+    assert fails(lambda: read_dataset(broken(tmp_path, "bytes member"), ONE)).startswith(
+        "d.npz: holds no array for input 'image'"
+    )
+
+
+def test_an_array_that_is_there_twice(tmp_path):
+    path = npz(tmp_path, x=np.zeros((4, 1, 2, 2)))
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("x.npy")
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("x.npy", content)
+    assert fails(lambda: read_dataset(path, ONE)) == f"{path}: holds 'x' twice"
+
+
+def test_an_array_that_is_shorter_than_it_says(tmp_path):
+    """No room is made for what the file does not hold."""
+    path, buffer = tmp_path / "d.npz", io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": "<f4", "fortran_order": False, "shape": (1 << 50, 1, 2, 2)}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", buffer.getvalue() + b"1234")
+    assert "'x.npy' does not hold the array that it declares" in fails(
+        lambda: read_dataset(path, ONE)
+    )
 
 
 def test_no_such_file(tmp_path):

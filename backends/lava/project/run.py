@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # each layer is a process of its 
 import lava_compat  # noqa: F401  before Lava
 import network
 import numpy as np
-from guard import LavaError, end_with_parent, run
+from guard import SIGNALS, LavaError, end_with_parent, run
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,8 +32,11 @@ HERE = Path(__file__).resolve().parent
 def main() -> int:
     """Run; returns the exit code."""
     options = _options()
-    if options.end_with_parent:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked by who starts it unwatched
+    if options.end_with_parent is not None:
         end_with_parent(signal.SIGTERM)
+        if os.getppid() != options.end_with_parent:  # it ended before it was asked for
+            return 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     inputs = _inputs(options.input, real=options.real)
     with contextlib.ExitStack() as stack:
@@ -67,7 +70,7 @@ def _options() -> argparse.Namespace:
     add("--timeout", type=float, default=3600.0, help="seconds until the run is given up")
     add("--scratch", type=Path, metavar="FOLDER", help="put temporary files here, and leave them")
     add("--fault", type=Path, metavar="FILE", help="write a failure here, as JSON")
-    add("--end-with-parent", action="store_true", help="stop when the calling process ends")
+    add("--end-with-parent", type=int, metavar="PID", help="stop when the calling process ends")
     options = parser.parse_args()
     unknown = set(options.trace or ()) - {*network.LAYERS, *network.READOUTS}
     if unknown:

@@ -137,8 +137,10 @@ def reduce(
     from spikec import driver
     from spikec.driver import bisect
     from spikec.ir.options import split_list
+    from spikec.runtime.manifests import TRACES
     from spikec.ui import Ui
 
+    driver.check_folder(output, TRACES, [data])
     ui, art = Ui(json, quiet), driver.load(out)
     names = split_list(engines)
     with ui.progress() as progress:
@@ -195,6 +197,7 @@ def trace(
         raise typer.Exit(0 if equal else 1)
     if art is None or data is None or output is None:
         raise UsageError("trace needs OUT, --data and -o, or --verify FOLDER")
+    driver.check_folder(output, bisect.kind_of(form), [data])
     found = bisect.write_traces(art, read_data(data, art, limit), engine, output, arrays, form)
     ui.result(
         {"out": str(output), **{k: found[k] for k in ("samples", "steps", "network")}},

@@ -41,15 +41,22 @@ def compile(
 ) -> None:
     """Compile an ONNX model into an integer spiking network."""
     from spikec import driver
+    from spikec.ir import UsageError
     from spikec.runtime.data import read_dataset
     from spikec.runtime.images import read_preparation
+    from spikec.runtime.manifests import ARTIFACT, DUMP
     from spikec.ui import Ui
 
     ui, start = Ui(json, quiet), time.perf_counter()
     typed = {key: value for key, value in settings.items() if _is_typed(context, key)}
     options = Options.of({**({} if recipe is None else read_recipe(recipe)), **typed})
     options.passes()
-    driver.check_artifact_place(out)
+    inputs = [model, calib, validate, options.hardware]
+    driver.check_folder(out, ARTIFACT, inputs)
+    if options.dump_ir is not None:
+        if options.dump_ir.resolve().is_relative_to(out.resolve()):
+            raise UsageError(f"--dump-ir {options.dump_ir} lies in -o {out}", hint="choose another")
+        driver.check_folder(options.dump_ir, DUMP, inputs)
     with ui.progress() as progress:
         read = driver.Model.load(model, shapes=options.shapes())
         images = read_preparation(options.images)

@@ -44,6 +44,8 @@ def inspect(
     from spikec.ir import UsageError
     from spikec.ui import Ui
 
+    if chip is not None:
+        driver.check_file(chip, [path])
     ui, found = Ui(json, quiet), driver.inspect(path, Options.of(settings))
     rows = [(name, count) for name, count in sorted(found["operators"].items())]
     ui.table("Operators", ["operator", "nodes"], rows)
@@ -120,7 +122,7 @@ def report(
 
     ui, path = Ui(json, quiet), output or out / "report.html"
     art = driver.load(out)
-    driver.check_file_place(path)
+    driver.check_file(path)
     page = build(art.report)
     driver.write_file(path, page.encode())
     for kind, command in ((art.report.evaluations, "eval"), (art.report.checks, "check")):

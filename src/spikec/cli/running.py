@@ -25,7 +25,7 @@ from spikec.cli.text import EPILOGS
 
 if TYPE_CHECKING:
     from spikec.driver.measuring import Cluster
-    from spikec.report.schema import Evaluation, StepResult
+    from spikec.report.schema import Conditions, Evaluation, StepResult
 
 Stage = Annotated[
     Literal["int", "float"], typer.Option(help="int, or float: the network before quantisation.")
@@ -47,16 +47,17 @@ def run(
 ) -> None:
     """Run a compiled network on data."""
     from spikec import driver
+    from spikec.runtime.artifact import npz_bytes
     from spikec.ui import Ui, percent
 
     if output is not None:
-        driver.check_file_place(output)
+        driver.check_file(output, [data])
     ui, art = Ui(json, quiet), driver.load(out)
     dataset = read_data(data, art, limit)
     with ui.progress() as progress:
         found, traces = driver.predict(art, dataset, engine, stage, trace, progress)
     if output is not None:
-        driver.write_npz(output, {"logits": found, **traces})
+        driver.write_file(output, npz_bytes({"logits": found, **traces}))
         ui.note(f"wrote {output}")
     accuracy = driver.accuracy(found, dataset.labels)
     warn(ui, art, dataset)
@@ -105,6 +106,7 @@ def eval(
     dataset, steps = read_data(data, art, limit), read_steps(timesteps)
     if plot is not None:
         plots.check(plot)
+        driver.check_file(plot, [data, model])
     with ui.progress() as progress:
         evaluation = driver.evaluate(
             art, dataset, timesteps=steps, model=model, engine_name=engine, stage=stage,
@@ -134,7 +136,7 @@ def eval(
         ui.note(f"wrote {plot}")
     for note in evaluation.notes:
         ui.note(f"note: {note}")
-    of = {"data": data.name, "samples": len(dataset), "engine": engine, "stage": stage}
+    of: Conditions = {"data": data.name, "samples": len(dataset), "engine": engine, "stage": stage}
     evaluation = replace(evaluation, of=of)
     art.record(evaluation)
     ui.result(asdict(evaluation), _line(evaluation))

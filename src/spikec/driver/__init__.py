@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from spikec.driver.model import Model
     from spikec.options import Options
-    from spikec.runtime.files import check_artifact_place, check_file_place, write_file, write_npz
+    from spikec.runtime.files import check_file, check_folder, write_file
 
 __all__ = [
     "BLOCK",
@@ -34,8 +34,8 @@ __all__ = [
     "Options",
     "accuracy",
     "check",
-    "check_artifact_place",
-    "check_file_place",
+    "check_file",
+    "check_folder",
     "check_model",
     "compile",
     "describe_difference",
@@ -56,7 +56,6 @@ __all__ = [
     "random_inputs",
     "resources",
     "write_file",
-    "write_npz",
 ]
 
 __getattr__ = importer(
@@ -68,8 +67,8 @@ __getattr__ = importer(
         "Options": "spikec.options",
         "accuracy": "spikec.driver.evaluating",
         "check": "spikec.driver.checking",
-        "check_artifact_place": "spikec.runtime.files",
-        "check_file_place": "spikec.runtime.files",
+        "check_file": "spikec.runtime.files",
+        "check_folder": "spikec.runtime.files",
         "check_model": "spikec.driver.evaluating",
         "compile": "spikec.driver.compiling",
         "describe_difference": "spikec.driver.checking",
@@ -90,6 +89,5 @@ __getattr__ = importer(
         "random_inputs": "spikec.driver.checking",
         "resources": "spikec.driver.looking",
         "write_file": "spikec.runtime.files",
-        "write_npz": "spikec.runtime.files",
     },
 )

@@ -19,7 +19,7 @@ from spikec.driver.network import Network
 from spikec.driver.progress import Shown, shown
 from spikec.ir import Graph, UsageError, op_of, verify
 from spikec.ir.types import Array
-from spikec.report.schema import Check, Evaluation, Report, from_json
+from spikec.report.schema import Check, Conditions, Evaluation, Report, from_json
 from spikec.report.table import Table
 from spikec.runtime import artifact as store
 from spikec.runtime.artifact import Stored
@@ -131,7 +131,7 @@ class Artifact(Network):
                 self, data, timesteps=timesteps, model=model or self.model, engine_name=engine,
                 stage=stage, progress=report,
             )  # fmt: skip
-        of = {"data": "Python", "samples": len(data), "engine": engine, "stage": stage}
+        of: Conditions = {"data": "Python", "samples": len(data), "engine": engine, "stage": stage}
         evaluation = dataclasses.replace(evaluation, of=of)
         self.record(evaluation)
         return evaluation

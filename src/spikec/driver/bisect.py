@@ -20,8 +20,12 @@ from spikec.runtime.check import Comparison, traced_block, traced_layers
 from spikec.runtime.coding import encode
 from spikec.runtime.data import Dataset
 from spikec.runtime.explain import explain, explain_difference
+from spikec.runtime.manifests import HEX, TRACES, Kind
 from spikec.runtime.reduce import shrink
 from spikec.version import version
+
+FORMS = {"npz": TRACES, "hex": HEX}
+"""Forms of golden traces."""
 
 
 def check_against(
@@ -120,6 +124,13 @@ def reduce_case(
     }
 
 
+def kind_of(form: str) -> Kind:
+    """The kind of folder that holds golden traces in the form `npz` or `hex`."""
+    if form not in FORMS:
+        raise UsageError(f"format must be npz or hex, not '{form}'")
+    return FORMS[form]
+
+
 def write_traces(
     art: Network,
     data: Dataset,
@@ -129,8 +140,7 @@ def write_traces(
     form: str = "npz",
 ) -> dict[str, Any]:
     """Write golden traces of an artifact on data, in the form `npz` or `hex`."""
-    if form not in ("npz", "hex"):
-        raise UsageError(f"format must be npz or hex, not '{form}'")
+    kind_of(form)
     if arrays and form == "hex":
         raise UsageError("hex files hold all values: leave --arrays out")
     feeds = encode(art.graph, data.feeds).feeds

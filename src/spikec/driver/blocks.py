@@ -11,7 +11,8 @@ from spikec.ir import Graph
 from spikec.ir.types import Array
 from spikec.runtime.coding import decode, encode
 from spikec.runtime.data import Dataset
-from spikec.runtime.fast.walk import block_samples
+from spikec.runtime.estimate import block_samples, simulation
+from spikec.runtime.memory import MORE_MEMORY, fitting
 
 BLOCK = 32
 """Samples that are simulated at a time where the engine is slow."""
@@ -19,9 +20,22 @@ LARGE_BLOCK = 256
 """Samples at a time for engines that bound their own memory or start slowly."""
 
 
-def block_size(engine: str) -> int:
-    """Samples that an engine takes at a time where nothing is traced."""
-    return BLOCK if engine == "reference" else LARGE_BLOCK
+def block_size(engine: str, graph: Graph, steps: int | None = None) -> int:
+    """Samples that an engine takes at a time where nothing is traced.
+
+    Args:
+        engine: Its name.
+        graph: What it runs.
+        steps: Time steps; the graph's own by default.
+
+    Raises:
+        OutOfMemory: when there is not enough memory for one sample.
+    """
+    steps = graph.steps if steps is None else steps
+    need = simulation(graph, steps, engine)
+    most = BLOCK if engine == "reference" else LARGE_BLOCK
+    what = f"engine {engine} on {steps} steps"
+    return fitting(most, need.fixed, need.per_sample, what, f"fewer --timesteps, or {MORE_MEMORY}")
 
 
 def quiet(what: str, done: int, total: int) -> None:

@@ -17,6 +17,7 @@ from spikec.driver.gate import check_rounding
 from spikec.driver.judging import Judge
 from spikec.driver.losses import measure_loss
 from spikec.driver.model import Model, ModelSource
+from spikec.driver.numerics import numerics
 from spikec.driver.profile import profile
 from spikec.driver.progress import Shown, shown
 from spikec.driver.torch_module import first_sample
@@ -24,10 +25,20 @@ from spikec.ir import Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
 from spikec.ir.ops.activations.relay import Relay
 from spikec.options import Options, Settings, read_recipe
-from spikec.report.schema import Judged, LayerEntry, MappedPart, PassEntry, Range, Report
+from spikec.report.schema import (
+    Judged,
+    LayerEntry,
+    MappedPart,
+    PassEntry,
+    Range,
+    Report,
+    read_placement,
+)
 from spikec.runtime.artifact import Stored
 from spikec.runtime.data import Dataset, Source, make_dataset
+from spikec.runtime.estimate import compilation
 from spikec.runtime.images import read_preparation
+from spikec.runtime.memory import MORE_MEMORY, budget, require
 from spikec.version import version
 
 if TYPE_CHECKING:
@@ -110,6 +121,8 @@ def compile_network(
     emitter = target(options.target)
     ann, imported = model.graph, model.imported
     drawn = None if calib is None else calib.draw(options.samples, options.seed)
+    if drawn is not None:
+        refuse_calibration(ann, options.timesteps, len(drawn))
     context = Context(
         calib=None if drawn is None else drawn.feeds,
         steps=options.timesteps,
@@ -132,6 +145,7 @@ def compile_network(
         "passes": [str(part) for p in passes for part in p.parts],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
+        "numerics": numerics(),
         "images": options.images,
         "shapes": {name: list(shape) for name, shape in options.shapes().items()},
     }
@@ -143,7 +157,7 @@ def compile_network(
         operators=imported.operators,
         passes=[pass_entry(record) for record in records],
         layers=layer_entries(graph, records),
-        placement=next((r.summary for r in records if r.name == "place"), None),
+        placement=next((read_placement(r.summary) for r in records if r.name == "place"), None),
         mapping=[MappedPart(**row) for row in emitter.describe(graph)],
         samples=0 if drawn is None else len(drawn),
         profile=None
@@ -156,6 +170,16 @@ def compile_network(
     manifest["counterparts"] = _imported(pairs, context.last["ann"], ann)
     stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
     return Artifact(stored, context.clock.seconds, model=model)
+
+
+def refuse_calibration(ann: Graph, steps: int, samples: int) -> None:
+    """Raise OutOfMemory, with the number that would fit, for more samples than memory holds."""
+    need = compilation(ann, steps, samples)
+    fewer = max(0, budget() - need.fixed) // need.per_sample
+    ways = f"--samples {fewer}" if fewer else "fewer --timesteps"
+    require(need.fixed + samples * need.per_sample,
+            f"calibration on {samples} samples and {steps} steps",
+            f"{ways}, or {MORE_MEMORY}")  # fmt: skip
 
 
 def _imported(pairs: Mapping[str, str], rewritten: Graph, ann: Graph) -> dict[str, str]:

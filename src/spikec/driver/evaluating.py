@@ -19,8 +19,9 @@ from spikec.ir import Graph, RangeError, UsageError
 from spikec.ir.neuron import Membrane
 from spikec.ir.types import Array
 from spikec.report.schema import Evaluation, StepResult
-from spikec.runtime.check import traced_layers
+from spikec.runtime.check import trace_bytes, traced_layers
 from spikec.runtime.data import Dataset
+from spikec.runtime.memory import require
 from spikec.runtime.metrics import add_events, fan_outs, spike_counts, synaptic_operations
 
 
@@ -168,6 +169,8 @@ def predict(
     """Logits (N, values), and traces by `LAYER.spikes` and `LAYER.potentials` if asked for."""
     graph = art.stage(stage)
     layers = traced_layers(graph) if trace else []
+    if trace:
+        require(len(data) * trace_bytes(graph), f"the traces of {len(data)} samples", "--limit N")
     parts: list[Array] = []
     traces: dict[str, list[Array]] = {}
     for run in art.blocks(data, engine_name, stage, trace=layers, progress=progress):

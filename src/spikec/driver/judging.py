@@ -9,7 +9,7 @@ import numpy as np
 
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
-from spikec.driver.blocks import LARGE_BLOCK, encoded_blocks, logits, quiet
+from spikec.driver.blocks import block_size, encoded_blocks, logits, quiet
 from spikec.driver.model import Model
 from spikec.ir import Graph
 from spikec.ir.types import Array
@@ -42,7 +42,7 @@ class Judge:
         simulate = engine("fast")
         parts = [
             logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
-            for _, feeds in encoded_blocks(graph, self.data, LARGE_BLOCK)
+            for _, feeds in encoded_blocks(graph, self.data, block_size("fast", graph))
         ]
         return self.judge(np.concatenate(parts))
 

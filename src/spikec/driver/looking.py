@@ -9,9 +9,10 @@ from spikec.compiler.onnx.operators import rules
 from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.driver.artifact import Artifact
-from spikec.ir import Graph, SpikecError, UsageError, op_of, parse, same_values
+from spikec.ir import Graph, SpikecError, UsageError, op_of, parse, read_spk, same_values
 from spikec.ir.options import describe_options
 from spikec.report.chip import draw
+from spikec.report.schema import read_placement
 from spikec.runtime.files import write_file
 from spikec.runtime.metrics import dense_operations
 
@@ -45,7 +46,7 @@ def placement(art: Artifact) -> dict[str, Any]:
     if found is None:
         record = Record("place", {})
         PASSES["place"]().run(art.graph, Context(steps=art.graph.steps), record)
-        found = record.summary
+        found = read_placement(record.summary)
     return dict(found)
 
 
@@ -57,11 +58,7 @@ def draw_chip(art: Artifact, path: Path) -> None:
 
 def opt(file: Path, pipeline: str, steps: int, roundtrip: bool, values: bool) -> str:
     """The text of a graph after some passes."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {file}: {error}") from None
-    graph = parse(text, file=file.name)
+    graph = read_spk(file)
     if pipeline:
         graph, _ = Pipeline(parse_pipeline(pipeline)).run(graph, Context(steps=steps))
     printed = graph.to_text(values=values)

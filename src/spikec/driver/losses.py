@@ -11,7 +11,7 @@ from spikec.backends import engine
 from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Progress
 from spikec.compiler.quantisation.plain import round_weights
-from spikec.driver.blocks import BLOCK, LARGE_BLOCK, encoded_blocks, logits, quiet, slices
+from spikec.driver.blocks import BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.comparing import compare
 from spikec.driver.gate import is_far
 from spikec.driver.judging import smoothed_error
@@ -101,7 +101,7 @@ def _logits(graph: Graph, data: Dataset) -> Array:
     with fast_convolutions():
         return np.concatenate([
             logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
-            for _, feeds in encoded_blocks(graph, data, LARGE_BLOCK)
+            for _, feeds in encoded_blocks(graph, data, block_size("fast", graph))
         ])  # fmt: skip
 
 
@@ -164,8 +164,11 @@ def _relative(outputs: Array, ann: Array) -> float:
 
 
 def _layers(network: Network, model: Model, data: Dataset) -> list[LayerLoss]:
-    """Layers against the ANN on a few samples; none where even a few traces are too large."""
-    if trace_bytes(network.graph) * TRACED > 1 << 28:
+    """Layers against the ANN on a few samples.
+
+    None where even a few traces are too large, or no layer stands for a value of the ANN.
+    """
+    if trace_bytes(network.graph) * TRACED > 1 << 28 or not network.counterparts:
         return []
     return [
         LayerLoss(row.layer, row.int_error, max(0.0, row.int_error - (row.float_error or 0.0)))

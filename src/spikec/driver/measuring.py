@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,16 @@ from typing import Any
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import block_size, encoded_blocks, logits
-from spikec.ir import Graph, UsageError
+from spikec.ir import Graph, SpikecError, UsageError
 from spikec.ir.types import Array
 from spikec.runtime.data import Dataset
 
 AHEAD = 4
 """Blocks that wait at each worker, so that none is idle."""
+
+SAME = ("python", "numpy", "spikec")
+"""What workers need in the versions that are here, as what they compute is added up."""
+ALIKE = "the workers need the same Python, spikec and NumPy as here"
 
 PATIENCE = 10.0
 """Seconds after which it is asked whether there are any workers at all."""
@@ -70,7 +75,7 @@ def measure_all(
     if cluster is not None:
         yield from _on_cluster(graph, data, name, steps, progress, cluster)
         return
-    size = block_size(name)
+    size = block_size(name, graph, max(steps))
     for start, feeds in encoded_blocks(graph, data, size):
         yield measure(graph, feeds, name, steps)
         progress("simulate", min(start + size, len(data)), len(data))
@@ -87,7 +92,7 @@ def _on_cluster(
     """Measure with dask.distributed; the share of a worker that is lost is measured again."""
     with _client(cluster) as (client, workers, threads):
         shared = client.submit(_same, graph, pure=False)  # made again where it is lost
-        size = max(1, min(block_size(name), -(-len(data) // workers)))
+        size = max(1, min(block_size(name, graph, max(steps)), -(-len(data) // workers)))
         waiting: list[tuple[int, Any]] = []
 
         def first() -> Part:
@@ -106,19 +111,62 @@ def _on_cluster(
 
 
 def _result(client: Any, future: Any) -> Part:
-    """What a worker made; raises UsageError when there have been no workers for long."""
+    """What a worker made.
+
+    Raises:
+        UsageError: when there have been no workers for long, the scheduler is gone, or the block
+            ended each worker that tried it.
+        SpikecError: what the worker raised.
+    """
     alone = 0
     while True:
         try:
             part: Part = future.result(timeout=PATIENCE)
             return part
         except (TimeoutError, asyncio.TimeoutError):
-            alone = 0 if client.scheduler_info(n_workers=-1)["workers"] else alone + 1
+            alone = 0 if _workers(client) else alone + 1
             if alone == 3:
+                raise UsageError("all workers of the cluster are gone", hint=ALIKE) from None
+        except (asyncio.CancelledError, CancelledError):
+            raise _gone() from None
+        except SpikecError:
+            raise
+        except Exception as error:
+            if type(error).__name__ == "KilledWorker":
+                text = "a block of samples ended each worker that tried it"
+                raise UsageError(text, hint="give the workers more memory") from None
+            raise UsageError(
+                f"a worker of the cluster failed: {type(error).__name__}: {error}", hint=ALIKE
+            ) from None
+
+
+def _workers(client: Any) -> dict[str, Any]:
+    """The workers by address; raises UsageError when the scheduler is gone."""
+    try:
+        found: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    except (OSError, RuntimeError, TimeoutError, asyncio.TimeoutError):
+        raise _gone() from None
+    if client.status != "running":
+        raise _gone()
+    return found
+
+
+def _gone() -> UsageError:
+    return UsageError("the scheduler of the cluster is gone", hint="start it again, and `eval`")
+
+
+def _require_alike(client: Any) -> None:
+    """Raise UsageError when a worker has other versions than there are here."""
+    versions = client.get_versions(check=False, packages=["spikec"])
+    own = versions["client"]["packages"]
+    for address, worker in versions["workers"].items():
+        theirs = {} if worker is None else worker["packages"]
+        for name in SAME:
+            if theirs.get(name) != own[name]:
                 raise UsageError(
-                    "all workers of the cluster are gone",
-                    hint="the workers need the same Python, spikec and NumPy as here",
-                ) from None
+                    f"worker {address} has {name} {theirs.get(name)}, here is {own[name]}",
+                    hint=ALIKE,
+                )
 
 
 def _same(graph: Graph) -> Graph:
@@ -138,9 +186,10 @@ def _client(cluster: Cluster) -> Iterator[tuple[Any, int, int]]:
         except (OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
             raise UsageError(f"no scheduler answers at {cluster.address}: {error}") from None
         with client:
-            workers = len(client.scheduler_info(n_workers=-1)["workers"])
+            workers = len(_workers(client))
             if workers == 0:
                 raise UsageError(f"the scheduler at {cluster.address} has no workers")
+            _require_alike(client)
             yield client, workers, 0
         return
     cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)

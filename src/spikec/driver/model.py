@@ -16,7 +16,9 @@ from spikec.driver.blocks import quiet
 from spikec.driver.torch_module import TorchModule, export, is_module
 from spikec.ir import Graph
 from spikec.ir.types import Array
+from spikec.runtime.estimate import forward_pass
 from spikec.runtime.interpreter import forward
+from spikec.runtime.memory import MORE_MEMORY, fitting
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -96,13 +98,18 @@ class Model:
     def logits(self, feeds: Mapping[str, Array], progress: Progress = quiet) -> Array:
         """The ANN's outputs (N, values), float; several outputs side by side."""
         total = len(next(iter(feeds.values())))
-        block = self.batch or _BLOCK
+        block = self.batch or self._fitting()
         parts = []
         for start in range(0, total, block):
             part = {name: x[start : start + block] for name, x in feeds.items()}
             parts.append(self._block(part, block if self.batch else 0))
             progress("run the ANN", min(start + block, total), total)
         return np.concatenate(parts)
+
+    def _fitting(self) -> int:
+        """Samples that the ANN takes at a time; raises OutOfMemory when not even one fits."""
+        need = forward_pass(self.graph)
+        return fitting(_BLOCK, need.fixed, need.per_sample, "the ANN", MORE_MEMORY)
 
     def _block(self, feeds: Mapping[str, Array], fill: int) -> Array:
         count = len(next(iter(feeds.values())))

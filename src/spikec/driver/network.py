@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,9 @@ from spikec.backends import BACKENDS, Engine, Target, available_engine, make_tar
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
-from spikec.ir import BackendError, Graph, UsageError, spread
+from spikec.ir import BackendError, Graph, SpikecError, UsageError, spread
 from spikec.ir.types import Array
-from spikec.runtime.artifact import Stored
+from spikec.runtime.artifact import MANIFEST, Stored
 from spikec.runtime.check import traced_block
 from spikec.runtime.coding import encode
 from spikec.runtime.data import Dataset, Source, make_dataset
@@ -24,6 +25,16 @@ from spikec.runtime.interpreter import Simulation
 
 NARROW = 0.1
 """Share of the calibrated input range below which inputs are doubted."""
+
+
+@contextmanager
+def _of_manifest() -> Iterator[None]:
+    """Errors are the manifest's."""
+    try:
+        yield
+    except SpikecError as error:
+        error.loc = error.loc or MANIFEST
+        raise
 
 
 @dataclass(slots=True, repr=False)
@@ -50,7 +61,8 @@ class Network:
     @property
     def images(self) -> Preparation:
         """How images were prepared for calibration, and are for every later use."""
-        return read_preparation(self.stored.manifest.get("images"))
+        with _of_manifest():
+            return read_preparation(self.stored.manifest.get("images"))
 
     def dataset(self, x: Source | Dataset, labels: Array | None = None) -> Dataset:
         """Data as inputs of the network; see `spikec.runtime.data.make_dataset`."""
@@ -104,7 +116,7 @@ class Network:
         """Simulate all samples, block by block."""
         graph = self.stage(stage)
         simulate = self.engine(engine_name, graph.stage).simulate
-        size = traced_block(graph) if trace else block_size(engine_name)
+        size = traced_block(graph) if trace else block_size(engine_name, graph, steps)
         for start, feeds in encoded_blocks(graph, data, size):
             yield simulate(graph, feeds, steps, trace)
             progress("simulate", min(start + size, len(data)), len(data))
@@ -153,7 +165,8 @@ class Network:
     def target(self) -> Target:
         """What the artifact was compiled for, with its options."""
         named = self.stored.manifest["target"]
-        return make_target(named["name"], named["options"])
+        with _of_manifest():
+            return make_target(named["name"], named["options"])
 
     def engine(self, text: str, stage: str = "int") -> Engine:
         """An engine; that of the artifact's own target, named without options, has the target's.

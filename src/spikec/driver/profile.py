@@ -91,7 +91,7 @@ def _layer(
     layer = ProfiledLayer(
         name=node.name,
         rate_histogram=histogram.tolist(),
-        rate_range=[low, high],
+        rate_range=(low, high),
         theta=_some(np.unique(theta), rng),
         v0_over_theta=_some(np.unique(start), rng),
         raster=spikes[:, 0].reshape(len(spikes), -1)[:, picked].tolist(),
@@ -117,7 +117,7 @@ def _short(values: Array) -> list[float]:
     return [float(f"{value:.4g}") for value in values.tolist()]
 
 
-def edges(graph: Graph) -> list[list[str]]:
+def edges(graph: Graph) -> list[tuple[str, str]]:
     """Which layer (input, neurons, pooling or readout) feeds which, past all linear nodes."""
     feeds = layer_sources(graph)
-    return [[source, name] for name, sources in feeds.items() for source in sources]
+    return [(source, name) for name, sources in feeds.items() for source in sources]

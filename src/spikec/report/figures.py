@@ -34,7 +34,7 @@ MOST_LAYERS = 20
 
 def over_steps(report: Report) -> Figure | None:
     """Accuracy and operations over T, from the evaluation with most steps."""
-    integer = [e for e in report.evaluations if e.of["stage"] == "int"]
+    integer = [e for e in report.evaluations if e.of.get("stage") == "int"]
     best = max(integer, key=lambda e: (len(e.results), e.samples), default=None)
     if best is None or len(best.measured) < 2:
         return None

@@ -130,7 +130,7 @@ def _accuracy_card(report: Report, best: tuple[Evaluation, StepResult] | None) -
     if best is None:
         return _agreement_card(report.loss)
     evaluation, result = best
-    of = f"{evaluation.samples:,} samples of {evaluation.of['data']}"
+    of = f"{evaluation.samples:,} samples of {evaluation.of.get('data')}"
     if result.accuracy is None:
         return Card("same class as the ANN", percent(result.agreement), of)
     error = (result.accuracy * (1 - result.accuracy) / evaluation.samples) ** 0.5
@@ -203,7 +203,7 @@ def _exact_card(checks: list[Check]) -> Card:
         return Card("bit-exact", "not checked", "run `spikec check` on this artifact", "open")
     best = max(checks, key=lambda c: (not c.equal, len(c.engines), c.samples))
     if not best.equal:
-        where = best.first_difference["layer"] if best.first_difference else "its layers"
+        where = best.first_difference.get("layer") if best.first_difference else "its layers"
         return Card("bit-exact", "no", f"differs at %{where}", "bad")
     spikes = sum(layer.spikes_compared for layer in best.layers)
     potentials = sum(layer.potentials_compared for layer in best.layers)

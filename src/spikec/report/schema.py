@@ -3,13 +3,89 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypedDict, TypeVar
+
+from msgspec import Meta
+
+from spikec.ir.reading import conform
 
 Json = dict[str, Any]
 T = TypeVar("T")
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Steps = Annotated[int, Meta(ge=1, le=2**22)]
+Spike = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+"""A spike; graded ones are beyond -1 and 1."""
+Number = Annotated[float, Meta(ge=-1e100, le=1e100)]
+"""What pictures can be drawn of."""
+Conditions = dict[str, "str | int | list[str] | None"]
+"""Data, samples, engines and stage: what tells one measurement from another."""
+
+
+class Limit(TypedDict):
+    """A figure of the hardware."""
+
+    figure: str
+    value: Count | None
+    status: str
+    source: str
+
+
+class Problem(TypedDict):
+    """Why a network does not fit; `layer` where it is one layer's fault."""
+
+    layer: str | None
+    limit: str
+    need: Count
+    have: Count
+    hint: str | None
+    text: str
+
+
+class PlacedLayer(TypedDict):
+    """Where a layer is."""
+
+    name: str
+    neurons: Count
+    synapses: Count
+    fan_in: Count
+    axons: Count
+    delay: Count
+    weight_bits: Count
+    memory: Count
+    memory_without_sharing: Count
+    cores: Count
+    cores_without_sharing: Count
+    first_core: Count
+    bound_by: str
+
+
+class CoreLoad(TypedDict):
+    """What a core holds; neurons by layer."""
+
+    core: Count
+    neurons: Count
+    memory: Count
+    layers: dict[str, Count]
+
+
+class Placement(TypedDict):
+    """Where layers are on the chip, as the pass `place` says it."""
+
+    hardware: str
+    figures: list[Limit]
+    sharing: bool
+    fits: bool
+    problems: list[Problem]
+    cores: Count
+    cores_with_sharing: Count
+    cores_without_sharing: Count
+    memory: Count
+    memory_without_sharing: Count
+    layers: list[PlacedLayer]
+    core_loads: list[CoreLoad]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +102,13 @@ class Judged:
         timesteps: T, where several were tried.
     """
 
-    samples: int
-    accuracy: float | None
-    agreement: float
-    loss: float
-    standard_error: float
-    bound: float
-    timesteps: int | None = None
+    samples: Count
+    accuracy: Share | None
+    agreement: Share
+    loss: Number
+    standard_error: Number
+    bound: Number
+    timesteps: Steps | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +122,8 @@ class LayerLoss:
     """
 
     layer: str
-    error: float
-    rounding: float
+    error: Number
+    rounding: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +139,9 @@ class OutputLoss:
     """
 
     output: str
-    float_error: float
-    int_error: float
-    rounded_error: float | None = None
+    float_error: Number
+    int_error: Number
+    rounded_error: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +160,19 @@ class Loss:
         advice: What would help, in sentences; nothing where little is lost.
     """
 
-    samples: int
+    samples: Count
     held_out: bool
-    agreement: dict[str, float]
-    standard_error: float
-    relative_error: dict[str, float]
+    agreement: dict[str, Share]
+    standard_error: Number
+    relative_error: dict[str, Number]
     worst_layers: list[LayerLoss]
     advice: list[str]
     outputs: list[OutputLoss] = field(default_factory=list)
     most_rounded: str | None = None
+
+    def __post_init__(self) -> None:
+        if not {"float", "int"} <= self.agreement.keys() & self.relative_error.keys():
+            raise ValueError("figures of float and int are needed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +195,12 @@ class PassEntry:
 
     def mean_errors(self) -> tuple[float, float] | None:
         """Calibration error before and after the pass, mean over layers; None if it has none."""
-        layers = [v for v in self.layers.values() if "error_after" in v]
-        if not layers:
+        pairs = [(v.get("error_before"), v.get("error_after")) for v in self.layers.values()]
+        before, after = ([error for error in errors if isinstance(error, int | float)]
+                         for errors in zip(*pairs, strict=True)) if pairs else ([], [])  # fmt: skip
+        if not after or len(before) != len(after):
             return None
-        before, after = (sum(v[key] for v in layers) / len(layers)
-                         for key in ("error_before", "error_after"))  # fmt: skip
-        return before, after
+        return sum(before) / len(before), sum(after) / len(after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +219,8 @@ class Range:
 
     current: list[int] | None
     potential: list[int] | None
-    bits: int | None
-    state_bits: int
+    bits: Count | None
+    state_bits: Count
     margin_bits: int | None
     checked: Json | None
     proven: bool
@@ -164,10 +244,10 @@ class LayerEntry:
     name: str
     op: str
     onnx_node: str | None
-    shape: list[int]
-    neurons: int
-    error_before: float | None
-    error_after: dict[str, float]
+    shape: list[Count]
+    neurons: Count
+    error_before: Number | None
+    error_after: dict[str, Number]
     range: Range | None = None
 
     @property
@@ -198,13 +278,21 @@ class ProfiledLayer:
     """What a layer does on a few calibration samples; see `spikec.driver.profile`."""
 
     name: str
-    rate_histogram: list[int]
-    rate_range: list[float]
-    theta: list[float]
-    v0_over_theta: list[float]
-    raster: list[list[int]]
-    activation: list[float] | None = None
-    rate: list[float] | None = None
+    rate_histogram: list[Count]
+    rate_range: tuple[Number, Number]
+    theta: list[Number]
+    v0_over_theta: list[Number]
+    raster: list[list[Spike]]
+    activation: list[Number] | None = None
+    rate: list[Number] | None = None
+
+    def __post_init__(self) -> None:
+        if len({len(row) for row in self.raster}) != 1 or not self.raster[0]:
+            raise ValueError(f"layer {self.name}: its raster has no equal rows")
+        if len(self.activation or ()) != len(self.rate or ()):
+            raise ValueError(f"layer {self.name}: as many activations as rates are needed")
+        if not self.theta or not self.rate_histogram:
+            raise ValueError(f"layer {self.name}: thresholds and rates are needed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +306,14 @@ class Profile:
         operations: Synaptic operations of each synapse.
     """
 
-    samples: int
+    samples: Count
     layers: list[ProfiledLayer]
-    edges: list[list[str]]
+    edges: list[tuple[str, str]]
     operations: dict[str, Json]
+
+    def __post_init__(self) -> None:
+        if len({len(layer.rate_histogram) for layer in self.layers}) > 1:
+            raise ValueError("all layers need histograms of as many rates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +335,17 @@ class StepResult:
         error: Why there are no figures.
     """
 
-    timesteps: int
-    accuracy: float | None = None
-    agreement: float | None = None
-    spikes: float | None = None
-    spikes_per_neuron_step: float | None = None
-    activation_sparsity: float | None = None
-    payload_bits: float | None = None
-    effective_acs: float | None = None
-    effective_macs: float | None = None
-    dense: float | None = None
-    seconds_per_sample: float | None = None
+    timesteps: Steps
+    accuracy: Share | None = None
+    agreement: Share | None = None
+    spikes: Number | None = None
+    spikes_per_neuron_step: Number | None = None
+    activation_sparsity: Number | None = None
+    payload_bits: Number | None = None
+    effective_acs: Number | None = None
+    effective_macs: Number | None = None
+    dense: Number | None = None
+    seconds_per_sample: Number | None = None
     error: str | None = None
 
     @property
@@ -277,14 +369,14 @@ class Evaluation:
         of: Data, samples, engine and stage: what tells one measurement from another.
     """
 
-    samples: int
-    ann_accuracy: float | None
+    samples: Count
+    ann_accuracy: Share | None
     results: list[StepResult]
     layers: list[Json]
-    clipped_inputs: float
+    clipped_inputs: Number
     compiled_for: int
     notes: list[str] = field(default_factory=list)
-    of: Json = field(default_factory=dict)
+    of: Conditions = field(default_factory=dict)
 
     @property
     def measured(self) -> list[StepResult]:
@@ -305,10 +397,10 @@ class ComparedLayer:
     """
 
     name: str
-    spikes_compared: int
-    spikes_differing: int
-    potentials_compared: int
-    potentials_differing: int
+    spikes_compared: Count
+    spikes_differing: Count
+    potentials_compared: Count
+    potentials_differing: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,12 +418,12 @@ class Check:
     """
 
     engines: list[str]
-    samples: int
-    timesteps: int
+    samples: Count
+    timesteps: Steps
     layers: list[ComparedLayer]
     equal: bool
     first_difference: Json | None
-    of: Json = field(default_factory=dict)
+    of: Conditions = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -358,13 +450,13 @@ class Report:
     """
 
     model: str | None = None
-    timesteps: int = 0
-    operators: dict[str, int] = field(default_factory=dict)
+    timesteps: Annotated[int, Meta(ge=0, le=2**22)] = 0
+    operators: dict[str, Count] = field(default_factory=dict)
     passes: list[PassEntry] = field(default_factory=list)
     layers: list[LayerEntry] = field(default_factory=list)
-    placement: Json | None = None
+    placement: Placement | None = None
     mapping: list[MappedPart] = field(default_factory=list)
-    samples: int = 0
+    samples: Count = 0
     profile: Profile | None = None
     loss: Loss | None = None
     notes: list[str] = field(default_factory=list)
@@ -392,28 +484,19 @@ class Report:
     def _evaluated(self) -> Iterator[tuple[Evaluation, StepResult]]:
         for evaluation in self.evaluations:
             for result in evaluation.measured:
-                if evaluation.of["stage"] == "int" and result.timesteps == self.timesteps:
+                if evaluation.of.get("stage") == "int" and result.timesteps == self.timesteps:
                     yield evaluation, result
 
 
+def read_placement(summary: Mapping[str, Any]) -> Placement:
+    """The placement that the pass `place` found."""
+    return conform(summary, Placement, "placement")
+
+
 def from_json(kind: type[T], value: Mapping[str, Any]) -> T:
-    """A dataclass, with what it holds, out of JSON; keys that it does not know are left out."""
-    made: T = _read(kind, value)
-    return made
+    """A dataclass, with what it holds, out of JSON; keys that it does not know are left out.
 
-
-def _read(kind: Any, value: Any) -> Any:
-    origin, arguments = get_origin(kind), get_args(kind)
-    if value is None:
-        return None
-    if origin in (Union, types.UnionType):
-        return _read(next(a for a in arguments if a is not type(None)), value)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = get_type_hints(kind)
-        known = {f.name for f in dataclasses.fields(kind)}
-        return kind(**{k: _read(hints[k], v) for k, v in value.items() if k in known})
-    if origin is list:
-        return [_read(arguments[0], entry) for entry in value]
-    if origin is dict:
-        return {key: _read(arguments[1], entry) for key, entry in value.items()}
-    return value
+    Raises:
+        InvalidArtifact: naming the field that is not as it is declared here.
+    """
+    return conform(value, kind, "report.json")
