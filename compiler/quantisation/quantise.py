@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 
@@ -127,7 +127,7 @@ class _Rounding:
         """What a unit of the layer's current must keep, so that all inputs fit the state."""
         theta = self._threshold(node)
         return {
-            "proven": self._reach(node) / self.usable,
+            "proven": self._possible(node) / self.usable,
             **({} if theta is None else {"smallest": theta / self._counted(node)}),
         }
 
@@ -153,9 +153,10 @@ class _Rounding:
         """
         for name, current in self.folded.potential.items():
             node = self.graph[name]
-            possible = self._reach(node)
+            possible = self._possible(node)
             expected = spread(_expected(*reached[name], possible), possible.shape)
-            limits = {"seen": np.minimum(expected, possible) / self.usable}
+            bias = abs(spread(self._real_bias(node), possible.shape))
+            limits = {"seen": np.minimum(expected + bias, possible) / self.usable}
             self.folded.scales.require(current, node.type.shape, limits)
         self.choice = self.folded.scales.choose(checked=True)
         names = [
@@ -195,6 +196,16 @@ class _Rounding:
                 loc=node.loc,
                 hint="its weights are very small beside its threshold: use fewer --weight-bits",
             )
+
+    def _possible(self, node: Node) -> Array:
+        """The largest value (*shape) that the state must hold over all inputs.
+
+        What arrives and the bias may be large and cancel; each must fit by itself.
+        """
+        low, high = self.current[node.name]
+        bias = spread(self._real_bias(node), node.type.shape)
+        parts = (self._reach(node), abs(bias), abs(low), abs(high))
+        return np.asarray(reduce(np.maximum, parts))
 
     def _reach(self, node: Node) -> Array:
         """The largest potential (*shape) over all inputs in T steps."""

@@ -214,7 +214,10 @@ class Options:
         per = self.threshold.removeprefix("per-")
         theta = "layer" if per == "layer" else "channel"
         search = "joint" if self.dni == "on" else "none"
-        names = ["channels_first", "quantisers", "linearise", "fold", "relay", "observe"]
+        names = ["channels_first", "quantisers"]
+        counted = self._levels() or (self.timesteps if layerwise else 0)
+        names += [f"offset{{levels={counted}}}"] if counted else []
+        names += ["linearise", "fold", "relay", "observe"]
         start = "zero" if self.dni == "off" else "half"
         names.append(f"qcfs{{levels={self._levels()} per={theta} v0={start}}}")
         names += [f"layerwise{{code={self.code}}}"] if layerwise else []
