@@ -72,6 +72,7 @@ class ArtifactManifest(Manifest, frozen=True):
     seed: int | None = None
     numerics: dict[str, str] | None = None
     images: str | None = None
+    metrics: dict[str, str] | None = None
     shapes: dict[str, list[Count]] | None = None
     counterparts: dict[str, str] | None = None
     rounding_loss: str | None = None

@@ -11,10 +11,12 @@ import spikec
 from spikec.cli import main
 from spikec.driver.choosing import _smallest, is_enough
 from spikec.driver.judging import Judge, hold_out
+from spikec.driver.measures import Output
 from spikec.report.schema import Judged
 from spikec.runtime.data import Dataset
 
 MODEL = "fashion_resnet8.onnx"
+CLASSES, PAIR = (Output("y", (size,), "argmax", slice(0, size)) for size in (3, 2))
 
 
 @given(st.integers(1, 200), st.integers(1, 200))
@@ -44,12 +46,12 @@ def test_a_loss_is_of_accuracy_or_else_of_agreement():
     ann = np.eye(3)[[0, 1, 2, 0]]
     found = np.eye(3)[[0, 1, 1, 1]]
     data = Dataset({"x": np.zeros((4, 1))}, np.array([0, 1, 1, 0]))
-    labelled = Judge(data, ann).judge(found)
+    labelled = Judge(data, ann, [CLASSES]).judge(found)
     assert labelled["accuracy"] == 0.75
     assert labelled["agreement"] == 0.5
     assert labelled["loss"] == 0.0
     assert labelled["standard_error"] == pytest.approx(np.std([0, 0, -1, 1]) / 2)
-    unlabelled = Judge(Dataset(data.feeds), ann).judge(found)
+    unlabelled = Judge(Dataset(data.feeds), ann, [CLASSES]).judge(found)
     assert unlabelled["accuracy"] is None
     assert unlabelled["loss"] == 0.5
 
@@ -57,7 +59,7 @@ def test_a_loss_is_of_accuracy_or_else_of_agreement():
 def judged(lost: int, samples: int) -> Judged:
     net = np.eye(2)[(np.arange(samples) < lost).astype(int)]
     data = Dataset({"x": np.zeros((samples, 1))})
-    return Judged(**Judge(data, np.eye(2)[np.zeros(samples, int)]).judge(net))
+    return Judged(**Judge(data, np.eye(2)[np.zeros(samples, int)], [PAIR]).judge(net))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_type_hints
 
 if TYPE_CHECKING:
     from spikec.compiler.pipeline import Pass
+    from spikec.driver.measures import Metric
 
 RECIPE = "recipe.json"
 """Name of the file in an artifact that holds the options it was compiled with."""
@@ -104,6 +105,10 @@ class Options:
         "on", "correct biases on real spikes", CALIBRATION, aliases=("bias",)
     )
     reconstruct: Switch = option("on", "refit weights to real spikes", CALIBRATION)
+    metric: tuple[str, ...] = option(
+        (), "how an output is judged: argmax of its classes, or relative error of its numbers",
+        NETWORK,
+    )  # fmt: skip
     shape: tuple[str, ...] = option(
         (), "shape of an input whose sizes the model leaves open, the batch first", NETWORK,
     )  # fmt: skip
@@ -183,12 +188,22 @@ class Options:
                 raise UsageError(
                     f"compile() has no option '{name}'", hint=near or f"one of {', '.join(known)}"
                 )
+        metrics = settings.get("metric", ())
+        if isinstance(metrics, Mapping):
+            metrics = [f"{name}={metric}" for name, metric in metrics.items()]
         given, shapes = settings.get("set", ()), settings.get("shape", ())
         if isinstance(given, Mapping):
             given = [f"{place}={value}" for place, value in given.items()]
         if isinstance(shapes, Mapping):
             shapes = [f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items()]
-        return Options(**{**settings, "set": tuple(given), "shape": tuple(shapes)})
+        return Options(**{**settings, "set": tuple(given), "shape": tuple(shapes),
+                          "metric": tuple(metrics)})  # fmt: skip
+
+    def metrics(self) -> dict[str, Metric]:
+        """How outputs are judged, by name; raises UsageError for other text."""
+        from spikec.driver.measures import read_metrics
+
+        return read_metrics(self.metric)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of inputs that were given, by name; raises UsageError for other text."""
@@ -350,6 +365,7 @@ class Settings(TypedDict, total=False):
     snm: Literal["auto", "on", "off"]
     bias_correction: Switch
     reconstruct: Switch
+    metric: Sequence[str] | Mapping[str, str]
     shape: Sequence[str] | Mapping[str, Sequence[int]]
     images: str | None
     samples: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from spikec.driver import Artifact
+    from spikec.report.schema import OutputResult
     from spikec.runtime.data import Dataset
     from spikec.ui import Ui
 
@@ -70,6 +72,14 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="Artifact directory.")]
 Data = Annotated[
     Path, typer.Option("--data", help=".npz with x (and y), .npy, or a folder of images.")
 ]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="OUTPUT=argmax|relative",
+        help="How an output is judged: argmax of its classes, or relative error of its numbers.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use the first N samples.")]
 Steps = Annotated[int, typer.Option(min=1, help="Time steps T.")]
 EngineName = Annotated[
@@ -90,6 +100,21 @@ def read_steps(text: str | None) -> list[int]:
         return [int(part) for part in text.split(",")] if text else []
     except ValueError:
         raise UsageError(f"--timesteps takes integers such as 1,2,4,8, not '{text}'") from None
+
+
+def show_outputs(ui: Ui, outputs: Sequence[OutputResult]) -> None:
+    """Each output against the ANN's, where there are several or numbers."""
+    from spikec.ui import percent
+
+    if len(outputs) == 1 and outputs[0].metric == "argmax":
+        return
+    rows = [
+        (out.name, out.metric, percent(out.agreement), out.relative_error, out.max_error,
+         out.correlation)
+        for out in outputs
+    ]  # fmt: skip
+    columns = ["output", "metric", "same class", "relative error", "largest error", "correlation"]
+    ui.table("Outputs against the ANN (relative error: of the standard deviation)", columns, rows)
 
 
 def read_data(path: Path, art: Artifact, limit: int | None, labels: bool = True) -> Dataset:

@@ -14,11 +14,13 @@ from spikec.cli.app import (
     EngineName,
     Json,
     Limit,
+    Metrics,
     Out,
     Quiet,
     app,
     engine_names,
     read_data,
+    show_outputs,
 )
 from spikec.cli.text import EPILOGS
 
@@ -39,6 +41,7 @@ def check(
     against: Annotated[
         Path | None, typer.Option(help="Compare with this artifact, on the first engine.")
     ] = None,
+    metric: Metrics = None,
     limit: Limit = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -47,8 +50,9 @@ def check(
     """Check that engines agree bit for bit, on every layer, neuron and step."""
     from spikec import driver
     from spikec.driver import bisect
+    from spikec.driver.measures import read_metrics
     from spikec.ir.options import split_list
-    from spikec.report.schema import Check, from_json
+    from spikec.report.schema import Check, OutputResult, from_json
     from spikec.ui import Ui, percent
 
     ui, art = Ui(json, quiet), driver.load(out)
@@ -65,7 +69,8 @@ def check(
             names = names[:1] or ["reference"]
             found = bisect.check_against(art, other, dataset, names[0], progress)
         if model is not None:
-            found["model"] = driver.check_model(art, dataset, model)
+            stated = read_metrics(metric or [])
+            found["model"] = driver.check_model(art, dataset, model, stated)
     rows = [
         (layer["name"], layer["spikes_compared"], layer["spikes_differing"],
          layer["potentials_compared"], layer["potentials_differing"])
@@ -76,7 +81,10 @@ def check(
     title = f"{' = '.join(names)} on {len(dataset)} samples, T = {art.graph.steps}"
     ui.table(title, ["layer", "spikes", "differing", "potentials", "differing"], rows)
     if model is not None:
-        ui.say(f"agreement with the ANN: {percent(found['model']['agreement'])}")
+        results = [OutputResult(**figures) for figures in found["model"]["outputs"]]
+        show_outputs(ui, results)
+        if found["model"]["agreement"] is not None:
+            ui.say(f"agreement with the ANN: {percent(found['model']['agreement'])}")
     if found["equal"]:
         line = "equal: 0 spikes and 0 potentials differ"
     elif found["first_difference"] is None:

@@ -14,11 +14,13 @@ from spikec.cli.app import (
     EngineName,
     Json,
     Limit,
+    Metrics,
     Out,
     Quiet,
     app,
     read_data,
     read_steps,
+    show_outputs,
     warn,
 )
 from spikec.cli.text import EPILOGS
@@ -41,25 +43,31 @@ def run(
     limit: Limit = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="An .npz.")] = None,
     trace: Annotated[bool, typer.Option(help="Also write spikes and potentials.")] = False,
+    metric: Metrics = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Run a compiled network on data."""
     from spikec import driver
+    from spikec.driver import measures
     from spikec.runtime.artifact import npz_bytes
     from spikec.ui import Ui, percent
 
     if output is not None:
         driver.check_file(output, [data])
     ui, art = Ui(json, quiet), driver.load(out)
+    outputs = art.outputs(measures.read_metrics(metric or []))
     dataset = read_data(data, art, limit)
     with ui.progress() as progress:
         found, traces = driver.predict(art, dataset, engine, stage, trace, progress)
     if output is not None:
-        driver.write_file(output, npz_bytes({"logits": found, **traces}))
+        arrays = {out.name: out.part(found) for out in outputs}
+        arrays |= {"logits": found} if len(outputs) == 1 else {}
+        driver.write_file(output, npz_bytes({**arrays, **traces}))
         ui.note(f"wrote {output}")
-    accuracy = driver.accuracy(found, dataset.labels)
+    accuracy = measures.accuracy(outputs, found, dataset.labels)
+    own = measures.classifier(outputs)
     warn(ui, art, dataset)
     ui.result(
         {
@@ -68,7 +76,7 @@ def run(
             "timesteps": art.graph.steps,
             "accuracy": accuracy,
             "output": None if output is None else str(output),
-            "predictions": found.argmax(axis=1).tolist(),
+            "predictions": None if own is None else own.classes(found).tolist(),
         },
         f"{len(dataset)} samples, T = {art.graph.steps}, engine {engine}"
         + (f": accuracy {percent(accuracy)}" if accuracy is not None else ""),
@@ -92,6 +100,7 @@ def eval(
     cluster: Annotated[
         str | None, typer.Option(help="Spread samples over a dask scheduler, tcp://HOST:PORT.")
     ] = None,
+    metric: Metrics = None,
     limit: Limit = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -99,6 +108,7 @@ def eval(
 ) -> None:
     """Measure accuracy, spike rates and synaptic operations."""
     from spikec import driver
+    from spikec.driver.measures import read_metrics
     from spikec.report import plots
     from spikec.ui import Ui, percent
 
@@ -110,7 +120,8 @@ def eval(
     with ui.progress() as progress:
         evaluation = driver.evaluate(
             art, dataset, timesteps=steps, model=model, engine_name=engine, stage=stage,
-            cluster=_cluster(cluster, workers), progress=progress,
+            cluster=_cluster(cluster, workers), metrics=read_metrics(metric or []),
+            progress=progress,
         )  # fmt: skip
     rows = [
         (r.timesteps, percent(r.accuracy), percent(r.agreement), r.spikes_per_neuron_step,
@@ -127,6 +138,8 @@ def eval(
     for r in evaluation.results:
         if r.error is not None:
             ui.note(f"T = {r.timesteps}: {r.error}; compiled for T = {art.graph.steps}")
+    if model is not None:
+        show_outputs(ui, evaluation.measured[-1].outputs)
     if len(evaluation.measured) > 1:
         ui.table("Over time steps", ["T", "accuracy or agreement", "synaptic operations"],
                  _bars(evaluation.measured))  # fmt: skip
@@ -149,6 +162,11 @@ def _line(evaluation: Evaluation) -> str:
     best = evaluation.measured[-1]
     shares = {"accuracy": best.accuracy, "agreement": best.agreement}
     parts = [f"{name} {percent(share)}" for name, share in shares.items() if share is not None]
+    parts += [
+        f"{out.name} off by {out.relative_error:.3g} of its deviation"
+        for out in best.outputs
+        if out.metric == "relative"
+    ]
     text = ", ".join(parts) or f"{best.operations:.4g} synaptic operations"
     return f"{evaluation.samples} samples, T = {best.timesteps}: {text}"
 

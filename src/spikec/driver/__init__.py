@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from spikec.driver.blocks import BLOCK, encoded_blocks, logits
     from spikec.driver.checking import check, describe_difference, engines, random_inputs
     from spikec.driver.compiling import compile
-    from spikec.driver.evaluating import accuracy, check_model, evaluate, predict
+    from spikec.driver.evaluating import check_model, evaluate, predict
     from spikec.driver.inspecting import inspect
     from spikec.driver.looking import (
         draw_chip,
@@ -32,7 +32,6 @@ __all__ = [
     "Artifact",
     "Model",
     "Options",
-    "accuracy",
     "check",
     "check_file",
     "check_folder",
@@ -65,7 +64,6 @@ __getattr__ = importer(
         "BLOCK": "spikec.driver.blocks",
         "Model": "spikec.driver.model",
         "Options": "spikec.options",
-        "accuracy": "spikec.driver.evaluating",
         "check": "spikec.driver.checking",
         "check_file": "spikec.runtime.files",
         "check_folder": "spikec.runtime.files",

@@ -45,7 +45,7 @@ def choose_steps(
         if len(data) < 2:
             raise UsageError("max_loss needs samples to judge on: give --validate or more samples")
         data, held = hold_out(data, options.samples, options.seed)
-    judge = Judge.of(model, held, options.seed, progress)
+    judge = Judge.of(model, held, options.seed, options.metrics(), progress)
     tried: dict[int, tuple[Artifact, Judged]] = {}
 
     def holds(steps: int) -> bool:

@@ -95,7 +95,9 @@ def compile(
 
             art = choose_steps(ann, data, held, options, report, build)
         else:
-            judge = None if held is None else Judge.of(ann, held, options.seed, report)
+            judge = None
+            if held is not None:
+                judge = Judge.of(ann, held, options.seed, options.metrics(), report)
             art = compile_network(ann, data, judge, options, report)
         if data is not None and art.stored.float_graph is not None:
             drawn, rest = data.split(options.samples, options.seed)
@@ -140,6 +142,7 @@ def compile_network(
         "spikec": version(),
         "model": {"file": model.source, "sha256": model.digest},
         "outputs": imported.logits,
+        "metrics": {out.name: out.metric for out in model.outputs(options.metrics())},
         "target": {"name": emitter.name, "options": emitter.options},
         "steps": options.timesteps,
         "passes": [str(part) for p in passes for part in p.parts],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import logits, quiet
+from spikec.driver.measures import Metric, Output, accuracy, agreement
 from spikec.driver.measuring import Cluster, measure_all
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.network import Network
@@ -23,11 +24,6 @@ from spikec.runtime.check import trace_bytes, traced_layers
 from spikec.runtime.data import Dataset
 from spikec.runtime.memory import require
 from spikec.runtime.metrics import add_events, fan_outs, spike_counts, synaptic_operations
-
-
-def accuracy(outputs: Array, labels: Array | None) -> float | None:
-    """Share of samples whose largest output is their label."""
-    return None if labels is None else float((outputs.argmax(axis=1) == labels).mean())
 
 
 @dataclass(slots=True)
@@ -49,6 +45,7 @@ def evaluate(
     engine_name: str = "fast",
     stage: str = "int",
     cluster: Cluster | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     progress: Progress = quiet,
 ) -> Evaluation:
     """Accuracy, agreement with the ANN, spikes and synaptic operations; see `spikec eval --json`.
@@ -57,7 +54,7 @@ def evaluate(
     layerwise schedule: of runs of their own). Steps beyond those the artifact was compiled for at
     which its state overflows have no figures but an `error`.
     """
-    graph = art.stage(stage)
+    graph, outputs = art.stage(stage), art.outputs(metrics)
     engine_name = str(art.engine(engine_name, graph.stage))
     wanted = sorted(set(timesteps or (graph.steps,)))
     if wanted[0] < 1:
@@ -73,13 +70,13 @@ def evaluate(
     results: list[StepResult] = []
     for group in _runs(graph, wanted):
         totals, refused = _simulate(graph, data, engine_name, group, cluster, progress)
-        results += [_figures(graph, totals, t, data, ann, fans) for t in totals.outputs]
+        results += [_figures(graph, totals, t, data, ann, fans, outputs) for t in totals.outputs]
         results += [StepResult(t, error=text) for t, text in sorted(refused.items())]
     last = max(totals.outputs)
     clipped, total = art.clipped(data)
     return Evaluation(
         samples=len(data),
-        ann_accuracy=None if ann is None else accuracy(ann, data.labels),
+        ann_accuracy=None if ann is None else accuracy(outputs, ann, data.labels),
         results=results,
         layers=[
             {"name": name, **figures}
@@ -142,6 +139,7 @@ def _figures(
     data: Dataset,
     ann: Array | None,
     fans: Mapping[str, Array],
+    outputs: Sequence[Output],
 ) -> StepResult:
     """The figures of the network after `t` steps, per sample."""
     found, samples = np.concatenate(totals.outputs[t]), len(data)
@@ -150,8 +148,9 @@ def _figures(
     spikes, neurons = (sum(c[key] for c in counts) for key in ("spikes", "neurons"))
     return StepResult(
         timesteps=t,
-        accuracy=accuracy(found, data.labels),
-        agreement=None if ann is None else accuracy(found, ann.argmax(axis=1)),
+        accuracy=accuracy(outputs, found, data.labels),
+        agreement=None if ann is None else agreement(outputs, found, ann),
+        outputs=[] if ann is None else [out.result(found, ann) for out in outputs],
         spikes=spikes,
         spikes_per_neuron_step=spikes / max(neurons * t, 1),
         activation_sparsity=1 - spikes / max(neurons * t, 1),
@@ -183,17 +182,24 @@ def predict(
     return np.concatenate(parts), joined
 
 
-def check_model(art: Network, data: Dataset, model: ModelSource) -> dict[str, Any]:
+def check_model(
+    art: Network,
+    data: Dataset,
+    model: ModelSource,
+    metrics: Mapping[str, Metric] | None = None,
+) -> dict[str, Any]:
     """Agreement of the integer network with the ANN it came from."""
+    outputs = art.outputs(metrics)
     ann = Model.load(model, shapes=art.stored.manifest.get("shapes"))
     same_model(art, ann)
     reference = ann.logits(data.feeds)
     spiking = art.run({node.loc or node.name: data.feeds[node.name] for node in art.graph.inputs})
     return {
-        "agreement": float((reference.argmax(1) == spiking.argmax(1)).mean()),
+        "agreement": agreement(outputs, spiking, reference),
         "largest_logit_difference": float(np.abs(reference - spiking).max()),
-        "ann_accuracy": accuracy(reference, data.labels),
-        "accuracy": accuracy(spiking, data.labels),
+        "ann_accuracy": accuracy(outputs, reference, data.labels),
+        "accuracy": accuracy(outputs, spiking, data.labels),
+        "outputs": [asdict(out.result(spiking, reference)) for out in outputs],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import block_size, encoded_blocks, logits, quiet
+from spikec.driver.measures import Metric, Output, accuracy, agreement, classifier, losses
 from spikec.driver.model import Model
 from spikec.ir import Graph
 from spikec.ir.types import Array
@@ -26,16 +28,24 @@ class Judge:
     Attributes:
         data: The samples, with labels if there are any.
         ann: The ANN's outputs (samples, values).
+        outputs: Which they are, and how each is judged.
     """
 
     data: Dataset
     ann: Array
+    outputs: Sequence[Output]
 
     @staticmethod
-    def of(model: Model, data: Dataset, seed: int, progress: Progress = quiet) -> Judge:
+    def of(
+        model: Model,
+        data: Dataset,
+        seed: int,
+        metrics: Mapping[str, Metric] | None = None,
+        progress: Progress = quiet,
+    ) -> Judge:
         """A judge on at most `JUDGED` samples of `data`, drawn by the seed."""
-        drawn = data.draw(JUDGED, seed)
-        return Judge(drawn, model.logits(drawn.feeds, progress))
+        drawn, outputs = data.draw(JUDGED, seed), model.outputs(metrics or {})
+        return Judge(drawn, model.logits(drawn.feeds, progress), outputs)
 
     def __call__(self, graph: Graph) -> dict[str, Any]:
         """The figures of a spiking graph of stage snn or int; see `judge`."""
@@ -49,18 +59,21 @@ class Judge:
     def judge(self, outputs: Array) -> dict[str, Any]:
         """Accuracy, agreement with the ANN, and the loss with its standard error.
 
-        The loss is the ANN's accuracy minus the network's; without labels it is the share of
-        samples that get another class than from the ANN, which is never less.
+        The loss is the ANN's accuracy minus the network's. Without labels, or where they name no
+        output's classes, it is the share of classes that differ from the ANN's, which is never
+        less, and the error over the deviation of outputs that are numbers.
         """
-        found, expected, labels = outputs.argmax(axis=1), self.ann.argmax(axis=1), self.data.labels
-        if labels is None:
-            lost = (found != expected).astype(float)
+        own, labels = classifier(self.outputs), self.data.labels
+        if labels is None or own is None:
+            lost = losses(self.outputs, outputs, self.ann)
         else:
-            lost = (expected == labels).astype(float) - (found == labels)
+            right = (own.classes(y) == labels for y in (self.ann, outputs))
+            wanted, found = (answers.astype(float) for answers in right)
+            lost = wanted - found
         return {
             "samples": len(lost),
-            "accuracy": None if labels is None else float((found == labels).mean()),
-            "agreement": float((found == expected).mean()),
+            "accuracy": accuracy(self.outputs, outputs, labels),
+            "agreement": agreement(self.outputs, outputs, self.ann),
             "loss": float(lost.mean()),
             "standard_error": float(lost.std() / np.sqrt(len(lost))),
             "bound": float(lost.mean()) + smoothed_error(lost),
@@ -68,7 +81,7 @@ class Judge:
 
 
 def smoothed_error(lost: Array) -> float:
-    """Standard error of a mean of losses -1, 0 or 1, one that is lost and one that is not added.
+    """Standard error of a mean of losses from -1 to 1, one that is lost and one that is not added.
 
     Where none is lost, n samples still cannot tell 0 from 1 / n.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from spikec.driver.blocks import BLOCK, block_size, encoded_blocks, logits, quie
 from spikec.driver.comparing import compare
 from spikec.driver.gate import is_far
 from spikec.driver.judging import smoothed_error
+from spikec.driver.measures import Output, agreement, deviation, losses
 from spikec.driver.model import Model
 from spikec.driver.network import Network
 from spikec.ir import Graph
@@ -57,41 +59,51 @@ def measure_loss(
     ann = model.logits(data.feeds)
     outputs = {stage: _logits(network.stage(stage), data) for stage in ("float", "int")}
     progress("measure the loss", len(data), len(data))
-    classes = ann.argmax(axis=1)
-    agreement = {stage: float((y.argmax(axis=1) == classes).mean()) for stage, y in outputs.items()}
+    judged = network.outputs()
+    lost = {stage: losses(judged, y, ann) for stage, y in outputs.items()}
     layers = _layers(network, model, data)
     return Loss(
         samples=len(data),
         held_out=held is not None,
-        agreement=agreement,
-        standard_error=smoothed_error((outputs["int"].argmax(axis=1) != classes).astype(float)),
+        agreement={stage: agreement(judged, y, ann) for stage, y in outputs.items()},
+        standard_error=smoothed_error(lost["int"]),
         relative_error={stage: _relative(y, ann) for stage, y in outputs.items()},
-        outputs=_outputs(network, model, data, outputs, ann),
+        outputs=_outputs(network, model, data, outputs, ann, judged),
         most_rounded=_most_rounded(layers),
         worst_layers=sorted(layers, key=lambda v: v.error, reverse=True)[:WORST],
-        advice=advice(network.graph.steps, agreement, len(data), layers),
+        advice=advice(
+            network.graph.steps,
+            {stage: float(values.mean()) for stage, values in lost.items()},
+            len(data),
+            layers,
+            "classes" if any(out.metric == "argmax" for out in judged) else "outputs' deviation",
+        ),
     )
 
 
 def advice(
-    steps: int, agreement: dict[str, float], samples: int, layers: list[LayerLoss]
+    steps: int,
+    losses: dict[str, float],
+    samples: int,
+    layers: list[LayerLoss],
+    what: str = "classes",
 ) -> list[str]:
     """Where the loss comes from and which options would lower it; nothing where little is lost."""
-    lost, by_float = 1 - agreement["int"], 1 - agreement["float"]
+    lost, by_float = losses["int"], losses["float"]
     if lost < 1.5 / samples:  # one sample is no pattern
         return []
     if lost - by_float > by_float:
         worst = max(layers, key=lambda v: v.rounding, default=None)
         where = f", most in %{worst.layer}" if worst is not None else ""
         return [
-            f"rounding to integers costs {lost - by_float:.1%} of the classes{where}: "
+            f"rounding to integers costs {lost - by_float:.1%} of the {what}{where}: "
             "scale what enters and leaves this layer alike (standardised inputs, batch "
             "normalisation), or give it all its weight bits"
         ]
     worst = max(layers, key=lambda v: v.error - v.rounding, default=None)
     where = f", most in %{worst.layer}" if worst is not None else ""
     return [
-        f"spikes instead of activations cost {by_float:.1%} of the classes{where}: "
+        f"spikes instead of activations cost {by_float:.1%} of the {what}{where}: "
         f"--timesteps {2 * steps}, --spikes graded, or more calibration samples (--samples)"
     ]
 
@@ -106,23 +118,24 @@ def _logits(graph: Graph, data: Dataset) -> Array:
 
 
 def _outputs(
-    network: Network, model: Model, data: Dataset, outputs: dict[str, Array], ann: Array
+    network: Network,
+    model: Model,
+    data: Dataset,
+    found: dict[str, Array],
+    ann: Array,
+    judged: Sequence[Output],
 ) -> list[OutputLoss]:
     """The errors of each output, which are side by side in all arrays."""
-    graph = network.graph
-    ends = np.cumsum([graph[name].type.size for name in graph.outputs])[:-1]
 
     def errors(y: Array) -> list[float]:
-        parts = zip(np.split(y, ends, axis=1), np.split(ann, ends, axis=1), strict=True)
-        return [deviation(part, wanted) for part, wanted in parts]
+        return [deviation(out.part(y), out.part(ann)) for out in judged]
 
-    names = network.stored.manifest["outputs"]
-    rows = zip(names, errors(outputs["float"]), errors(outputs["int"]), strict=True)
-    losses = [OutputLoss(*row) for row in rows]
-    if not any(map(is_far, losses)):
-        return losses
-    rounded = errors(_rounded_logits(model.graph, weight_bits(graph), data))
-    return [replace(out, rounded_error=error) for out, error in zip(losses, rounded, strict=True)]
+    rows = zip(judged, errors(found["float"]), errors(found["int"]), strict=True)
+    outputs = [OutputLoss(out.name, *row) for out, *row in rows]
+    if not any(map(is_far, outputs)):
+        return outputs
+    rounded = errors(_rounded_logits(model.graph, weight_bits(network.graph), data))
+    return [replace(out, rounded_error=error) for out, error in zip(outputs, rounded, strict=True)]
 
 
 def weight_bits(graph: Graph) -> int:
@@ -140,14 +153,6 @@ def _rounded_logits(ann: Graph, bits: int, data: Dataset) -> Array:
             parts.append([values[name] for name in rounded.outputs])
     outputs = (np.concatenate(blocks) for blocks in zip(*parts, strict=True))
     return np.concatenate([y.reshape(len(data), -1) for y in outputs], axis=1)
-
-
-def deviation(found: Array, wanted: Array) -> float:
-    """Root mean square of the difference over the standard deviation of what is wanted."""
-    spread = np.sqrt(np.mean((wanted - wanted.mean(axis=0)) ** 2))
-    size = np.sqrt(np.mean(wanted**2))
-    least = max(0.05 * float(size), 1e-30)  # of an output that hardly depends on the input
-    return float(np.sqrt(np.mean((found - wanted) ** 2)) / max(float(spread), least))
 
 
 def _most_rounded(layers: list[LayerLoss]) -> str | None:

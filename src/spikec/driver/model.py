@@ -13,6 +13,7 @@ import numpy as np
 from spikec.compiler.onnx import Imported, expose, import_model, load_model, model_hash
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import quiet
+from spikec.driver.measures import Metric, Output, outputs_of
 from spikec.driver.torch_module import TorchModule, export, is_module
 from spikec.ir import Graph
 from spikec.ir.types import Array
@@ -94,6 +95,10 @@ class Model:
         names = {node.loc for node in self.graph.inputs}
         dims = [i.type.tensor_type.shape.dim for i in self.proto.graph.input if i.name in names]
         return max((d[0].dim_value for d in dims if len(d)), default=0)
+
+    def outputs(self, metrics: Mapping[str, Metric]) -> list[Output]:
+        """Its outputs, and how each is judged: as stated, or as its last operation tells."""
+        return outputs_of(self.graph, self.imported.logits, metrics, self.graph)
 
     def logits(self, feeds: Mapping[str, Array], progress: Progress = quiet) -> Array:
         """The ANN's outputs (N, values), float; several outputs side by side."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from spikec.backends import BACKENDS, Engine, Target, available_engine, make_tar
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
+from spikec.driver.measures import Metric, Output, outputs_of
 from spikec.ir import BackendError, Graph, SpikecError, UsageError, spread
 from spikec.ir.types import Array
 from spikec.runtime.artifact import MANIFEST, Stored
@@ -51,6 +52,12 @@ class Network:
     def graph(self) -> Graph:
         """The integer spiking graph."""
         return self.stored.graph
+
+    def outputs(self, metrics: Mapping[str, Metric] | None = None) -> list[Output]:
+        """Its outputs, and how each is judged: as stated here, or when it was compiled."""
+        names = self.stored.manifest.get("outputs") or self.graph.outputs
+        kept = self.stored.manifest.get("metrics") or {}
+        return outputs_of(self.graph, names, {**kept, **(metrics or {})})
 
     @property
     def counterparts(self) -> dict[str, str]:

@@ -131,6 +131,9 @@ def _accuracy_card(report: Report, best: tuple[Evaluation, StepResult] | None) -
         return _agreement_card(report.loss)
     evaluation, result = best
     of = f"{evaluation.samples:,} samples of {evaluation.of.get('data')}"
+    if result.accuracy is None and result.agreement is None and result.outputs:
+        far = max(out.relative_error for out in result.outputs)
+        return Card("off the ANN's outputs", f"{far:.3g} of their deviation", of)
     if result.accuracy is None:
         return Card("same class as the ANN", percent(result.agreement), of)
     error = (result.accuracy * (1 - result.accuracy) / evaluation.samples) ** 0.5
@@ -154,6 +157,9 @@ def _agreement_card(loss: Loss | None) -> Card:
         f"standard error {percent(loss.standard_error)}, {loss.samples} {of}; accuracy is not "
         "measured: run `spikec eval` on this artifact"
     )
+    if loss.agreement["int"] is None:
+        far = max(out.int_error for out in loss.outputs)
+        return Card("off the ANN's outputs", f"{far:.3g} of their deviation", text, "open")
     return Card("same class as the ANN", percent(loss.agreement["int"]), text, "open")
 
 
@@ -167,6 +173,8 @@ def _loss(loss: Loss | None) -> dict[str, Any] | None:
         "held_out": loss.held_out,
         "stages": [(name, percent(loss.agreement[stage]), f"{loss.relative_error[stage]:.3g}")
                    for stage, name in stages],
+        "outputs": [(out.output, f"{out.float_error:.3g}", f"{out.int_error:.3g}")
+                    for out in loss.outputs],
         "layers": [(v.layer, f"{v.error:.3g}", f"{v.rounding:.3g}") for v in loss.worst_layers],
         "advice": loss.advice,
     }  # fmt: skip

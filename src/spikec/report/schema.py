@@ -95,8 +95,9 @@ class Judged:
     Attributes:
         samples: How many.
         accuracy: Share of right answers, where there are labels.
-        agreement: Share of samples with the class that the ANN gives.
-        loss: The ANN's accuracy minus this one; without labels the share that does not agree.
+        agreement: Share of classes that the ANN gives, too; None where no output has classes.
+        loss: The ANN's accuracy minus this one; without labels the share that does not agree, and
+            of outputs that are numbers their error over their standard deviation, at most 1.
         standard_error: Of the loss.
         bound: The loss and one standard error, which is not 0 even where nothing is lost.
         timesteps: T, where several were tried.
@@ -104,7 +105,7 @@ class Judged:
 
     samples: Count
     accuracy: Share | None
-    agreement: Share
+    agreement: Share | None
     loss: Number
     standard_error: Number
     bound: Number
@@ -151,8 +152,9 @@ class Loss:
     Attributes:
         samples: How many.
         held_out: False where there were too few, and calibration samples were taken.
-        agreement: Share with the class that the ANN gives, of `float` and `int`.
-        standard_error: Of the agreement of `int`.
+        agreement: Share of classes that the ANN gives, too, of `float` and `int`; None where no
+            output has classes.
+        standard_error: Of the loss of `int`.
         relative_error: Norm of the difference of all outputs over that of the ANN's.
         outputs: Each output's error.
         worst_layers: The layers that are furthest from the ANN.
@@ -162,7 +164,7 @@ class Loss:
 
     samples: Count
     held_out: bool
-    agreement: dict[str, Share]
+    agreement: dict[str, Share | None]
     standard_error: Number
     relative_error: dict[str, Number]
     worst_layers: list[LayerLoss]
@@ -317,13 +319,34 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputResult:
+    """One output against the ANN's.
+
+    Attributes:
+        name: Its ONNX name.
+        metric: `argmax` where its classes are compared, `relative` where its numbers are.
+        agreement: Share of classes that are the ANN's; None of numbers.
+        relative_error: Root mean square of the difference over the ANN's standard deviation.
+        max_error: The largest difference.
+        correlation: With the ANN's; None where nothing varies.
+    """
+
+    name: str
+    metric: str
+    agreement: Share | None
+    relative_error: Number
+    max_error: Number
+    correlation: Number | None
+
+
+@dataclass(frozen=True, slots=True)
 class StepResult:
     """What a network is worth after some number of steps; see `spikec eval --json`.
 
     Attributes:
         timesteps: T.
         accuracy: Share of right answers, where there are labels.
-        agreement: Share of samples with the class that the ANN gives, where it ran.
+        agreement: Share of classes that the ANN gives, too, where it ran.
         spikes: Per sample.
         spikes_per_neuron_step: Their rate.
         activation_sparsity: 1 minus the rate.
@@ -333,6 +356,7 @@ class StepResult:
         dense: Operations per sample if nothing were zero.
         seconds_per_sample: Of this engine.
         error: Why there are no figures.
+        outputs: Each output against the ANN's, where it ran.
     """
 
     timesteps: Steps
@@ -347,6 +371,7 @@ class StepResult:
     dense: Number | None = None
     seconds_per_sample: Number | None = None
     error: str | None = None
+    outputs: list[OutputResult] = field(default_factory=list)
 
     @property
     def operations(self) -> float:

@@ -1,0 +1,158 @@
+"""How an output is judged: by its classes, or by how far its numbers are off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikec.ir import Graph, UsageError
+from spikec.ir.options import suggestion
+from spikec.report.schema import OutputResult
+
+Metric: TypeAlias = Literal["argmax", "relative"]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output among those that stand side by side.
+
+    Attributes:
+        name: Its ONNX name.
+        shape: Without the batch axis.
+        metric: `argmax`: its classes are compared, for each element where there are other axes;
+            `relative`: its numbers.
+        places: Its columns.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    metric: Metric
+    places: slice
+
+    def part(self, side_by_side: Array) -> Array:
+        """This output (samples, *shape) out of all of them (samples, values)."""
+        return side_by_side[:, self.places].reshape(-1, *self.shape)
+
+    def classes(self, side_by_side: Array) -> NDArray[np.int64]:
+        """The classes (samples, *elements): of channels, or of the last of two axes."""
+        axis = 2 if len(self.shape) == 2 else 1
+        return np.asarray(self.part(side_by_side).argmax(axis=axis))
+
+    def lost(self, found: Array, wanted: Array) -> Array:
+        """What each sample loses, from 0 to 1: classes that differ, or error over deviation."""
+        if self.metric == "argmax":
+            other = self.classes(found) != self.classes(wanted)
+            return np.asarray(other.reshape(len(other), -1).mean(axis=1))
+        a, b = (self.part(y).reshape(len(y), -1) for y in (found, wanted))
+        error = np.sqrt(((a - b) ** 2).mean(axis=1)) / _spread(b)
+        return np.minimum(error, 1.0)
+
+    def result(self, found: Array, wanted: Array) -> OutputResult:
+        """All figures against the ANN's output."""
+        a, b = (self.part(y).reshape(len(y), -1) for y in (found, wanted))
+        agrees = 1.0 - float(self.lost(found, wanted).mean()) if self.metric == "argmax" else None
+        return OutputResult(
+            name=self.name,
+            metric=self.metric,
+            agreement=agrees,
+            relative_error=deviation(a, b),
+            max_error=float(abs(a - b).max()),
+            correlation=_correlation(a, b),
+        )
+
+
+def read_metrics(texts: Sequence[str]) -> dict[str, Metric]:
+    """Metrics by output out of `OUTPUT=argmax|relative`."""
+    metrics: dict[str, Metric] = {}
+    for text in texts:
+        name, equals, metric = text.rpartition("=")
+        if not equals or not name or metric not in get_args(Metric):
+            raise UsageError(f"--metric takes OUTPUT=argmax or OUTPUT=relative, not '{text}'")
+        metrics[name] = "argmax" if metric == "argmax" else "relative"
+    return metrics
+
+
+def outputs_of(
+    graph: Graph, names: Sequence[str], metrics: Mapping[str, Metric], ann: Graph | None = None
+) -> list[Output]:
+    """The outputs of a graph.
+
+    An output is one of classes where that is stated; else where it has one axis with several values
+    and does not end in a function that is not linear: numbers between bounds are none.
+
+    Args:
+        graph: The ANN's or a spiking one.
+        names: Their ONNX names, in order.
+        metrics: Those that are stated, by name.
+        ann: The imported ANN, whose last operations tell classes from numbers.
+
+    Raises:
+        UsageError: for a metric of an output that there is not.
+    """
+    for name in metrics:
+        if name not in names:
+            hint = suggestion(name, names) or f"one of {', '.join(names)}"
+            raise UsageError(f"there is no output '{name}' for a metric", hint=hint)
+    outputs, start = [], 0
+    ends = graph.outputs if ann is None else ann.outputs
+    for name, node, end in zip(names, graph.outputs, ends, strict=True):
+        shape = graph[node].type.shape
+        bounded = ann is not None and not ann[end].operation.linear
+        plain: Metric = "argmax" if len(shape) == 1 and shape[0] > 1 and not bounded else "relative"
+        size = graph[node].type.size
+        places = slice(start, start + size)
+        outputs.append(Output(name, shape, metrics.get(name, plain), places))
+        start += size
+    return outputs
+
+
+def classifier(outputs: Sequence[Output]) -> Output | None:
+    """The one output whose classes labels can name; None where there is none or are several."""
+    own = [out for out in outputs if out.metric == "argmax" and len(out.shape) == 1]
+    return own[0] if len(own) == 1 else None
+
+
+def accuracy(
+    outputs: Sequence[Output], found: Array, labels: NDArray[np.int64] | None
+) -> float | None:
+    """Share of samples with the class that their label names; None where labels name none."""
+    own = classifier(outputs)
+    if labels is None or own is None:
+        return None
+    return float((own.classes(found) == labels).mean())
+
+
+def agreement(outputs: Sequence[Output], found: Array, wanted: Array) -> float | None:
+    """Share of classes that the ANN gives, too, mean over outputs of classes; None without any."""
+    of_classes = [out for out in outputs if out.metric == "argmax"]
+    if not of_classes:
+        return None
+    return float(np.mean([1.0 - out.lost(found, wanted).mean() for out in of_classes]))
+
+
+def losses(outputs: Sequence[Output], found: Array, wanted: Array) -> Array:
+    """What each sample loses against the ANN, from 0 to 1, mean over outputs."""
+    return np.asarray(np.mean([out.lost(found, wanted) for out in outputs], axis=0))
+
+
+def deviation(found: Array, wanted: Array) -> float:
+    """Root mean square of the difference over the standard deviation of what is wanted."""
+    return float(np.sqrt(np.mean((found - wanted) ** 2)) / _spread(wanted))
+
+
+def _spread(wanted: Array) -> float:
+    spread = float(np.sqrt(np.mean((wanted - wanted.mean(axis=0)) ** 2)))
+    size = float(np.sqrt(np.mean(wanted**2)))
+    return max(spread, 0.05 * size, 1e-30)  # where an output hardly depends on the input
+
+
+def _correlation(found: Array, wanted: Array) -> float | None:
+    """Of all elements about their means over samples; None where nothing varies."""
+    a, b = (y - y.mean(axis=0) for y in (found, wanted))
+    size = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum() / size) if size > 0 else None
