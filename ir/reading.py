@@ -190,20 +190,43 @@ def _first_line(fault: Exception) -> str:
     return (str(fault).strip() or type(fault).__name__).splitlines()[0]
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    """One array; what it declares is what the archive says it has, before room is made for it."""
+def npz_shapes(
+    path: Path, *, error: type[SpikecError] = InvalidArtifact
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of all arrays in an .npz, none of them read; raises `error`."""
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
+            heads = [_read_head(archive, member) for member in members]
+            names = [member.filename.removesuffix(".npy") for member in members]
+            return {name: shape for name, (shape, _, _) in zip(names, heads, strict=True)}
+    except _DAMAGED as fault:
+        raise error(f"cannot be read as .npz: {_first_line(fault)}", loc=str(path)) from None
+
+
+def _read_head(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo
+) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
+    """Shape and type that an array declares, and the bytes that this takes."""
     with archive.open(member) as file:
-        start = file.read(1 << 16)
-    head = io.BytesIO(start)
+        head = io.BytesIO(file.read(1 << 16))
     major, minor = np.lib.format.read_magic(head)
     if (major, minor) == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(head)
     else:
         shape, _, dtype = np.lib.format.read_array_header_2_0(head)
+    return shape, dtype, head.tell()
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    """One array; what it declares is what the archive says it has, before room is made for it."""
+    shape, dtype, start = _read_head(archive, member)
+    if dtype.hasobject:
+        raise ValueError(f"'{member.filename}' holds Python objects, not numbers")
     size = dtype.itemsize
     for length in shape:
         size *= length
-    if dtype.hasobject or size < 0 or head.tell() + size != member.file_size:
+    if size < 0 or start + size != member.file_size:
         raise ValueError(f"'{member.filename}' does not hold the array that it declares")
     with archive.open(member) as file:
         array: Array = np.lib.format.read_array(file, allow_pickle=False)

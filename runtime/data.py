@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from spikec.ir import Graph, InvalidData
-from spikec.ir.reading import is_npy, map_npy, read_npz
+from spikec.ir.reading import is_npy, map_npy, npz_shapes, read_npz
 from spikec.ir.types import Array
 from spikec.runtime.images import Preparation, read_images
 from spikec.runtime.memory import budget
@@ -83,11 +83,45 @@ def read_dataset(
         x, classes = read_images(path, graph.inputs[0].type.shape, images or Preparation())
         return make_dataset(x, graph, labels=classes if labels else None, file=path.name)
     inputs = {node.loc or node.name for node in graph.inputs}
-    loaded = _arrays(path, {"x"} | inputs | ({"y"} if labels else set()))
+    names = _names(path, graph)
+    y = "y" if names is None else names[1]
+    loaded = _arrays(path, ({"x"} if names is None else {names[0]}) | inputs | {y} - {""})
     if isinstance(loaded, np.ndarray):
         return make_dataset(loaded, graph, file=path.name)
-    given = loaded.pop("y", None) if "y" not in inputs else None
-    return make_dataset(loaded, graph, labels=given, file=path.name)
+    given = loaded.pop(y, None) if y not in inputs else None
+    if names is not None:
+        loaded["x"] = loaded.pop(names[0])
+    return make_dataset(loaded, graph, labels=given if labels else None, file=path.name)
+
+
+def _names(path: Path, graph: Graph) -> tuple[str, str] | None:
+    """Names of the inputs and labels (or "") in an .npz where they are not called as usual.
+
+    Taken is the one array that has the input's shape, and the labels that belong to its name:
+    `x_test` and `y_test`, `images` and `labels`, `arr_0` and `arr_1`.
+
+    Raises:
+        InvalidData: where none or several could be the inputs, with all that there are.
+    """
+    if len(graph.inputs) != 1 or is_npy(path, error=InvalidData):
+        return None
+    (node,) = graph.inputs
+    shapes = npz_shapes(path, error=InvalidData)
+    if {"x", node.loc or node.name} & shapes.keys():
+        return None
+    fitting = [name for name, shape in shapes.items() if shape[1:] == node.type.shape and shape]
+    if len(fitting) != 1:
+        have = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "nothing"
+        which = f"one of {', '.join(fitting)} as x" if fitting else "the inputs as x"
+        raise InvalidData(
+            f"holds no array for input '{node.loc or node.name}'",
+            loc=path.name,
+            hint=f"it has {have}; save {which}",
+        )
+    (x,) = fitting
+    pairs = {"images": "labels", "arr_0": "arr_1", "inputs": "targets", "data": "labels"}
+    wanted = pairs.get(x, "y" + x[1:] if x[:1] in "xX" else "labels")
+    return x, next((name for name in (wanted, "y", "labels") if name in shapes), "")
 
 
 def read_x(path: Path) -> Array:
@@ -173,12 +207,24 @@ def _checked(x: Any, label: str, shape: tuple[int, ...], file: str | None) -> Ar
 
 
 def _checked_labels(labels: Array, samples: int, file: str | None) -> Array:
+    """Labels (samples,) as integers: also of (samples, 1), one-hot, or whole floats and bools."""
     array = as_array(labels)
-    labels = np.asarray(labels) if array is None else array
+    given = np.asarray(labels) if array is None else array
+    labels = given
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    elif labels.ndim == 2 and labels.dtype.kind in "iufb" and _one_hot(labels):
+        labels = labels.argmax(axis=1)
+    if labels.dtype.kind == "b" or (labels.dtype.kind == "f" and (labels % 1 == 0).all()):
+        labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iu" or labels.shape != (samples,):
         raise InvalidData(
-            f"y has shape {list(labels.shape)} and type {labels.dtype}; "
-            f"expected {samples} integers",
+            f"y has shape {list(given.shape)} and type {given.dtype}; "
+            f"expected {samples} integers, or as many rows of one 1",
             loc=file,
         )
     return labels
+
+
+def _one_hot(labels: Array) -> bool:
+    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all())

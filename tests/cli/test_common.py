@@ -75,7 +75,7 @@ BAD_DATA = {
     "has shape [2, 3, 6, 6], the model expects (N, 2, 6, 6)": {"x": np.zeros((2, 3, 6, 6))},
     "holds no array for input 'x'": {},
     "holds no samples": {"x": np.zeros((0, 2, 6, 6))},
-    "cannot be read as .npz or .npy: Object arrays cannot be loaded": {
+    "cannot be read as .npz: 'x.npy' holds Python objects, not numbers": {
         "x": np.array([{}], dtype=object)
     },
 }

@@ -57,8 +57,12 @@ def test_several_inputs_go_by_name(tmp_path):
 
 
 BAD_FILES = {
-    "holds no array for input 'image'\n  hint: has nothing": {},
-    "d.npz: holds no array for input 'image'\n  hint: has nothing": {"z": GOOD},
+    "d.npz: holds no array for input 'image'\n  hint: it has nothing; save the inputs as x": {},
+    "d.npz: holds no array for input 'image'\n  hint: it has a [4, 1, 2, 2], b [4, 1, 2, 2]; save "
+    "one of a, b as x": {"a": GOOD, "b": GOOD},
+    "d.npz: holds no array for input 'image'\n  hint: it has z [4, 2]; save the inputs as x": {
+        "z": GOOD[:, 0, 0]
+    },
     "d.npz: input 'image' has shape [4, 2, 2], the model expects (N, 1, 2, 2)": {"x": GOOD[:, 0]},
     "d.npz: input 'image' has shape [4, 1, 3, 2], the model expects (N, 1, 2, 2)": {
         "x": np.zeros((4, 1, 3, 2))
@@ -68,12 +72,14 @@ BAD_FILES = {
     "d.npz: input 'image' holds NaN or infinite values": {"x": GOOD * np.nan},
     "d.npz: input 'image' has type <U1, not numbers": {"x": np.full((4, 1, 2, 2), "a")},
     "d.npz: input 'image' has type complex64, not numbers": {"x": GOOD * 1j},
-    "d.npz: y has shape [4] and type float64; expected 4 integers": {"x": GOOD, "y": np.zeros(4)},
+    "d.npz: y has shape [4] and type float64; expected 4 integers": {
+        "x": GOOD, "y": np.full(4, 0.5)
+    },
     "d.npz: y has shape [3] and type int64; expected 4 integers": {
         "x": GOOD, "y": np.zeros(3, "i8")
     },
-    "d.npz: y has shape [4, 1] and type int64; expected 4 integers": {
-        "x": GOOD, "y": np.zeros((4, 1), "i8")
+    "d.npz: y has shape [4, 2] and type int64; expected 4 integers": {
+        "x": GOOD, "y": np.ones((4, 2), "i8")
     },
 }  # fmt: skip
 
@@ -209,3 +215,24 @@ def test_head_draw_and_digest():
     assert data.digest() != data.head(9).digest()
     assert data.digest() != Dataset({"x": x.astype(np.int32)}).digest()
     assert data.digest() != Dataset({"z": x}).digest()
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [("x_test", "y_test"), ("images", "labels"), ("arr_0", "arr_1"), ("X", "y")]
+)
+def test_arrays_under_other_names_are_found(tmp_path, x, y):
+    data = read_dataset(npz(tmp_path, **{x: GOOD, y: np.arange(4)}), ONE)
+    assert (data.feeds["x"] == GOOD).all()
+    assert data.labels.tolist() == [0, 1, 2, 3]
+    assert (
+        read_dataset(npz(tmp_path, **{x: GOOD, y: np.arange(4)}), ONE, labels=False).labels is None
+    )
+
+
+@pytest.mark.parametrize(
+    "y",
+    [[[2], [0], [1], [2]], np.eye(3)[[2, 0, 1, 2]], [2.0, 0.0, 1.0, 2.0],
+     np.eye(3, dtype=bool)[[2, 0, 1, 2]]],
+)  # fmt: skip
+def test_labels_as_they_are_kept_elsewhere(tmp_path, y):
+    assert read_dataset(npz(tmp_path, x=GOOD, y=y), ONE).labels.tolist() == [2, 0, 1, 2]
