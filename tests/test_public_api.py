@@ -26,7 +26,7 @@ def test_names_of_spikec_ir():
         "InvalidData", "InvalidGraph", "InvalidModel", "Node", "OPS", "Param", "ParseError",
         "PassError",
         "RangeError", "SPIKE", "SpikecError", "TensorType", "UnsupportedOperator", "UsageError",
-        "op_of", "parse", "remove_dead", "same_values", "signed", "spread", "to_text",
+        "op_of", "parse", "read_spk", "remove_dead", "same_values", "signed", "spread", "to_text",
         "unique_name", "unsigned", "verify",
     ]  # fmt: skip
 

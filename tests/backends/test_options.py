@@ -25,7 +25,7 @@ def test_options_are_kept_in_the_manifest_and_choose_the_engine(tiny_artifact, t
     assert stored["format"] == store.FORMAT
     assert stored["target"] == {
         "name": "lava",
-        "options": {"neuron": "stock", "precision": "fixed"},
+        "options": {"neuron": "stock", "precision": "fixed", "seconds": 600},
     }
     loaded = spikec.load(tmp_path / "out")
     assert str(loaded.target) == "lava{neuron=stock}"
