@@ -180,7 +180,7 @@ class _Layer:
         stretch, step = self.lanes.stretch, self.network.step
         if stretch is not None:
             past = "" if self.lanes.begin == "0" else f" - {self.lanes.begin}"
-            column = add(f"{self.lanes.places[-1]}{past}", stretch.margin)
+            column = add(f"{self.lanes.places[-1]}{past}", stretch.before)
             slid = f"sums[{step}][{add(mul(column, self.lanes.block), 'o')}]"
             bias = f"({self.sum_type})({slid} + {bias})"
         self.code.line(f"sum[{step}][o] = {bias};")

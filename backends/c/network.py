@@ -27,7 +27,7 @@ class Constant:
 
     @property
     def declared(self) -> str:
-        """The name of its type: rows of bytes that are added up may be wider, see network_bits.h."""
+        """The name of its type; rows of bytes that are added up may be wider."""
         return "network_weight" if self.rows and self.type == CType(8) else str(self.type)
 
 
@@ -100,17 +100,19 @@ class Stretch:
     Attributes:
         terms: The synapses that are added to it, spike by spike.
         length: Places, a divisor of the size of the last axis.
-        margin: Places before and behind it, which spikes at its ends reach too.
+        before: Places before it, which spikes at its begin reach too.
+        behind: Places behind it.
     """
 
     terms: tuple[Term, ...]
     length: int
-    margin: int
+    before: int
+    behind: int
 
     @property
     def places(self) -> int:
-        """Places with both margins."""
-        return self.length + 2 * self.margin
+        """Places that sums are kept of."""
+        return self.before + self.length + self.behind
 
 
 @dataclass(frozen=True, slots=True)

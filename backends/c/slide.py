@@ -17,7 +17,7 @@ from spikec.backends.c.terms import SynapsePrinter, merged
 from spikec.backends.c.writer import Code, add, flat, mul
 from spikec.backends.lowering.records import Integers, Layer, Spikes, Term
 
-ROOM = 8192
+ROOM = 9216
 """Bytes of the sums of a stretch, at most."""
 REGISTERS = 6
 """Sums that are held at once, for each lane of the target."""
@@ -30,7 +30,7 @@ def slides(term: Term) -> bool:
 
 
 def stretch_of(layer: Layer, block: int, steps: int, size: int) -> Stretch | None:
-    """The longest stretch that has room; None where nothing slides or margins exceed the rest.
+    """The longest stretch that has room; None where nothing slides or its ends exceed the rest.
 
     Args:
         layer: What is computed.
@@ -38,12 +38,17 @@ def stretch_of(layer: Layer, block: int, steps: int, size: int) -> Stretch | Non
         steps: Time steps.
         size: Bytes of a sum.
     """
-    terms = tuple(term for term in layer.terms if slides(term))
-    margin = max((term.axes[-1].taps - 1 for term in terms), default=0)
-    room = ROOM // (steps * block * size) - 2 * margin
-    width = layer.result.space[-1]
-    length = max((n for n in range(1, width + 1) if width % n == 0 and n <= room), default=0)
-    return Stretch(terms, length, margin) if terms and length > margin else None
+    terms, width = tuple(term for term in layer.terms if slides(term)), layer.result.space[-1]
+    if not terms:
+        return None
+    axes, places = [term.axes[-1] for term in terms], ROOM // (steps * block * size)
+    before = max(0, *(axis.taps - 1 - axis.pad for axis in axes))
+    behind = max(0, *(axis.inputs + axis.pad - width for axis in axes))
+    if before + width + behind <= places:
+        return Stretch(terms, width, before, behind)
+    ends = max(axis.taps - 1 for axis in axes)
+    fits = [n for n in range(ends + 1, width) if width % n == 0 and n + 2 * ends <= places]
+    return Stretch(terms, max(fits), ends, ends) if fits else None
 
 
 def print_slide(
@@ -73,7 +78,7 @@ class _Slide(SynapsePrinter):
             first = f"({first} < 0 ? 0 : {first})"
             end = f"({end} > {last.inputs} ? {last.inputs} : {end})"
         past = "" if begin == "0" else f" - {begin}"
-        column = add(f"i{past}", last.pad + stretch.margin - (last.taps - 1))
+        column = add(f"i{past}", last.pad + stretch.before - (last.taps - 1))
         with code.block(), code.block(f"for (int i = {first}; i < {end}; ++i)"):
             self._read_words()
             self._add_words(mul(column, self.lanes.block))

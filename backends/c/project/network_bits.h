@@ -11,9 +11,10 @@
 #error "int needs 32 bits"
 #endif
 
-/* Weights of 8 bits that are added to sums of 16: as wide as these where vector registers are added
- * faster than they are widened. -DNETWORK_NARROW keeps them small there, too. */
-#if defined(__AVX2__) && !defined(NETWORK_NARROW)
+/* Weights of 8 bits that are added to wider sums, a row at a time. gcc widens bytes in registers with
+ * more instructions than it adds, so they are kept wide where there is memory for it;
+ * -DNETWORK_NARROW keeps them small there, too. */
+#if defined(__AVX2__) && !defined(__clang__) && !defined(NETWORK_NARROW)
 typedef int16_t network_weight;
 #else
 typedef int8_t network_weight;
