@@ -139,17 +139,19 @@ class _Layer:
             for term in constant:
                 print_term(code, self.network, self.lanes, term, "base", self.sum_type)
             bias = "base[o]"
-        if timed:
+        stretch, first = self.lanes.stretch, bias
+        if stretch is not None:
+            self._point(stretch)
+            first = f"({self.sum_type})(sum[{self.network.step}][o] + {bias})"
+        elif timed:
             code.line(f"{self.sum_type} sum[{self.network.steps}][{self.lanes.count}];")
+            first = f"sum[{self.network.step}][o]"
             with self._steps(), over_lanes(code, self.lanes):
-                self._first(bias)
-            sliding = self.lanes.stretch.terms if self.lanes.stretch else ()
-            for term in timed:
-                if term in sliding:
-                    continue
+                code.line(f"{first} = {bias};")
+        for term in timed:
+            if stretch is None or term not in stretch.terms:
                 print_term(code, self.network, self.lanes, term, "sum", self.sum_type)
-        arriving = bias.replace("[o]", "[{lane}]")
-        arriving = f"sum[{self.network.step}][{{lane}}]" if timed else arriving
+        arriving = first.replace("[o]", "[{lane}]").replace("[o +", "[{lane} +")
         if isinstance(rule, Store):
             self._store(arriving)
             return
@@ -175,15 +177,13 @@ class _Layer:
                 self._fire()
         self._end()
 
-    def _first(self, bias: str) -> None:
-        """What the sum of lane o begins with in a step."""
-        stretch, step = self.lanes.stretch, self.network.step
-        if stretch is not None:
-            past = "" if self.lanes.begin == "0" else f" - {self.lanes.begin}"
-            column = add(f"{self.lanes.places[-1]}{past}", stretch.before)
-            slid = f"sums[{step}][{add(mul(column, self.lanes.block), 'o')}]"
-            bias = f"({self.sum_type})({slid} + {bias})"
-        self.code.line(f"sum[{step}][o] = {bias};")
+    def _point(self, stretch: Stretch) -> None:
+        """Point at the sums of these neurons in a stretch."""
+        past = "" if self.lanes.begin == "0" else f" - {self.lanes.begin}"
+        column = add(f"{self.lanes.places[-1]}{past}", stretch.before)
+        row = f"{self.sum_type} (*)[{stretch.places * self.lanes.block}]"
+        at = f"({row})(sums[0] + {mul(column, self.lanes.block)})"
+        self.code.line(f"{row.replace('*', '*const sum')} = {at};")
 
     def _window(self) -> None:
         """Fire in all steps, after the last one of them arrived."""
