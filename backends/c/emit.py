@@ -50,8 +50,8 @@ uint32_t network_hash;
 #endif"""
 _RESERVED = re.findall(
     r"\w+",
-    """pz py px x0 t o p q i c g v u w net sum sums base part row rows bits left words start from to
-    ahead seen first block step payload payloads overflow best change before inputs outputs files
+    """pz py px x0 at t o p q i c g v u w net sum sums base part row rows bits left words start from
+    to ahead seen first block step payload payloads overflow best change before inputs outputs files
     codes integers steps given result number network layers""",
 ) + [
     f"{name}{n}"

@@ -140,17 +140,19 @@ class _Layer:
                 print_term(code, self.network, self.lanes, term, "base", self.sum_type)
             bias = "base[o]"
         stretch, first = self.lanes.stretch, bias
+        into = "sum[{}]" if stretch is None else "(sums[{}] + at)"
+        summed = f"{into.format(self.network.step)}[o]"
         if stretch is not None:
             self._point(stretch)
-            first = f"({self.sum_type})(sum[{self.network.step}][o] + {bias})"
+            first = f"({self.sum_type})({summed} + {bias})"
         elif timed:
             code.line(f"{self.sum_type} sum[{self.network.steps}][{self.lanes.count}];")
-            first = f"sum[{self.network.step}][o]"
+            first = summed
             with self._steps(), over_lanes(code, self.lanes):
                 code.line(f"{first} = {bias};")
         for term in timed:
             if stretch is None or term not in stretch.terms:
-                print_term(code, self.network, self.lanes, term, "sum", self.sum_type)
+                print_term(code, self.network, self.lanes, term, into, self.sum_type)
         arriving = first.replace("[o]", "[{lane}]").replace("[o +", "[{lane} +")
         if isinstance(rule, Store):
             self._store(arriving)
@@ -178,12 +180,10 @@ class _Layer:
         self._end()
 
     def _point(self, stretch: Stretch) -> None:
-        """Point at the sums of these neurons in a stretch."""
+        """Where the sums of these neurons lie in a stretch."""
         past = "" if self.lanes.begin == "0" else f" - {self.lanes.begin}"
         column = add(f"{self.lanes.places[-1]}{past}", stretch.before)
-        row = f"{self.sum_type} (*)[{stretch.places * self.lanes.block}]"
-        at = f"({row})(sums[0] + {mul(column, self.lanes.block)})"
-        self.code.line(f"{row.replace('*', '*const sum')} = {at};")
+        self.code.line(f"const int at = {mul(column, self.lanes.block)};")
 
     def _window(self) -> None:
         """Fire in all steps, after the last one of them arrived."""

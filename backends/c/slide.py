@@ -55,7 +55,7 @@ def print_slide(
     code: Code, network: Network, lanes: Lanes, term: Term, stretch: Stretch, type_: CType
 ) -> None:
     """Add what a synapse sends in all steps to the sums of a stretch."""
-    _Slide(code, network, lanes, term, "sums", type_).slide(stretch)
+    _Slide(code, network, lanes, term, "", type_).slide(stretch)
 
 
 class _Slide(SynapsePrinter):
@@ -126,9 +126,21 @@ class _Slide(SynapsePrinter):
         return max(n for n in range(1, steps + 1) if steps % n == 0 and n <= most)
 
     @property
+    def _held(self) -> bool:
+        """Whether registers hold sums while spikes are added."""
+        return self.network.lanes > 1
+
+    @property
     def _stride(self) -> int:
         """Rows of weights of a word, with zeros where some steps are added in one loop."""
         return self._rows + (self._together(self.network.plan.steps) > 1)
+
+    @property
+    def _length(self) -> int:
+        """Rows of weights of a block."""
+        together = self._stride > self._rows
+        rows = self._total * self._stride
+        return rows if together or self._words > 1 else math.prod(self._outer) * self.term.inputs
 
     def _read_words(self) -> None:
         code, source, step, channels = self.code, self.source, self.step, self.term.inputs
@@ -163,12 +175,15 @@ class _Slide(SynapsePrinter):
         weights, parts = self._taps_together(), range(count)
         type_ = self.network.constants[weights].declared
         block = "block" if self.lanes.blocks > 1 else "0"
-        number = flat([block, group], (self.lanes.blocks, self._total))
-        rows = add(weights, mul(number, self._stride * self._size))
+        rows = add(mul(block, self._length), mul(group, self._stride))
+        rows = add(weights, mul(rows, self._size))
         for plane, factor in self.planes(coding):
             with code.loop(self.step, steps, count):
                 sums = [f"sums[{add(self.step, n)}]" for n in parts]
                 for n in parts:
+                    if not self._held:
+                        code.line(f"{self.type} *const part{n} = {add(sums[n], column)};")
+                        continue
                     code.line(f"{self.type} part{n}[{self._size}];")
                     code.line(f"memcpy(part{n}, {add(sums[n], column)}, sizeof part{n});")
                 with code.loop(group, self._total):
@@ -184,7 +199,7 @@ class _Slide(SynapsePrinter):
                         for n in parts:
                             with code.loop("o", self._size):
                                 self.assign(f"row{n}[o]", factor, "[o]", f"part{n}")
-                for n in parts:
+                for n in parts if self._held else ():
                     code.line(f"memcpy({add(sums[n], column)}, part{n}, sizeof part{n});")
 
     def _lowest(self, word: str, count: int) -> str:
@@ -198,7 +213,7 @@ class _Slide(SynapsePrinter):
     def _taps_together(self) -> str:
         """The identifier of the weights (block, word, row, last tap backwards, neuron).
 
-        A row is (outer tap, channel). A word that is not full has rows of zeros.
+        A row is (outer tap, channel).
         """
         term, block = self.term, self.lanes.block
         w = term.weights
@@ -211,7 +226,8 @@ class _Slide(SynapsePrinter):
         parts = parts.reshape(blocks, -1, self._size)
         parts = _longer(parts, 1, self._total * self._rows)
         parts = parts.reshape(blocks, self._total, self._rows, self._size)
-        parts = _longer(parts, 2, self._stride)
+        parts = _longer(parts, 2, self._stride).reshape(blocks, -1, self._size)
+        parts = parts[:, : self._length]
         order = "block, word, row (outer tap, channel), last tap backwards, neuron"
         return self.network.constant(
             f"{term.name}.w", parts, f"weights of {term.name}: {order}", True

@@ -39,7 +39,16 @@ def may_widen(term: Term) -> bool:
 def print_term(
     code: Code, network: Network, lanes: Lanes, term: Term, into: str, type_: CType
 ) -> None:
-    """Add what a synapse sends to the sums `into`: of all steps, or a constant source's own."""
+    """Add what a synapse sends to sums.
+
+    Args:
+        code: Where to print.
+        network: What is printed.
+        lanes: The neurons.
+        term: The synapse.
+        into: The expression of their sums, with {} for the step unless the source is constant.
+        type_: Of the sums.
+    """
     SynapsePrinter(code, network, lanes, term, into, type_).print()
 
 
@@ -56,7 +65,7 @@ class SynapsePrinter:
         self.reach = lanes.pixels - 1
         self.step = network.step if term.source.timed else "0"
         self.slot = network.schedule.slot(self.source.steps)
-        self.into = f"{into}[{self.step}]" if term.source.timed else into
+        self.into = into.format(self.step)
         self.places = [
             "0" if axis.outputs == 1 else lanes.places[number]
             for number, axis in enumerate(term.axes)
