@@ -13,7 +13,7 @@ from spikec.backends.c.functions import called, checked, parameters
 from spikec.backends.c.header import parameter_list, print_header
 from spikec.backends.c.layout import BYTE, SpikeLayout
 from spikec.backends.c.memory import Memory, plan_memory
-from spikec.backends.c.network import Constant, Network
+from spikec.backends.c.network import LONGEST, Constant, Network
 from spikec.backends.c.program import print_program
 from spikec.backends.c.schedule import Schedule, ordered
 from spikec.backends.c.stages import print_stage
@@ -50,10 +50,14 @@ uint32_t network_hash;
 #endif"""
 _RESERVED = re.findall(
     r"\w+",
-    """pz py px p0 p1 p2 p3 p4 p5 t o p q i c v u net sum base part row rows bits left start from to
-    ahead w seen first block step payload payloads overflow best change before sums inputs
-    outputs files codes integers steps given result number network layers""",
-)
+    """pz py px x0 at t o p q i c g v u w net sum sums base part row rows bits left words start from
+    to ahead seen first block step payload payloads overflow best change before inputs outputs files
+    codes integers steps given result number network layers""",
+) + [
+    f"{name}{n}"
+    for name in ("p", "i", "k", "part", "row", "left", "fires", "fired")
+    for n in range(LONGEST)
+]
 """Identifiers that the printed code uses itself."""
 
 

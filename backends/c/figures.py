@@ -42,7 +42,8 @@ def stack_bytes(network: Network) -> int:
 
 def _locals(network: Network, layer: Layer) -> int:
     lanes, steps = lanes_of(network, layer), network.schedule.plan.steps
-    total = ctype(layer.sum, 16).size * lanes.count * (steps + 2)
+    kept = lanes.stretch.places * lanes.block * steps if lanes.stretch else 0
+    total = ctype(layer.sum, 16).size * (kept + lanes.count * (steps + 2))
     layout = network.layout(layer.result)
     fired = layout.planes * lanes.count if isinstance(layout, SpikeLayout) else 0
     codings = [term.source.coding for term in layer.terms]

@@ -8,7 +8,7 @@ from functools import reduce
 
 from spikec.backends.c.functions import print_pack, print_watch, signature, sizes
 from spikec.backends.c.layout import NumberLayout, SpikeLayout, ctype
-from spikec.backends.c.network import LONGEST, Lanes, Network, largest_divisor
+from spikec.backends.c.network import LONGEST, Lanes, Network, Stretch, largest_divisor
 from spikec.backends.c.rules import (
     RULES,
     Firing,
@@ -20,6 +20,7 @@ from spikec.backends.c.rules import (
     remembers,
     watch,
 )
+from spikec.backends.c.slide import print_slide, stretch_of
 from spikec.backends.c.terms import may_widen, merged, print_term
 from spikec.backends.c.writer import Code, add, mul
 from spikec.backends.lowering.records import (
@@ -44,11 +45,15 @@ def lanes_of(network: Network, layer: Layer) -> Lanes:
     group = reduce(math.gcd, (t.outputs // t.groups for t in full), result.channels)
     divisor = largest_divisor(group)
     block = divisor if divisor >= LONGEST // 4 or group <= LONGEST else group
-    width, pixels = result.space[-1], 1
-    if block == result.channels and all(may_widen(term) for term in layer.terms):
-        fits = [n for n in range(1, max(1, network.lanes // block) + 1) if width % n == 0]
-        pixels = min(fits, key=lambda n: (sum(_words(term, n) for term in full) / n, -n))
-    return Lanes(result, pixels, block)
+    stretch = stretch_of(layer, block, network.schedule.plan.steps, ctype(layer.sum, 16).size)
+    sliding = stretch.terms if stretch else ()
+    length, pixels = stretch.length if stretch else result.space[-1], 1
+    others = [term for term in layer.terms if term not in sliding]
+    if block == result.channels and all(may_widen(term) for term in others):
+        fits = [n for n in range(1, max(1, network.lanes // block) + 1) if length % n == 0]
+        read = [term for term in others if not term.channelwise]
+        pixels = min(fits, key=lambda n: (sum(_words(term, n) for term in read) / n, -n))
+    return Lanes(result, pixels, block, stretch)
 
 
 def _words(term: Term, pixels: int) -> int:
@@ -76,14 +81,36 @@ class _Layer:
                 code.line("int overflow = 0;")
             for place, size in zip(lanes.places[:-1], layer.result.space[:-1], strict=True):
                 stack.enter_context(code.loop(place, size))
-            stack.enter_context(code.loop(lanes.places[-1], layer.result.space[-1], lanes.pixels))
+            if lanes.stretch is None:
+                stack.enter_context(self._pixels("0", layer.result.space[-1]))
             if lanes.blocks > 1:
                 stack.enter_context(code.loop("block", lanes.blocks))
                 code.line(f"const int first = block * {lanes.block};")
+            if lanes.stretch is not None:
+                begin, length = lanes.begin, lanes.stretch.length
+                stack.enter_context(code.loop(begin, layer.result.space[-1], length))
+                self._slide(lanes.stretch)
+                stack.enter_context(self._pixels(begin, length))
             self._neurons()
             stack.close()
             if layer.limits is not None:
                 code.line("return overflow;")
+
+    def _pixels(self, begin: str, length: int) -> AbstractContextManager[None]:
+        """A loop over places along the last axis."""
+        place, pixels = self.lanes.places[-1], self.lanes.pixels
+        if begin == "0":
+            return self.code.loop(place, length, pixels)
+        head = f"for (int {place} = {begin}; {place} < {add(begin, length)}; {place} += {pixels})"
+        return self.code.block(head)
+
+    def _slide(self, stretch: Stretch) -> None:
+        """Add up what slides along a stretch."""
+        size = stretch.places * self.lanes.block
+        self.code.line(f"{self.sum_type} sums[{self.network.steps}][{size}];")
+        self.code.line("memset(sums, 0, sizeof sums);")
+        for term in stretch.terms:
+            print_slide(self.code, self.network, self.lanes, term, stretch, self.sum_type)
 
     def _describe(self) -> None:
         layer = self.layer
@@ -112,14 +139,21 @@ class _Layer:
             for term in constant:
                 print_term(code, self.network, self.lanes, term, "base", self.sum_type)
             bias = "base[o]"
-        if timed:
+        stretch, first = self.lanes.stretch, bias
+        into = "sum[{}]" if stretch is None else "(sums[{}] + at)"
+        summed = f"{into.format(self.network.step)}[o]"
+        if stretch is not None:
+            self._point(stretch)
+            first = f"({self.sum_type})({summed} + {bias})"
+        elif timed:
             code.line(f"{self.sum_type} sum[{self.network.steps}][{self.lanes.count}];")
+            first = summed
             with self._steps(), over_lanes(code, self.lanes):
-                code.line(f"sum[{self.network.step}][o] = {bias};")
-            for term in timed:
-                print_term(code, self.network, self.lanes, term, "sum", self.sum_type)
-        arriving = bias.replace("[o]", "[{lane}]")
-        arriving = f"sum[{self.network.step}][{{lane}}]" if timed else arriving
+                code.line(f"{first} = {bias};")
+        for term in timed:
+            if stretch is None or term not in stretch.terms:
+                print_term(code, self.network, self.lanes, term, into, self.sum_type)
+        arriving = first.replace("[o]", "[{lane}]").replace("[o +", "[{lane} +")
         if isinstance(rule, Store):
             self._store(arriving)
             return
@@ -144,6 +178,12 @@ class _Layer:
                     self._integrate(arriving)
                 self._fire()
         self._end()
+
+    def _point(self, stretch: Stretch) -> None:
+        """Where the sums of these neurons lie in a stretch."""
+        past = "" if self.lanes.begin == "0" else f" - {self.lanes.begin}"
+        column = add(f"{self.lanes.places[-1]}{past}", stretch.before)
+        self.code.line(f"const int at = {mul(column, self.lanes.block)};")
 
     def _window(self) -> None:
         """Fire in all steps, after the last one of them arrived."""

@@ -10,7 +10,7 @@ from spikec.backends.c.layout import CType, NumberLayout, SpikeLayout, ctype
 from spikec.backends.c.memory import Memory
 from spikec.backends.c.schedule import Schedule
 from spikec.backends.c.writer import Names, add, flat, mul, number
-from spikec.backends.lowering.records import Integers, Plan, Range, Stage, Value
+from spikec.backends.lowering.records import Integers, Plan, Range, Stage, Term, Value
 
 LONGEST = 64
 """Channels of a block, at most, where a divisor allows it; and bits of a long word."""
@@ -23,6 +23,12 @@ class Constant:
     type: CType
     values: Integers
     comment: str
+    rows: bool = False
+
+    @property
+    def declared(self) -> str:
+        """The name of its type; rows of bytes that are added up may be wider."""
+        return "network_weight" if self.rows and self.type == CType(8) else str(self.type)
 
 
 @dataclass(slots=True)
@@ -78,13 +84,35 @@ class Network:
         root = self.memory.roots[value.name]
         return next((given for given in self.plan.inputs if given.name == root), None)
 
-    def constant(self, name: str, values: Integers, comment: str) -> str:
-        """The identifier of an array of weights.c."""
+    def constant(self, name: str, values: Integers, comment: str, rows: bool = False) -> str:
+        """The identifier of an array of weights.c: of rows, if they are added up as they are."""
         identifier = self.names[name]
         if identifier not in self.constants:
             type_ = ctype(Range.of(values))
-            self.constants[identifier] = Constant(type_, values.reshape(-1), comment)
+            self.constants[identifier] = Constant(type_, values.reshape(-1), comment, rows)
         return identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a row of results whose sums are kept at once, all steps of it.
+
+    Attributes:
+        terms: The synapses that are added to it, spike by spike.
+        length: Places, a divisor of the size of the last axis.
+        before: Places before it, which spikes at its begin reach too.
+        behind: Places behind it.
+    """
+
+    terms: tuple[Term, ...]
+    length: int
+    before: int
+    behind: int
+
+    @property
+    def places(self) -> int:
+        """Places that sums are kept of."""
+        return self.before + self.length + self.behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +123,19 @@ class Lanes:
         result: What the layer makes.
         pixels: Neighbours along the last axis, a divisor of its size.
         block: Channels, a divisor of their number; all of them where there is more than one pixel.
+        stretch: Part of a row whose sums are kept together; None where nothing slides.
     """
 
     result: Value
     pixels: int
     block: int
+    stretch: Stretch | None = None
+
+    @property
+    def begin(self) -> str:
+        """Where the stretch begins."""
+        whole = self.stretch is None or self.stretch.length == self.result.space[-1]
+        return "0" if whole else "x0"
 
     @property
     def count(self) -> int:

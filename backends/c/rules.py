@@ -62,6 +62,16 @@ class Firing:
         """Set whether a neuron sends an event of a plane."""
         self.code.line(f"{self.fired(plane)} = (uint8_t)({condition});")
 
+    def fires(self, plane: int, condition: str) -> str:
+        """Set whether a neuron sends an event of a plane; the variable that says so, 0 or 1.
+
+        It has the type of potentials, as compilers compute best with numbers of one width.
+        """
+        variable = f"fires{plane}"
+        self.code.line(f"const {self.type} {variable} = {condition};")
+        self.code.line(f"{self.fired(plane)} = (uint8_t){variable};")
+        return variable
+
     def reset(self, amount: str) -> None:
         """Take from the potential."""
         self.code.line(f"v[o] = ({self.type})(u - {amount});")
@@ -88,31 +98,27 @@ def _potential(firing: Firing) -> None:
 def _integrate(firing: Firing, rule: Integrate) -> None:
     theta = firing.constant("theta", rule.theta)
     _potential(firing)
-    firing.send(0, f"u >= {theta}")
-    firing.reset(f"({firing.fired(0)} ? {theta} : 0)")
+    up = firing.fires(0, f"u >= {theta}")
+    firing.reset(f"({up} ? {theta} : 0)")
 
 
 def _signed(firing: Firing, rule: IntegrateSigned) -> None:
     theta, neg = firing.constant("theta", rule.theta), firing.constant("theta_neg", rule.theta_neg)
     code = firing.code
     _potential(firing)
-    firing.send(0, f"u >= {theta}")
-    firing.send(1, f"u < {neg}" if rule.free else f"(u < {neg}) & (net[o] > 0)")
-    firing.reset(f"({firing.fired(0)} ? {theta} : 0) + ({firing.fired(1)} ? {theta} : 0)")
+    up = firing.fires(0, f"u >= {theta}")
+    down = firing.fires(1, f"u < {neg}" if rule.free else f"(u < {neg}) & (net[o] > 0)")
+    firing.reset(f"({up} ? {theta} : 0) + ({down} ? {theta} : 0)")
     if not rule.free:
-        type_ = firing.type
-        change = f"{firing.fired(0)} - {firing.fired(1)}"
-        code.line(f"net[o] = ({type_})(net[o] + {change});")
+        code.line(f"net[o] = ({firing.type})(net[o] + {up} - {down});")
 
 
 def _window(firing: Firing, rule: IntegrateWindow) -> None:
     theta = firing.constant("theta", rule.theta)
     _potential(firing)
-    firing.send(0, f"u >= {theta}")
-    amount = f"({firing.fired(0)} ? {theta} : 0)"
+    amount = f"({firing.fires(0, f'u >= {theta}')} ? {theta} : 0)"
     if rule.free:
-        firing.send(1, "u < 0")
-        amount += f" + ({firing.fired(1)} ? {theta} : 0)"
+        amount += f" + ({firing.fires(1, 'u < 0')} ? {theta} : 0)"
     firing.reset(amount)
 
 
@@ -164,11 +170,9 @@ def _radix(firing: Firing, rule: IntegrateRadix) -> None:
     _potential(firing)
     place = f"(({wide})1 << ({steps - 1} - t))" if steps > 1 else "1"
     code.line(f"const {wide} unit = ({wide})({theta} * {place});")
-    firing.send(0, "u >= unit")
-    amount = f"({firing.fired(0)} ? unit : 0)"
+    amount = f"({firing.fires(0, 'u >= unit')} ? unit : 0)"
     if rule.free:
-        firing.send(1, "u <= -unit")
-        amount += f" + ({firing.fired(1)} ? unit : 0)"
+        amount += f" + ({firing.fires(1, 'u <= -unit')} ? unit : 0)"
     firing.reset(amount)
 
 

@@ -16,7 +16,7 @@ def print_weights(constants: Mapping[str, Constant]) -> str:
         code.line()
         code.comment(constant.comment)
         values = [str(v) for v in constant.values.tolist()]
-        print_array(code, f"const {constant.type} {name}[{len(values)}]", values)
+        print_array(code, f"const {constant.declared} {name}[{len(values)}]", values)
     return code.text()
 
 
@@ -44,10 +44,10 @@ def print_declarations(constants: Mapping[str, Constant]) -> str:
     code.line("#ifndef NETWORK_WEIGHTS_H")
     code.line("#define NETWORK_WEIGHTS_H")
     code.line()
-    code.line("#include <stdint.h>")
+    code.line('#include "network_bits.h"')
     code.line()
     for name, constant in constants.items():
-        code.line(f"extern const {constant.type} {name}[{len(constant.values)}];")
+        code.line(f"extern const {constant.declared} {name}[{len(constant.values)}];")
     code.line()
     code.line("#endif")
     return code.text()

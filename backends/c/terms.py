@@ -39,11 +39,20 @@ def may_widen(term: Term) -> bool:
 def print_term(
     code: Code, network: Network, lanes: Lanes, term: Term, into: str, type_: CType
 ) -> None:
-    """Add what a synapse sends to the sums `into`: of all steps, or a constant source's own."""
-    _Printer(code, network, lanes, term, into, type_).print()
+    """Add what a synapse sends to sums.
+
+    Args:
+        code: Where to print.
+        network: What is printed.
+        lanes: The neurons.
+        term: The synapse.
+        into: The expression of their sums, with {} for the step unless the source is constant.
+        type_: Of the sums.
+    """
+    SynapsePrinter(code, network, lanes, term, into, type_).print()
 
 
-class _Printer:
+class SynapsePrinter:
     """One synapse of a layer being printed."""
 
     def __init__(
@@ -56,7 +65,7 @@ class _Printer:
         self.reach = lanes.pixels - 1
         self.step = network.step if term.source.timed else "0"
         self.slot = network.schedule.slot(self.source.steps)
-        self.into = f"{into}[{self.step}]" if term.source.timed else into
+        self.into = into.format(self.step)
         self.places = [
             "0" if axis.outputs == 1 else lanes.places[number]
             for number, axis in enumerate(term.axes)
@@ -64,10 +73,7 @@ class _Printer:
 
     def print(self) -> None:
         term, code = self.term, self.code
-        kernel = " x ".join(str(axis.taps) for axis in term.axes)
-        code.comment(
-            f"{term.name}: {term.outputs} x {term.inputs} x {kernel}, from {term.source.name}"
-        )
+        self.describe()
         with code.block():
             if isinstance(self.source, NumberLayout):
                 with code.loop(self.step, self.network.steps):
@@ -76,6 +82,14 @@ class _Printer:
                 self._channelwise(self.source)
             else:
                 self._events(self.source)
+
+    def describe(self) -> None:
+        """Say what is added."""
+        term = self.term
+        kernel = " x ".join(str(axis.taps) for axis in term.axes)
+        self.code.comment(
+            f"{term.name}: {term.outputs} x {term.inputs} x {kernel}, from {term.source.name}"
+        )
 
     # Sums over all channels
 
@@ -99,14 +113,14 @@ class _Printer:
         order = "block, outer tap, row (last tap, channel), "
         order += "neuron" if pixels == 1 else f"neuron of {pixels} neighbours"
         wide = np.stack(shifted, axis=-2)
-        return self.network.constant(name, wide, f"weights of {term.name}: {order}")
+        return self.network.constant(name, wide, f"weights of {term.name}: {order}", True)
 
     def _row(self, rows: int, *skipped: str | int) -> str:
         """The number of the row `skipped` of this block and these taps."""
         *outer, _ = self.term.axes
         place = "block" if self.lanes.blocks > 1 else "0"
         sizes = tuple(axis.taps for axis in outer)
-        indices = [self._tap(number) for number in range(len(outer))]
+        indices = [self.tap(number) for number in range(len(outer))]
         position = flat([place, *indices], (self.lanes.blocks, *sizes))
         return add(mul(position, rows), *skipped)
 
@@ -123,9 +137,9 @@ class _Printer:
         last = len(term.axes) - 1
         if not merged(term):
             rows = term.axes[-1].taps * term.inputs
-            with self._outer(), self._taps(last) as place:
+            with self.outer(), self._taps(last) as place:
                 bit = add(mul(place, channels), self._group())
-                skip = mul(self._tap(last), term.inputs)
+                skip = mul(self.tap(last), term.inputs)
                 aligned = channels % 8 == 0 and term.inputs % 8 == 0
                 self._runs(
                     source, bit, str(term.inputs), aligned, self._weights(), rows, skip, term.inputs
@@ -140,7 +154,7 @@ class _Printer:
         rows = span * channels
         if inside:
             bit, count = mul(start, channels), str(span * channels)
-            with self._outer():
+            with self.outer():
                 self._runs(source, bit, count, aligned, weights, rows, "0", rows)
             return
         code.line(f"const int start = {start};")
@@ -151,7 +165,7 @@ class _Printer:
             starts = (axis.stride * o - axis.pad for o in range(0, axis.outputs, self.lanes.pixels))
             if any(s + span <= 0 or s >= axis.inputs for s in starts):  # a window of pads alone
                 stack.enter_context(code.block("if (from < to)"))
-            stack.enter_context(self._outer())
+            stack.enter_context(self.outer())
             skip = mul("(from - start)", channels)
             bit, count = mul("from", channels), mul("(to - from)", channels)
             self._runs(source, bit, count, aligned, weights, rows, skip, rows)
@@ -170,7 +184,7 @@ class _Printer:
         """Add a row of weights for each bit of a run, step by step and plane by plane."""
         code, coding, size = self.code, self.term.source.coding, self.lanes.count
         assert isinstance(coding, Spikes)
-        type_ = self.network.constants[weights].type
+        type_ = self.network.constants[weights].declared
         row = mul(self._row(rows, skip), size)
         code.line(f"const {type_} *const rows = {add(weights, row)};")
         read, width, least = (
@@ -192,14 +206,14 @@ class _Printer:
                 parts.enter_context(code.block(loop))
             word = "0" if single else "w"
             code.line(f"network_word ahead[{len(coding.payloads)}][{words}];")
-            for plane in self._each_plane(coding):
-                code.line(f"const uint8_t *const bits = {self._string(source, plane)};")
+            for plane in self.each_plane(coding):
+                code.line(f"const uint8_t *const bits = {self.string(source, plane)};")
                 with code.loop(word, words):
                     rest = count if single else f"{count} - ({start})"
                     bits = f"{read}(bits, {add(bit, start)}, {rest})"
                     bits = bits if single else f"{start} < {count} ? {bits} : 0"
                     code.line(f"ahead[{plane}][{word}] = {bits};")
-            for plane, factor in self._planes(coding):
+            for plane, factor in self.planes(coding):
                 with code.loop(word, words):
                     code.line(f"network_word left = ahead[{plane}][{word}];")
                     with code.block("while (left)"):
@@ -207,7 +221,7 @@ class _Printer:
                         code.line(f"const {type_} *const row = rows + {row};")
                         code.line("left &= left - 1;")
                         with code.loop("o", size):
-                            self._assign("row[o]", factor, "[o]", "part")
+                            self.assign("row[o]", factor, "[o]", "part")
 
     # Sums of numbers
 
@@ -216,7 +230,7 @@ class _Printer:
         with ExitStack() as stack:
             if self.reach:
                 stack.enter_context(code.loop("p", self.lanes.pixels))
-            stack.enter_context(self._outer())
+            stack.enter_context(self.outer())
             place = stack.enter_context(self._taps(last, pixel=bool(self.reach)))
             if self.term.channelwise:
                 self._numbers(source, place)
@@ -226,8 +240,8 @@ class _Printer:
     def _products(self, source: NumberLayout, place: str) -> None:
         term, code, block = self.term, self.code, self.lanes.block
         weights, last = self._weights(), len(term.axes) - 1
-        type_ = self.network.constants[weights].type
-        row = self._row(term.axes[-1].taps * term.inputs, mul(self._tap(last), term.inputs))
+        type_ = self.network.constants[weights].declared
+        row = self._row(term.axes[-1].taps * term.inputs, mul(self.tap(last), term.inputs))
         code.line(f"const {type_} *row = {add(weights, mul(row, block))};")
         outer = flat([*self._reads(), place], term.source.space)
         with code.block(f"for (int c = 0; c < {term.inputs}; ++c, row += {block})"):
@@ -236,7 +250,7 @@ class _Printer:
             value = f"({self.type}){self.pointer}[{add(step, position)}]"
             code.line(f"const {self.type} number = {value};")
             with code.block("if (number != 0)"), code.loop("o", block):
-                self._assign("number * row[o]", "+", f"[{self.lanes.lane}]")
+                self.assign("number * row[o]", "+", f"[{self.lanes.lane}]")
 
     def _numbers(self, source: NumberLayout, place: str) -> None:
         outer = flat([*self._reads(), place], self.term.source.space)
@@ -249,7 +263,7 @@ class _Printer:
                 value = f"({self.type}){value} * {weight}"
             elif source.type.bits >= 32:
                 value = f"({self.type}){value}"
-            self._assign(value, "+", f"[{self.lanes.lane}]")
+            self.assign(value, "+", f"[{self.lanes.lane}]")
 
     # Spikes of one channel each
 
@@ -261,7 +275,7 @@ class _Printer:
         with ExitStack() as stack:
             if self.reach:
                 stack.enter_context(code.loop("p", self.lanes.pixels))
-            stack.enter_context(self._outer())
+            stack.enter_context(self.outer())
             place = stack.enter_context(self._taps(last, pixel=bool(self.reach)))
             self._seen(source, place, self.lanes.block, f"[{self.lanes.lane}]")
 
@@ -273,12 +287,12 @@ class _Printer:
         aligned = source.channels % 8 == self.lanes.block % 8 == 0
         unpack = "network_unpack_bytes" if aligned else "network_unpack"
         with code.loop(self.step, self.network.steps):
-            for plane, factor in self._planes(coding):
+            for plane, factor in self.planes(coding):
                 code.line(f"uint8_t seen[{count}];")
-                code.line(f"{unpack}(seen, {self._string(source, plane)}, {bit}, {count});")
+                code.line(f"{unpack}(seen, {self.string(source, plane)}, {bit}, {count});")
                 with code.loop("o", count):
                     value = "seen[o]" if weight is None else f"seen[o] * {weight}"
-                    self._assign(value, factor, at)
+                    self.assign(value, factor, at)
 
     def _weight(self) -> str | None:
         """The expression of the weight of neuron o of a pixel, or of lane o; None for 1."""
@@ -296,12 +310,12 @@ class _Printer:
         by_tap = w.reshape(len(w), -1).T
         by_tap = lanes.tiled(by_tap) if whole else by_tap
         weights = self.network.constant(name, by_tap, f"weights of {term.name}: tap, channel")
-        tap = flat([self._tap(n) for n in range(len(term.axes))], tuple(a.taps for a in term.axes))
+        tap = flat([self.tap(n) for n in range(len(term.axes))], tuple(a.taps for a in term.axes))
         return f"{weights}[{add(mul(tap, term.outputs), lanes.channel)}]"
 
     # Parts
 
-    def _planes(self, coding: Spikes) -> Iterator[tuple[str, str]]:
+    def planes(self, coding: Spikes) -> Iterator[tuple[str, str]]:
         """Open a block for each plane; yields its number and the sign or factor of its events."""
         code, payloads = self.code, coding.payloads
         if len(payloads) <= UNROLLED:
@@ -314,7 +328,7 @@ class _Printer:
         with code.loop("q", len(payloads)):
             yield "q", "+ payloads[q] *"
 
-    def _each_plane(self, coding: Spikes) -> Iterator[str]:
+    def each_plane(self, coding: Spikes) -> Iterator[str]:
         """Open a block for each plane; yields its number."""
         if len(coding.payloads) > UNROLLED:
             with self.code.loop("q", len(coding.payloads)):
@@ -324,19 +338,19 @@ class _Printer:
             with self.code.block():
                 yield str(plane)
 
-    def _string(self, source: SpikeLayout, plane: str) -> str:
+    def string(self, source: SpikeLayout, plane: str) -> str:
         """Where the bits of a row, plane and step begin."""
         term = self.term
         row = flat(self._reads(), term.source.space[:-1])
         string = flat([row, plane, self.slot], (source.rows, source.planes, source.steps))
         return add(self.pointer, mul(string, source.row_bytes))
 
-    def _assign(self, value: str, factor: str, at: str, into: str | None = None) -> None:
+    def assign(self, value: str, factor: str, at: str, into: str | None = None) -> None:
         target = f"{into or self.into}{at}"
         cast = f"({self.type}){value}" if self.type.bits > 32 else value
         self.code.line(f"{target} = ({self.type})({target} {factor} {cast});")
 
-    def _tap(self, number: int) -> str:
+    def tap(self, number: int) -> str:
         return f"k{number}" if self.term.axes[number].taps > 1 else "0"
 
     def _reads(self) -> list[str]:
@@ -349,7 +363,7 @@ class _Printer:
         return self.places[number] if straight else f"i{number}"
 
     @contextmanager
-    def _outer(self) -> Iterator[None]:
+    def outer(self) -> Iterator[None]:
         """Loops over the taps of the outer axes that lie inside."""
         with ExitStack() as stack:
             for number in range(len(self.term.axes) - 1):
@@ -369,7 +383,7 @@ class _Printer:
             if self._read(number) == place:
                 yield out
                 return
-            read = add(mul(out, axis.stride), mul(self._tap(number), axis.dilation), -axis.pad)
+            read = add(mul(out, axis.stride), mul(self.tap(number), axis.dilation), -axis.pad)
             code.line(f"{'' if axis.up > 1 else 'const '}int i{number} = {read};")
             if axis.up > 1:
                 code.line(f"if (i{number} % {axis.up} != 0) continue;")

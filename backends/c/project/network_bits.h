@@ -11,22 +11,24 @@
 #error "int needs 32 bits"
 #endif
 
-/* Bits are read a word at a time, as wide as pointers are. */
-#if UINTPTR_MAX > 0xFFFFFFFFu
+/* Weights of 8 bits that are added to wider sums, a row at a time. gcc widens bytes in registers with
+ * more instructions than it adds, so they are kept wide where there is memory for it;
+ * -DNETWORK_NARROW keeps them small there, too. */
+#if defined(__AVX2__) && !defined(__clang__) && !defined(NETWORK_NARROW)
+typedef int16_t network_weight;
+#else
+typedef int8_t network_weight;
+#endif
+
+/* Bits are read a word at a time. */
 typedef uint64_t network_word;
 #define NETWORK_WORD 64
-#else
-typedef uint32_t network_word;
-#define NETWORK_WORD 32
-#endif
 
 /* The number of the lowest bit that is set; `word` is not 0. */
 static inline int network_lowest(network_word word)
 {
-#if defined(__GNUC__) && NETWORK_WORD == 64
+#if defined(__GNUC__)
     return __builtin_ctzll(word);
-#elif defined(__GNUC__)
-    return __builtin_ctzl(word);
 #else
     int number = 0;
     for (int half = NETWORK_WORD / 2; half > 0; half /= 2) {
@@ -39,16 +41,35 @@ static inline int network_lowest(network_word word)
 #endif
 }
 
+/* Eight bytes as a word, the first one lowest, and back. */
+static inline network_word network_eight(const uint8_t *p)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    network_word word;
+    memcpy(&word, p, sizeof word);
+    return word;
+#else
+    network_word word = 0;
+    for (int i = 0; i < 8; ++i)
+        word |= (network_word)p[i] << (8 * i);
+    return word;
+#endif
+}
+
+static inline void network_put_eight(uint8_t *p, network_word word)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(p, &word, sizeof word);
+#else
+    for (int i = 0; i < 8; ++i)
+        p[i] = (uint8_t)(word >> (8 * i));
+#endif
+}
+
 /* `count` bits, NETWORK_WORD at most, from a bit that begins a byte. */
 static inline network_word network_bytes(const uint8_t *bits, int bit, int count)
 {
-    const uint8_t *const p = bits + bit / 8;
-    network_word word = (network_word)p[0] | (network_word)p[1] << 8 | (network_word)p[2] << 16
-        | (network_word)p[3] << 24;
-#if NETWORK_WORD == 64
-    word |= (network_word)p[4] << 32 | (network_word)p[5] << 40 | (network_word)p[6] << 48
-        | (network_word)p[7] << 56;
-#endif
+    const network_word word = network_eight(bits + bit / 8);
     return count < NETWORK_WORD ? word & (((network_word)1 << count) - 1) : word;
 }
 
@@ -117,17 +138,11 @@ static inline void network_unpack(uint8_t *seen, const uint8_t *bits, int bit, i
 static inline void network_pack_bytes(uint8_t *bits, int bit, const uint8_t *fired, int count)
 {
     for (int i = 0; i < count; i += 8) {
-        const uint8_t *const p = fired + i;
-#if NETWORK_WORD == 64
-        const uint64_t eight = (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16
-            | (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40
-            | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+        const network_word eight = network_eight(fired + i);
+#if UINTPTR_MAX > 0xFFFFFFFFu
         bits[(bit + i) / 8] = (uint8_t)(eight * UINT64_C(0x0102040810204080) >> 56);
 #else
-        const uint32_t low = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16
-            | (uint32_t)p[3] << 24;
-        const uint32_t high = (uint32_t)p[4] | (uint32_t)p[5] << 8 | (uint32_t)p[6] << 16
-            | (uint32_t)p[7] << 24;
+        const uint32_t low = (uint32_t)eight, high = (uint32_t)(eight >> 32);
         bits[(bit + i) / 8] = (uint8_t)((low * 0x10204080u >> 28)
             | (high * 0x10204080u >> 28 << 4));
 #endif
@@ -139,9 +154,7 @@ static inline void network_unpack_bytes(uint8_t *seen, const uint8_t *bits, int 
     for (int i = 0; i < count; i += 8) {
         uint64_t eight = bits[(bit + i) / 8] * UINT64_C(0x0101010101010101);
         eight = (eight & UINT64_C(0x8040201008040201)) + UINT64_C(0x7F7F7F7F7F7F7F7F);
-        eight = eight >> 7 & UINT64_C(0x0101010101010101);
-        for (int j = 0; j < 8; ++j)
-            seen[i + j] = (uint8_t)(eight >> (8 * j));
+        network_put_eight(seen + i, eight >> 7 & UINT64_C(0x0101010101010101));
     }
 }
 
