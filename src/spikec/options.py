@@ -9,14 +9,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args, get_type_hints
 
 if TYPE_CHECKING:
     from spikec.compiler.pipeline import Pass
-    from spikec.driver.measures import Metric
 
 RECIPE = "recipe.json"
 """Name of the file in an artifact that holds the options it was compiled with."""
+Metric: TypeAlias = Literal["argmax", "relative"]
+"""How an output is judged: by its classes, or by how far its numbers are off."""
 LAYER = "layer:"
 """Before the name of a layer in a setting."""
 FINE = 8
@@ -201,8 +202,6 @@ class Options:
 
     def metrics(self) -> dict[str, Metric]:
         """How outputs are judged, by name; raises UsageError for other text."""
-        from spikec.driver.measures import read_metrics
-
         return read_metrics(self.metric)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -380,6 +379,19 @@ class Settings(TypedDict, total=False):
     set: Sequence[str] | Mapping[str, object]
     dump_ir: Path | None
     verify_each: bool
+
+
+def read_metrics(texts: Sequence[str]) -> dict[str, Metric]:
+    """Metrics by output out of `OUTPUT=argmax|relative`."""
+    from spikec.ir import UsageError
+
+    metrics: dict[str, Metric] = {}
+    for text in texts:
+        name, equals, metric = text.rpartition("=")
+        if not equals or not name or metric not in get_args(Metric):
+            raise UsageError(f"--metric takes OUTPUT=argmax or OUTPUT=relative, not '{text}'")
+        metrics[name] = "argmax" if metric == "argmax" else "relative"
+    return metrics
 
 
 def read_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

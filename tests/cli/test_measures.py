@@ -14,9 +14,9 @@ from spikec.driver.measures import (
     deviation,
     losses,
     outputs_of,
-    read_metrics,
 )
 from spikec.driver.model import Model
+from spikec.options import read_metrics
 
 HEAD = Output("scores", (3,), "argmax", slice(0, 3))
 PIXELS = Output("mask", (2, 1, 2), "argmax", slice(3, 7))

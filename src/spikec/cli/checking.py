@@ -50,8 +50,8 @@ def check(
     """Check that engines agree bit for bit, on every layer, neuron and step."""
     from spikec import driver
     from spikec.driver import bisect
-    from spikec.driver.measures import read_metrics
     from spikec.ir.options import split_list
+    from spikec.options import read_metrics
     from spikec.report.schema import Check, OutputResult, from_json
     from spikec.ui import Ui, percent
 

@@ -51,13 +51,14 @@ def run(
     """Run a compiled network on data."""
     from spikec import driver
     from spikec.driver import measures
+    from spikec.options import read_metrics
     from spikec.runtime.artifact import npz_bytes
     from spikec.ui import Ui, percent
 
     if output is not None:
         driver.check_file(output, [data])
     ui, art = Ui(json, quiet), driver.load(out)
-    outputs = art.outputs(measures.read_metrics(metric or []))
+    outputs = art.outputs(read_metrics(metric or []))
     dataset = read_data(data, art, limit)
     with ui.progress() as progress:
         found, traces = driver.predict(art, dataset, engine, stage, trace, progress)
@@ -108,7 +109,7 @@ def eval(
 ) -> None:
     """Measure accuracy, spike rates and synaptic operations."""
     from spikec import driver
-    from spikec.driver.measures import read_metrics
+    from spikec.options import read_metrics
     from spikec.report import plots
     from spikec.ui import Ui, percent
 

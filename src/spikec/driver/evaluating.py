@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import logits, quiet
-from spikec.driver.measures import Metric, Output, accuracy, agreement
+from spikec.driver.measures import Output, accuracy, agreement
 from spikec.driver.measuring import Cluster, measure_all
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.network import Network
 from spikec.ir import Graph, RangeError, UsageError
 from spikec.ir.neuron import Membrane
 from spikec.ir.types import Array
+from spikec.options import Metric
 from spikec.report.schema import Evaluation, StepResult
 from spikec.runtime.check import trace_bytes, traced_layers
 from spikec.runtime.data import Dataset

@@ -11,10 +11,11 @@ import numpy as np
 from spikec.backends import engine
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import block_size, encoded_blocks, logits, quiet
-from spikec.driver.measures import Metric, Output, accuracy, agreement, classifier, losses
+from spikec.driver.measures import Output, accuracy, agreement, classifier, losses
 from spikec.driver.model import Model
 from spikec.ir import Graph
 from spikec.ir.types import Array
+from spikec.options import Metric
 from spikec.runtime.data import Dataset
 
 JUDGED = 1000

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikec.ir import Graph, UsageError
 from spikec.ir.options import suggestion
+from spikec.options import Metric
 from spikec.report.schema import OutputResult
 
-Metric: TypeAlias = Literal["argmax", "relative"]
 Array = NDArray[np.float64]
 
 
@@ -64,17 +63,6 @@ class Output:
             max_error=float(abs(a - b).max()),
             correlation=_correlation(a, b),
         )
-
-
-def read_metrics(texts: Sequence[str]) -> dict[str, Metric]:
-    """Metrics by output out of `OUTPUT=argmax|relative`."""
-    metrics: dict[str, Metric] = {}
-    for text in texts:
-        name, equals, metric = text.rpartition("=")
-        if not equals or not name or metric not in get_args(Metric):
-            raise UsageError(f"--metric takes OUTPUT=argmax or OUTPUT=relative, not '{text}'")
-        metrics[name] = "argmax" if metric == "argmax" else "relative"
-    return metrics
 
 
 def outputs_of(

@@ -13,10 +13,11 @@ import numpy as np
 from spikec.compiler.onnx import Imported, expose, import_model, load_model, model_hash
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import quiet
-from spikec.driver.measures import Metric, Output, outputs_of
+from spikec.driver.measures import Output, outputs_of
 from spikec.driver.torch_module import TorchModule, export, is_module
 from spikec.ir import Graph
 from spikec.ir.types import Array
+from spikec.options import Metric
 from spikec.runtime.estimate import forward_pass
 from spikec.runtime.interpreter import forward
 from spikec.runtime.memory import MORE_MEMORY, fitting

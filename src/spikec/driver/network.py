@@ -14,9 +14,10 @@ from spikec.backends import BACKENDS, Engine, Target, available_engine, make_tar
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
-from spikec.driver.measures import Metric, Output, outputs_of
+from spikec.driver.measures import Output, outputs_of
 from spikec.ir import BackendError, Graph, SpikecError, UsageError, spread
 from spikec.ir.types import Array
+from spikec.options import Metric
 from spikec.runtime.artifact import MANIFEST, Stored
 from spikec.runtime.check import traced_block
 from spikec.runtime.coding import encode
