@@ -124,7 +124,7 @@ class _Lowering:
     def _stage(self, node: Node) -> Layer | Pool | Route | Reshape:
         if node.op in POOLS:
             return self._pool(node)
-        if node.op == "reshape":
+        if node.op == "reshape" or (node.op in ROUTES and not node.type.shape):  # a scalar stays
             source = self.value(node.inputs[0])
             return Reshape(replace(source, name=node.name, shape=node.type.shape), source, node.loc)
         if node.op in ROUTES:
