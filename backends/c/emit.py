@@ -24,10 +24,6 @@ from spikec.backends.lowering.records import Spikes
 
 _TRACE = """\
 #if defined(NETWORK_TRACE)
-#if defined(__GNUC__) && !defined(__clang__)
-/* GCC 12 at -O3 moves the tests below out of short loops over steps, and loses sums. */
-#pragma GCC optimize("no-unswitch-loops")
-#endif
 /* Tables of where to copy potentials and spikes of each stage; NULL for nowhere. */
 int64_t *network_potentials[NETWORK_STAGES + 1];
 uint8_t *network_spikes[NETWORK_STAGES + 1];

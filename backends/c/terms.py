@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
@@ -15,12 +15,6 @@ from spikec.backends.lowering.records import Axis, Spikes, Term
 
 UNROLLED = 2
 """Planes that are printed one after the other; more of them are looped over."""
-BRANCHLESS = 16
-"""Neurons up to which zeros are multiplied, too.
-
-GCC 12 unrolls loops so short; with a test around them it vectorises the loop over channels for
-AVX-512 and loses sums (-O3; found by random graphs).
-"""
 AHEAD = 4
 """Words of bits of a plane that are read before the events of any are added.
 
@@ -255,8 +249,7 @@ class SynapsePrinter:
             step = mul(self.slot, source.elements)
             value = f"({self.type}){self.pointer}[{add(step, position)}]"
             code.line(f"const {self.type} number = {value};")
-            tested = code.block("if (number != 0)") if block > BRANCHLESS else nullcontext()
-            with tested, code.loop("o", block):
+            with code.block("if (number != 0)"), code.loop("o", block):
                 self.assign("number * row[o]", "+", f"[{self.lanes.lane}]")
 
     def _numbers(self, source: NumberLayout, place: str) -> None:

@@ -70,8 +70,9 @@ def outputs_of(
 ) -> list[Output]:
     """The outputs of a graph.
 
-    An output is one of classes where that is stated; else where it has one axis with several values
-    and does not end in a function that is not linear: numbers between bounds are none.
+    An output is one of classes where that is stated; else where it has one axis with several
+    values. Of several outputs, one that ends in a function that is not linear is none of classes:
+    an action between bounds beside the scores.
 
     Args:
         graph: The ANN's or a spiking one.
@@ -90,7 +91,7 @@ def outputs_of(
     ends = graph.outputs if ann is None else ann.outputs
     for name, node, end in zip(names, graph.outputs, ends, strict=True):
         shape = graph[node].type.shape
-        bounded = ann is not None and not ann[end].operation.linear
+        bounded = len(names) > 1 and ann is not None and not ann[end].operation.linear
         plain: Metric = "argmax" if len(shape) == 1 and shape[0] > 1 and not bounded else "relative"
         size = graph[node].type.size
         places = slice(start, start + size)
