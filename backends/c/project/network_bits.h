@@ -20,10 +20,10 @@ typedef int16_t network_weight;
 typedef int8_t network_weight;
 #endif
 
-/* Before functions with loops over few neurons: gcc 12 at -O3 unrolls such loops first, vectorises those
+/* Before functions with loops over few neurons: gcc 12 unrolls such loops, vectorises those
  * around them, and loses sums. */
 #if defined(__GNUC__) && !defined(__clang__)
-#define NETWORK_SHORT __attribute__((optimize("O2", "tree-vectorize")))
+#define NETWORK_SHORT __attribute__((optimize("O2", "no-tree-vectorize")))
 #else
 #define NETWORK_SHORT
 #endif
