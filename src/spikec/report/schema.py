@@ -20,7 +20,7 @@ Spike = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 """A spike; graded ones are beyond -1 and 1."""
 Number = Annotated[float, Meta(ge=-1e100, le=1e100)]
 """What pictures can be drawn of."""
-Conditions = dict[str, "str | int | list[str] | None"]
+Conditions = dict[str, str | int | list[str] | None]
 """Data, samples, engines and stage: what tells one measurement from another."""
 
 
