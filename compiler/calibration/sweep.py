@@ -17,6 +17,7 @@ import numpy as np
 
 from spikec.compiler.calibration.cone import StoredCone
 from spikec.compiler.calibration.layer import Layer, Neurons, Synapse
+from spikec.compiler.calibration.thresholds import is_exact
 from spikec.compiler.passes import Clock, Context, Pass, Record, naming
 from spikec.ir import F32, Graph, GraphBuilder, Node, Param, PassError, op_of, spread
 from spikec.ir.analysis import cone_of, last_reads
@@ -145,7 +146,7 @@ def _sweep(
                 target=target,
                 steps=context.steps,
                 bounded=isinstance(activation.operation, Clip | Qcfs),
-                exact=_exact(activation, node, context),
+                exact=is_exact(context, node),
                 rng=rng,
                 synapses=_synapses(graph, builder, node, stored),
                 skips=_skips(graph, builder, node),
@@ -183,17 +184,6 @@ def _stored_bytes(graph: Graph, released: Mapping[str, Sequence[str]], steps: in
         for name in released.get(node.name, ()):
             stored.pop(name, None)
     return most
-
-
-def _exact(activation: Node, neuron: Node, context: Context) -> bool:
-    """Whether a layer computes the quantiser that it was trained with: nothing to calibrate.
-
-    It does where its spikes count as many levels and it gathers its whole input before it fires;
-    otherwise the order in which spikes arrive makes it err, most where branches meet.
-    """
-    op, fires = activation.operation, neuron.operation
-    whole = isinstance(fires, Neuron) and (fires.gathers or context.steps == 1)
-    return whole and isinstance(op, Qcfs) and op.levels == context.levels
 
 
 def _is_layer(node: Node) -> bool:

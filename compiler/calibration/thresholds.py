@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from spikec.compiler.passes import Context
 from spikec.ir import Node
+from spikec.ir.neuron import Neuron
 from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.types import Array
 
@@ -23,6 +25,20 @@ def keeps_threshold(node: Node, levels: int) -> bool:
     """
     op = node.operation
     return isinstance(op, Qcfs) and (op.levels <= MOST_TRAINED_LEVELS or op.levels == levels)
+
+
+def is_exact(context: Context, neuron: Node) -> bool:
+    """Whether a layer computes the quantiser that it was trained with: nothing to calibrate.
+
+    It does where its spikes count as many levels and it gathers its whole input before it fires;
+    otherwise the order in which spikes arrive makes it err, most where branches meet.
+    """
+    ann, fires = context.last.get("ann"), neuron.operation
+    stood_for = context.counterparts.get(neuron.name)
+    if ann is None or stood_for is None or not isinstance(fires, Neuron):
+        return False
+    op, whole = ann[stood_for].operation, fires.gathers or context.steps == 1
+    return whole and isinstance(op, Qcfs) and op.levels == context.levels
 
 
 def qcfs(x: Array, theta: Array | float, levels: int, floor: float = 0.0) -> Array:

@@ -32,6 +32,7 @@ class Folded:
         spec: Widths of the target.
         bits: Of signed weights.
         own_bits: Of single synapses, by name; those that came from one synapse share its bits.
+        exact: Layers that compute the quantiser that they were trained with.
         nodes: Nodes of the integer graph, params not yet set.
         weights: Real weights of each synapse, input scales folded in.
         value: Float value to its integer node and scale.
@@ -45,6 +46,7 @@ class Folded:
     spec: HardwareSpec
     bits: int
     own_bits: Mapping[str, int]
+    exact: frozenset[str] = frozenset()
     nodes: list[Node] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     value: dict[str, tuple[str, Scale]] = field(default_factory=dict)
@@ -171,9 +173,8 @@ class Folded:
         name, scale = self._as_current(node.inputs[0])
         if isinstance(node.operation, Accumulate):
             self._share(scale, node.type.shape)
-            neurons = [n.operation for n in self.graph if isinstance(n.operation, Neuron)]
-            exact = bool(neurons) and all(op.gathers for op in neurons)
-            self.scales.resolve(scale, exact=exact)
+            neurons = {n.name for n in self.graph if isinstance(n.operation, Neuron)}
+            self.scales.resolve(scale, exact=bool(neurons) and neurons <= self.exact)
         self.potential[node.name] = scale
         type_ = self.current(node.type) if isinstance(node.operation, Accumulate) else node.type
         self._add(node, (name,), type_, Fixed(np.ones(())))

@@ -8,6 +8,7 @@ from functools import partial, reduce
 
 import numpy as np
 
+from spikec.compiler.calibration.thresholds import is_exact
 from spikec.compiler.pipeline import Context, Pass, Record
 from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.compiler.quantisation.integer import Folded
@@ -73,7 +74,8 @@ class Quantise(Pass):
         bits = self.bits or spec.weight_bits
         if not 2 <= bits <= spec.weight_bits:
             raise PassError(f"weights of {bits} bits: the target takes 2 to {spec.weight_bits}")
-        folded = Folded(graph, spec, bits, self._own_bits(graph, spec.weight_bits))
+        exact = frozenset(node.name for node in graph if is_exact(context, node))
+        folded = Folded(graph, spec, bits, self._own_bits(graph, spec.weight_bits), exact)
         for node in graph.nodes:
             folded.visit(node)
         calib = context.calib
@@ -134,13 +136,13 @@ class _Rounding:
     def _counted(self, node: Node) -> int:
         """How often a rounded threshold is counted where that alone decides what is sent.
 
-        Neurons that gather their whole input compute a quantiser: its highest level lies so many
-        thresholds up. The others err by more in any case, as their input comes in some order.
+        The highest level of a quantiser that a layer was trained with lies so many thresholds up.
+        Other layers err by more in any case, and coarser units are faster to simulate.
         """
-        op, steps = node.operation, self.graph.steps
-        if not isinstance(op, Neuron) or not (op.gathers or steps == 1):
+        op = node.operation
+        if not isinstance(op, Neuron) or node.name not in self.folded.exact:
             return 1
-        levels = total_weight(steps, radix=op.radix) * op.payload.bounds[1]
+        levels = total_weight(self.graph.steps, radix=op.radix) * op.payload.bounds[1]
         return _SHARP * levels if levels > 1 else 1
 
     def _threshold(self, node: Node) -> Array | None:
