@@ -32,9 +32,6 @@ from spikec.backends.lowering.records import (
     gathers,
 )
 
-SHORT = 16
-"""Neurons up to which compilers unroll loops over them; see network_bits.h."""
-
 
 def print_layer(code: Code, network: Network, layer: Layer) -> None:
     """Add the function of a layer."""
@@ -79,8 +76,7 @@ class _Layer:
     def print(self) -> None:
         code, layer, lanes = self.code, self.layer, self.lanes
         self._describe()
-        short = "NETWORK_SHORT " if lanes.count <= SHORT else ""
-        with code.block(short + signature(self.network, layer)), ExitStack() as stack:
+        with code.block(signature(self.network, layer)), ExitStack() as stack:
             if layer.limits is not None:
                 code.line("int overflow = 0;")
             for place, size in zip(lanes.places[:-1], layer.result.space[:-1], strict=True):

@@ -244,7 +244,7 @@ class SynapsePrinter:
         row = self._row(term.axes[-1].taps * term.inputs, mul(self.tap(last), term.inputs))
         code.line(f"const {type_} *row = {add(weights, mul(row, block))};")
         outer = flat([*self._reads(), place], term.source.space)
-        with code.block(f"for (int c = 0; c < {term.inputs}; ++c, row += {block})"):
+        with code.loop("c", term.inputs, also=f"row += {block}"):
             position = add(mul(add("c", self._group()), source.positions), outer)
             step = mul(self.slot, source.elements)
             value = f"({self.type}){self.pointer}[{add(step, position)}]"

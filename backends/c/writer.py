@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SHORT = 16
+"""Rounds up to which compilers unroll loops: such are marked, see network_bits.h."""
+
 _KEYWORDS = frozenset(
     re.findall(
         r"\w+",
@@ -48,12 +51,17 @@ class Code:
         self.line(end)
 
     @contextmanager
-    def loop(self, variable: str, count: int | str, step: int = 1) -> Iterator[None]:
-        """A loop from 0; none for the variable `0`, which takes one value only."""
+    def loop(
+        self, variable: str, count: int | str, step: int = 1, also: str = ""
+    ) -> Iterator[None]:
+        """A loop from 0, `also` after each round; none for the variable `0`, of one value only."""
         if variable == "0":
             yield
             return
         up = f"++{variable}" if step == 1 else f"{variable} += {step}"
+        up = f"{up}, {also}" if also else up
+        if isinstance(count, int) and count <= SHORT:
+            self.line("NETWORK_SHORT")
         with self.block(f"for (int {variable} = 0; {variable} < {count}; {up})"):
             yield
 
