@@ -19,6 +19,8 @@ from spikec.backends.lowering.records import (
 )
 from spikec.backends.lowering.synapses import constant
 from spikec.ir import BackendError, Graph, Node, op_of
+from spikec.ir.exact import LARGEST, magnitude
+from spikec.ir.neuron import Neuron
 from spikec.ir.ops.neurons import (
     integrate_graded,
     integrate_integer,
@@ -31,7 +33,11 @@ UNIT, SIGNED = Spikes((1,)), Spikes((1, -1))
 
 
 def _param(graph: Graph, node: Node, role: str) -> Integers:
-    return constant(graph.array(node, role), node.type.shape)
+    """A param; raises BackendError where its multiples by payloads are beyond 62 bits."""
+    array = graph.array(node, role)
+    if magnitude(array) * op_of(node, Neuron).payload.bounds[1] >= LARGEST:
+        raise BackendError(f"%{node.name} has a {role} beyond 62 bits", loc=node.loc)
+    return constant(array, node.type.shape)
 
 
 def _integrate(graph: Graph, node: Node) -> Rule:

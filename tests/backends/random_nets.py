@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from spikec.backends import Simulate
 from spikec.ir import F64, Graph, Node, Param, TensorType, signed, unsigned, verify
 from spikec.ir.ops import OPS
 from spikec.ir.types import DType
+from spikec.runtime.check import Comparison, traced_layers
+from spikec.runtime.interpreter import simulate as reference
 
 I24 = signed(24)
 LARGEST = 64
@@ -251,3 +254,19 @@ def feeds(graph: Graph, seed: int, samples: int = 3) -> dict[str, Any]:
         x[0], x[1] = 255, 0
         found[node.name] = x
     return found
+
+
+def assert_equal_runs(
+    simulate: Simulate, graph: Graph, x: dict[str, Any], steps: int | None = None
+) -> None:
+    """An engine does what the reference does: spikes, potentials, readouts and counted events."""
+    layers = traced_layers(graph)
+    want, got = reference(graph, x, steps, layers), simulate(graph, x, steps, layers)
+    comparison = Comparison()
+    comparison.add(graph, {"reference": want, "engine": got}, 0)
+    assert comparison.equal, comparison.first_difference
+    for kind in ("readout", "events", "units"):
+        left, right = getattr(want, kind), getattr(got, kind)
+        assert left.keys() == right.keys()
+        for name in left:
+            np.testing.assert_array_equal(right[name], left[name], name, strict=True)

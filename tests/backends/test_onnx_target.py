@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lava_nets import Net
-from random_nets import Random, feeds
+from random_nets import Random, assert_equal_runs, feeds
 
 import spikec
 from spikec.backends import Simulate, engine, target
@@ -23,7 +23,6 @@ from spikec.backends.onnx.network import OPSET, build
 from spikec.backends.onnx.simulate import simulate
 from spikec.ir import BackendError, Graph, Param, RangeError, signed, unsigned
 from spikec.ir.types import F64
-from spikec.runtime.check import Comparison, traced_layers
 from spikec.runtime.coding import encode
 from spikec.runtime.interpreter import simulate as reference
 
@@ -51,19 +50,6 @@ def assert_model_equals(artifact: spikec.Artifact, x: np.ndarray, output: str) -
     np.testing.assert_array_equal(found[name], reference(graph, coded.feeds).readout[name][-1])
     assert found["clipped"].sum() == coded.clipped
     assert not found.get("overflows", np.zeros(1)).any()
-
-
-def assert_agree(graph: Graph, x: dict[str, Any], steps: int | None = None) -> None:
-    layers = traced_layers(graph)
-    want, got = reference(graph, x, steps, layers), simulate(graph, x, steps, layers)
-    comparison = Comparison()
-    comparison.add(graph, {"reference": want, "onnx": got}, 0)
-    assert comparison.equal, comparison.first_difference
-    for kind in ("readout", "events", "units"):
-        left, right = getattr(want, kind), getattr(got, kind)
-        assert left.keys() == right.keys()
-        for name in left:
-            np.testing.assert_array_equal(right[name], left[name], name, strict=True)
 
 
 # Compiled models
@@ -146,7 +132,7 @@ def test_what_a_viewer_shows(tiny_artifact: spikec.Artifact) -> None:
 @given(st.integers(0, 1 << 40), st.integers(0, 6))
 def test_random_networks(seed: int, layers: int) -> None:
     graph = Random(seed).grow(layers)
-    assert_agree(graph, feeds(graph, seed))
+    assert_equal_runs(simulate, graph, feeds(graph, seed))
     onnx.checker.check_model(build(graph), full_check=True)
 
 
@@ -181,7 +167,7 @@ def range_error(simulate: Simulate, graph: Graph, x: dict[str, Any]) -> str | No
 @pytest.mark.parametrize("steps", [1, 9])
 def test_other_steps(steps: int) -> None:
     graph = Random(5).grow(4)
-    assert_agree(graph, feeds(graph, 5), steps)
+    assert_equal_runs(simulate, graph, feeds(graph, 5), steps)
 
 
 @pytest.mark.parametrize("bits", [8, 16, 24])
@@ -205,14 +191,14 @@ def test_sums_beyond_2_to_24(kind: str, bits: int) -> None:
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 1 << bits, (3, 700, 1))
     codes[0] = (1 << bits) - 1
-    assert_agree(net.graph(), {"x": codes})
+    assert_equal_runs(simulate, net.graph(), {"x": codes})
 
 
 def test_blocks_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = Random(11).grow(3)
     module = importlib.import_module("spikec.backends.onnx.simulate")
     monkeypatch.setattr(module, "_ELEMENTS", 1)
-    assert_agree(graph, feeds(graph, 11))
+    assert_equal_runs(simulate, graph, feeds(graph, 11))
 
 
 # Inputs
