@@ -46,8 +46,8 @@ class Ui:
         if self.quiet:
             yield lambda what, done, total: None
             return
-        if not sys.stderr.isatty():  # a log: one line when a part is done
-            yield lambda what, done, total: self.note(f"{what}: {done}") if done == total else None
+        if not sys.stderr.isatty():
+            yield self._log()
             return
         columns = (
             TextColumn("{task.description:<18}"),
@@ -64,6 +64,19 @@ class Ui:
                 bars.update(tasks[what], completed=done, total=total)
 
             yield report
+
+    def _log(self) -> Callable[[str, int, int], None]:
+        """Progress where nothing can be drawn over: one line when a part is done."""
+        last = ""
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal last
+            line = f"{what}: {done}"
+            if done == total and line != last:  # a part may end with several calls
+                last = line
+                self.note(line)
+
+        return report
 
     def note(self, text: str) -> None:
         """A sentence beside the result, on stderr, unless quiet."""
