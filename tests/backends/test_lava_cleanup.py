@@ -26,7 +26,7 @@ pytestmark = pytest.mark.lava
 
 
 def wait_for(condition: Any) -> Any:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90  # busy machines take long
     while not (found := condition()):
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -70,6 +70,28 @@ def test_a_look_does_not_interrupt_another() -> None:
     project = Path(lava.__file__).parent / "project"
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "its traceback", done.stderr
+
+
+UNLISTED = """
+import lava_compat
+import multiprocessing, time
+from types import SimpleNamespace
+from guard import _end
+
+multiprocessing.Process(target=time.sleep, args=(600,)).start()
+_end(SimpleNamespace(_messaging_infrastructure=SimpleNamespace(actors=[], smm=None)))
+print(multiprocessing.active_children())
+"""
+
+
+@runs_lava
+def test_a_child_that_lava_did_not_list_yet_ends_too() -> None:
+    command = [sys.executable, "-B", "-c", UNLISTED]
+    project = Path(lava.__file__).parent / "project"
+    done = subprocess.run(
+        command, cwd=project, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 @runs_lava

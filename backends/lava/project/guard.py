@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import multiprocessing
 import os
 import signal
 import sys
@@ -173,6 +174,11 @@ def _end(runtime: Runtime) -> None:
         # Its server may have been killed, or interrupted before it ran.
         with contextlib.suppress(OSError, EOFError, AttributeError):
             memory.shutdown()
+    # A signal between the start of a child and its entry in Lava's list leaves one that nothing
+    # else ends: Python would wait for it at exit, and it for a message.
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join(GRACE)
 
 
 @functools.cache
