@@ -88,13 +88,13 @@ class Project:
     files: dict[str, str]
 
 
-def build(plan: Plan, lanes: int) -> Project:
+def build(plan: Plan, lanes: int, packed: bool = True) -> Project:
     """The files of a network."""
     plan = ordered(plan)
     constants: dict[str, Constant] = {}
     names = Names(*_RESERVED)
     whole, stepwise = (
-        Network(plan, schedule, plan_memory(schedule), names, lanes, constants)
+        Network(plan, schedule, plan_memory(schedule), names, lanes, packed, constants)
         for schedule in (Schedule.whole(plan), Schedule.by_steps(plan))
     )
     texts = {

@@ -39,16 +39,16 @@ class Compiled:
     lock: threading.Lock
 
 
-_compiled: OrderedDict[tuple[int, int, int], tuple[Graph, Compiled]] = OrderedDict()
+_compiled: OrderedDict[tuple[int, int, int, bool], tuple[Graph, Compiled]] = OrderedDict()
 _lock = threading.Lock()
 
 
-def compiled(graph: Graph, steps: int, lanes: int) -> Compiled:
+def compiled(graph: Graph, steps: int, lanes: int, packed: bool) -> Compiled:
     """The compiled network of a graph, kept for the graphs that were last used."""
-    key = (id(graph), steps, lanes)
+    key = (id(graph), steps, lanes, packed)
     with _lock:
         if key not in _compiled:
-            project = build(lower(graph, steps), lanes)
+            project = build(lower(graph, steps), lanes, packed)
             files = ("network.c", "weights.c", "network.h", "weights.h", "network_bits.h")
             library = shared_object({name: project.files[name] for name in files})
             _compiled[key] = graph, Compiled(project, library, threading.Lock())
@@ -59,7 +59,7 @@ def compiled(graph: Graph, steps: int, lanes: int) -> Compiled:
 
 
 def simulate(
-    graph: Graph, feeds: Feeds, steps: int | None, trace: Collection[str], lanes: int
+    graph: Graph, feeds: Feeds, steps: int | None, trace: Collection[str], lanes: int, packed: bool
 ) -> Simulation:
     """Run an integer graph; see `spikec.runtime.interpreter.simulate`.
 
@@ -70,7 +70,7 @@ def simulate(
     samples, steps = check_feeds(graph, feeds), run_length(graph, steps)
     for node in graph.inputs:
         check_width(graph, node, np.asarray(feeds[node.name])[None], None)
-    network = compiled(graph, steps, lanes)
+    network = compiled(graph, steps, lanes, packed)
     with network.lock:
         run = _Run(graph, network, steps, trace)
         for sample in range(samples):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spikec.backends.c.layout import CType, NumberLayout, SpikeLayout, ctype
+from spikec.backends.c.layout import BYTE, CType, NumberLayout, SpikeLayout, ctype
 from spikec.backends.c.memory import Memory
+from spikec.backends.c.packing import pack
 from spikec.backends.c.schedule import Schedule
 from spikec.backends.c.writer import Names, add, flat, mul, number
 from spikec.backends.lowering.records import Integers, Plan, Range, Stage, Term, Value
@@ -18,17 +19,34 @@ LONGEST = 64
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """An array of weights.c."""
+    """An array of weights.c.
+
+    Attributes:
+        type: Of its elements.
+        values: They.
+        comment: What they are.
+        row: Weights of a row that is added up as it lies; 0 where there are no rows.
+        bits: Of a weight, where some share a byte; 0 where none do.
+        scale: What weights that share bytes are multiplied by: an identifier of a row of factors
+            for each block, or empty for 1.
+    """
 
     type: CType
     values: Integers
     comment: str
-    rows: bool = False
+    row: int = 0
+    bits: int = 0
+    scale: str = ""
 
     @property
     def declared(self) -> str:
         """The name of its type; rows of bytes that are added up may be wider."""
-        return "network_weight" if self.rows and self.type == CType(8) else str(self.type)
+        return "network_weight" if self.row and self.type == CType(8) else str(self.type)
+
+    @property
+    def stride(self) -> int:
+        """Elements of a row."""
+        return -(-self.row * self.bits // 8) if self.bits else self.row
 
 
 @dataclass(slots=True)
@@ -41,6 +59,7 @@ class Network:
         memory: Where values lie.
         names: Identifiers.
         lanes: Neurons that are summed at once.
+        packed: Whether weights of few bits share bytes.
         constants: Arrays of weights.c by identifier.
         states: What is kept between calls, by identifier: type and elements.
     """
@@ -50,6 +69,7 @@ class Network:
     memory: Memory
     names: Names
     lanes: int
+    packed: bool
     constants: dict[str, Constant]
     states: dict[str, tuple[CType, int]] = field(default_factory=dict)
 
@@ -84,12 +104,30 @@ class Network:
         root = self.memory.roots[value.name]
         return next((given for given in self.plan.inputs if given.name == root), None)
 
-    def constant(self, name: str, values: Integers, comment: str, rows: bool = False) -> str:
-        """The identifier of an array of weights.c: of rows, if they are added up as they are."""
+    def constant(self, name: str, values: Integers, comment: str) -> str:
+        """The identifier of an array of weights.c."""
         identifier = self.names[name]
         if identifier not in self.constants:
             type_ = ctype(Range.of(values))
-            self.constants[identifier] = Constant(type_, values.reshape(-1), comment, rows)
+            self.constants[identifier] = Constant(type_, values.reshape(-1), comment)
+        return identifier
+
+    def rows(self, name: str, values: Integers, comment: str) -> str:
+        """The identifier of weights (block, row, neuron) whose rows are added up as they lie."""
+        identifier = self.names[name]
+        if identifier not in self.constants:
+            row, type_ = values.shape[-1], ctype(Range.of(values))
+            constant = Constant(type_, values.reshape(-1), comment, row)
+            if self.packed and (packed := pack(values)) is not None:
+                comment += f"; {8 // packed.bits} in a byte, {len(packed.rows[0])} places apart"
+                scale = ""
+                if (packed.factors != 1).any():
+                    about = f"what {identifier} is multiplied by: block, neuron"
+                    scale = self.constant(f"{name}.scale", packed.factors, about)
+                constant = Constant(
+                    BYTE, packed.rows.reshape(-1), comment, row, packed.bits, scale
+                )
+            self.constants[identifier] = constant
         return identifier
 
 

@@ -173,10 +173,11 @@ class _Slide(SynapsePrinter):
         assert isinstance(coding, Spikes)
         count, group = self._together(steps), "g" if self._total > 1 else "0"
         weights, parts = self._taps_together(), range(count)
-        type_ = self.network.constants[weights].declared
+        constant = self.network.constants[weights]
+        type_, stride = constant.declared, constant.stride
         block = "block" if self.lanes.blocks > 1 else "0"
         rows = add(mul(block, self._length), mul(group, self._stride))
-        rows = add(weights, mul(rows, self._size))
+        rows = add(weights, mul(rows, stride))
         for plane, factor in self.planes(coding):
             with code.loop(self.step, steps, count):
                 sums = [f"sums[{add(self.step, n)}]" for n in parts]
@@ -193,12 +194,12 @@ class _Slide(SynapsePrinter):
                         code.line(f"network_word left{n} = {word};")
                     with code.block(f"while ({' | '.join(f'left{n}' for n in parts)})"):
                         for n in parts:
-                            row = mul(self._lowest(f"left{n}", count), self._size)
+                            row = mul(self._lowest(f"left{n}", count), stride)
                             code.line(f"const {type_} *const row{n} = rows + {row};")
                             code.line(f"left{n} &= left{n} - 1;")
                         for n in parts:
-                            with code.loop("o", self._size):
-                                self.assign(f"row{n}[o]", factor, "[o]", f"part{n}")
+                            for at, weight in self.row_of(constant, f"row{n}"):
+                                self.assign(weight, factor, f"[{at}]", f"part{n}")
                 for n in parts if self._held else ():
                     code.line(f"memcpy({add(sums[n], column)}, part{n}, sizeof part{n});")
 
@@ -229,9 +230,8 @@ class _Slide(SynapsePrinter):
         parts = _longer(parts, 2, self._stride).reshape(blocks, -1, self._size)
         parts = parts[:, : self._length]
         order = "block, word, row (outer tap, channel), last tap backwards, neuron"
-        return self.network.constant(
-            f"{term.name}.w", parts, f"weights of {term.name}: {order}", True
-        )
+        comment = f"weights of {term.name}: {order}"
+        return self.network.rows(f"{term.name}.w", parts, comment)
 
 
 def _longer(values: Integers, axis: int, size: int) -> Integers:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 
 from spikec.backends.c.layout import CType, NumberLayout, SpikeLayout
-from spikec.backends.c.network import Lanes, Network
+from spikec.backends.c.network import Constant, Lanes, Network
 from spikec.backends.c.writer import Code, add, flat, mul
 from spikec.backends.lowering.records import Axis, Spikes, Term
 
@@ -112,8 +112,9 @@ class SynapsePrinter:
         ]
         order = "block, outer tap, row (last tap, channel), "
         order += "neuron" if pixels == 1 else f"neuron of {pixels} neighbours"
-        wide = np.stack(shifted, axis=-2)
-        return self.network.constant(name, wide, f"weights of {term.name}: {order}", True)
+        wide = np.stack(shifted, axis=-2).reshape(len(parts), -1, pixels * block)
+        comment = f"weights of {term.name}: {order}"
+        return self.network.rows(name, wide, comment)
 
     def _row(self, rows: int, *skipped: str | int) -> str:
         """The number of the row `skipped` of this block and these taps."""
@@ -184,9 +185,9 @@ class SynapsePrinter:
         """Add a row of weights for each bit of a run, step by step and plane by plane."""
         code, coding, size = self.code, self.term.source.coding, self.lanes.count
         assert isinstance(coding, Spikes)
-        type_ = self.network.constants[weights].declared
-        row = mul(self._row(rows, skip), size)
-        code.line(f"const {type_} *const rows = {add(weights, row)};")
+        constant = self.network.constants[weights]
+        type_, stride = constant.declared, constant.stride
+        code.line(f"const {type_} *const rows = {add(weights, mul(self._row(rows, skip), stride))};")
         read, width, least = (
             ("network_bytes", "NETWORK_WORD", 32)
             if aligned
@@ -217,11 +218,11 @@ class SynapsePrinter:
                 with code.loop(word, words):
                     code.line(f"network_word left = ahead[{plane}][{word}];")
                     with code.block("while (left)"):
-                        row = mul(add(start, "network_lowest(left)"), size)
+                        row = mul(add(start, "network_lowest(left)"), stride)
                         code.line(f"const {type_} *const row = rows + {row};")
                         code.line("left &= left - 1;")
-                        with code.loop("o", size):
-                            self.assign("row[o]", factor, "[o]", "part")
+                        for at, weight in self.row_of(constant, "row"):
+                            self.assign(weight, factor, f"[{at}]", "part")
 
     # Sums of numbers
 
@@ -240,17 +241,20 @@ class SynapsePrinter:
     def _products(self, source: NumberLayout, place: str) -> None:
         term, code, block = self.term, self.code, self.lanes.block
         weights, last = self._weights(), len(term.axes) - 1
-        type_ = self.network.constants[weights].declared
+        constant = self.network.constants[weights]
+        type_, stride = constant.declared, constant.stride
         row = self._row(term.axes[-1].taps * term.inputs, mul(self.tap(last), term.inputs))
-        code.line(f"const {type_} *row = {add(weights, mul(row, block))};")
+        code.line(f"const {type_} *row = {add(weights, mul(row, stride))};")
         outer = flat([*self._reads(), place], term.source.space)
-        with code.loop("c", term.inputs, also=f"row += {block}"):
+        with code.loop("c", term.inputs, also=f"row += {stride}"):
             position = add(mul(add("c", self._group()), source.positions), outer)
             step = mul(self.slot, source.elements)
             value = f"({self.type}){self.pointer}[{add(step, position)}]"
             code.line(f"const {self.type} number = {value};")
-            with code.block("if (number != 0)"), code.loop("o", block):
-                self.assign("number * row[o]", "+", f"[{self.lanes.lane}]")
+            with code.block("if (number != 0)"):
+                pixel = mul("p", self.lanes.block) if self.reach else "0"
+                for at, weight in self.row_of(constant, "row"):
+                    self.assign(f"number * {weight}", "+", f"[{add(pixel, at)}]")
 
     def _numbers(self, source: NumberLayout, place: str) -> None:
         outer = flat([*self._reads(), place], self.term.source.space)
@@ -314,6 +318,20 @@ class SynapsePrinter:
         return f"{weights}[{add(mul(tap, term.outputs), lanes.channel)}]"
 
     # Parts
+
+    def row_of(self, constant: Constant, row: str) -> Iterator[tuple[str, str]]:
+        """Loops over a row's weights; yields a weight's place in the sums and its value."""
+        if not constant.bits:
+            with self.code.loop("o", constant.row):
+                yield "o", f"{row}[o]"
+            return
+        stride, scale = constant.stride, constant.scale
+        block = mul("block" if self.lanes.blocks > 1 else "0", constant.row)
+        for number, first in enumerate(range(0, constant.row, stride)):
+            with self.code.loop("o", min(stride, constant.row - first)):
+                bits = f"{number * constant.bits}, {constant.bits}"
+                place, weight = add("o", first), f"network_part({row}[o], {bits})"
+                yield place, f"{weight} * {scale}[{add(block, place)}]" if scale else weight
 
     def planes(self, coding: Spikes) -> Iterator[tuple[str, str]]:
         """Open a block for each plane; yields its number and the sign or factor of its events."""

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SHORT = 16
-"""Rounds up to which compilers unroll loops: such are marked, see network_bits.h."""
+"""Rounds up to which compilers unroll loops: the innermost are marked, see network_bits.h."""
 
+_LOOP = re.compile(r" *(while \(|for \(int \w+ = [^;]+; \w+ < (?!1;))")
+"""A loop of more than one round."""
 _KEYWORDS = frozenset(
     re.findall(
         r"\w+",
@@ -60,10 +62,12 @@ class Code:
             return
         up = f"++{variable}" if step == 1 else f"{variable} += {step}"
         up = f"{up}, {also}" if also else up
-        if isinstance(count, int) and count <= SHORT:
-            self.line("NETWORK_SHORT")
+        start = len(self._lines)
         with self.block(f"for (int {variable} = 0; {variable} < {count}; {up})"):
             yield
+        inside = any(map(_LOOP.match, self._lines[start + 1 :]))
+        if isinstance(count, int) and count <= SHORT and not inside:
+            self._lines.insert(start, f"{'    ' * self._depth}NETWORK_SHORT")
 
     def text(self) -> str:
         """All lines."""

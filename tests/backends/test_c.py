@@ -35,7 +35,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SPIKEC_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*range(10), 76])
 def test_random_networks(seed: int) -> None:
     graph = Random(seed).grow(seed % 8)
     assert_equal_runs(simulate, graph, feeds(graph, seed))
@@ -213,6 +213,60 @@ def test_memory_is_what_the_compiler_says(emitted: dict[int, Path]) -> None:
         text = subprocess.run(["nm", "-S", "weights.o"], cwd=folder, capture_output=True, text=True)
         constants = sum(int(line.split()[1], 16) for line in text.stdout.splitlines())
         assert f"constants (flash) | {constants} |" in made.files["README.md"]
+
+
+def narrow(graph: Graph, bits: int, rng: np.random.Generator) -> Graph:
+    """A graph whose weights have few bits, each row times a power of two."""
+    weights = {node.params["w"] for node in graph.nodes if "w" in node.params}
+    params = dict(graph.params)
+    for name in weights:
+        array = graph.params[name].array
+        assert array is not None
+        mantissas = array.astype(np.int64) % (1 << bits) - (1 << bits - 1)
+        factors = 1 << rng.integers(0, 8 - bits, (len(array), *[1] * (array.ndim - 1)))
+        params[name] = Param.of(mantissas * factors, graph.params[name].type.dtype)
+    return verify(replace(graph, params=params))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("seed", [3, 4, 5, 7])
+def test_weights_of_few_bits_share_bytes(bits: int, seed: int, tmp_path: Path) -> None:
+    graph = narrow(Random(seed).grow(seed % 8), bits, np.random.default_rng(seed))
+    assert_equal_runs(simulate, graph, feeds(graph, seed))
+    small, plain = build(lower(graph), 1), build(lower(graph), 1, packed=False)
+    assert f"{2 if bits > 2 else 4} in a byte" in small.files["weights.c"]
+    assert "in a byte" not in plain.files["weights.c"]
+    write(small, tmp_path)
+    strict = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
+    compile_with(tmp_path, "gcc", "-std=c99", *strict, "-c", "network.c", "weights.c")
+    text = subprocess.run(["nm", "-S", "weights.o"], cwd=tmp_path, capture_output=True, text=True)
+    constants = sum(int(line.split()[1], 16) for line in text.stdout.splitlines())
+    assert f"constants (flash) | {constants} |" in small.files["README.md"]
+    assert constants < flash(plain)
+
+
+def write(made: Project, folder: Path) -> None:
+    for name, text in made.files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def flash(made: Project) -> int:
+    figure = re.search(r"constants \(flash\) \| (\d+)", made.files["README.md"])
+    assert figure is not None
+    return int(figure[1])
+
+
+def test_packing_halves_the_flash_of_a_network_of_4_bits(
+    examples: Path, images: Images, tmp_path: Path
+) -> None:
+    artifact = spikec.compile(
+        examples / "fashion_resnet8.onnx", images["x_calib"][:16], timesteps=4,
+        reconstruct="off", weight_bits=4,
+    )  # fmt: skip
+    plan = lower(artifact.graph)
+    assert flash(build(plan, 1)) < 0.55 * flash(build(plan, 1, packed=False))
+    assert artifact.check(images["x"][:2].astype(np.float32), ("reference", "c"))["equal"]
 
 
 @pytest.mark.parametrize("lanes", [1, 7, 64])

@@ -20,7 +20,14 @@ typedef int16_t network_weight;
 typedef int8_t network_weight;
 #endif
 
-/* Before short loops: gcc 12 at -O3 unrolls them first, vectorises those around them, and loses sums. */
+/* A weight of `bits` bits that shares a byte, from bit `lowest` on. */
+static inline int network_part(uint8_t byte, int lowest, int bits)
+{
+    return (byte >> lowest & ((1 << bits) - 1)) - (1 << (bits - 1));
+}
+
+/* Before short innermost loops: gcc 12 at -O3 unrolls them first, vectorises those around them, and
+ * loses sums. Before others it must not stand: at -O1 sums are not set to 0 in their rounds then. */
 #if defined(__GNUC__) && __GNUC__ >= 8 && !defined(__clang__)
 #define NETWORK_SHORT _Pragma("GCC unroll 1")
 #else
