@@ -23,6 +23,14 @@ settings.register_profile(
 )
 settings.load_profile("spikec")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run a file's tests in one process, and all of Lava's: they look for what others leave."""
+    for item in items:
+        lava = item.get_closest_marker("lava") is not None or "lava" in item.path.name
+        item.add_marker(pytest.mark.xdist_group("lava" if lava else str(item.path)))
+
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import networkx as nx
 
 PACKAGE = Path(__file__).parents[1] / "src" / "spikec"
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 PROJECT = "spikec.backends.lava.project"
 """What is written into Lava projects imports its own modules without a package."""
 MOST_ANY = 9.0
@@ -56,7 +58,7 @@ def imported(module: Module) -> Iterator[str]:
         for name in names:
             full = name if name.startswith("spikec") else f"{PROJECT}.{name}"
             home = full if full in modules() else full.rpartition(".")[0]
-            if home in modules() and home != module.name:
+            if home in modules() and home not in (module.name, PROJECT):
                 yield home
 
 
@@ -81,3 +83,30 @@ def test_any_is_rare():
     share = 1000 * sum(uses.values()) / lines
     most = sorted(uses, key=uses.__getitem__)[-5:]
     assert share < MOST_ANY, f"{share:.1f} per 1,000 lines, most of them in {', '.join(most)}"
+
+
+def rooms() -> dict[str, set[str]]:
+    """Rooms of the page on architecture, and which others each imports."""
+    rows = re.findall(r"^\| `([\w.]+)` \| .* \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    return {room: set(re.findall(r"`([\w.]+)`", others)) for room, others in rows}
+
+
+def test_the_page_on_architecture_says_who_imports_whom():
+    said = rooms()
+
+    def room_of(name: str) -> str:
+        inner = name.removeprefix("spikec").removeprefix(".")
+        fitting = [room for room in said if f"{inner}.".startswith(f"{room}.")]
+        return max(fitting, key=len, default="")
+
+    found: dict[str, set[str]] = {room: set() for room in said}
+    for module in modules().values():
+        room = room_of(module.name)
+        for other in imported(module):
+            if room and room_of(other) and room_of(other) != room:
+                found[room].add(room_of(other))
+    assert found == said
+    assert nx.is_directed_acyclic_graph(nx.DiGraph(found))
+    homeless = {name for name in modules() if not room_of(name)}
+    assert homeless == {"spikec", "spikec.__main__", "spikec.demo", "spikec.lazy",
+                        "spikec.version"}  # fmt: skip

@@ -124,9 +124,7 @@ class Network:
                 if (packed.factors != 1).any():
                     about = f"what {identifier} is multiplied by: block, neuron"
                     scale = self.constant(f"{name}.scale", packed.factors, about)
-                constant = Constant(
-                    BYTE, packed.rows.reshape(-1), comment, row, packed.bits, scale
-                )
+                constant = Constant(BYTE, packed.rows.reshape(-1), comment, row, packed.bits, scale)
             self.constants[identifier] = constant
         return identifier
 

@@ -187,7 +187,9 @@ class SynapsePrinter:
         assert isinstance(coding, Spikes)
         constant = self.network.constants[weights]
         type_, stride = constant.declared, constant.stride
-        code.line(f"const {type_} *const rows = {add(weights, mul(self._row(rows, skip), stride))};")
+        code.line(
+            f"const {type_} *const rows = {add(weights, mul(self._row(rows, skip), stride))};"
+        )
         read, width, least = (
             ("network_bytes", "NETWORK_WORD", 32)
             if aligned
@@ -239,7 +241,7 @@ class SynapsePrinter:
                 self._products(source, place)
 
     def _products(self, source: NumberLayout, place: str) -> None:
-        term, code, block = self.term, self.code, self.lanes.block
+        term, code = self.term, self.code
         weights, last = self._weights(), len(term.axes) - 1
         constant = self.network.constants[weights]
         type_, stride = constant.declared, constant.stride

@@ -13,9 +13,9 @@ from spikec.compiler.calibration.thresholds import (
     percentile_thresholds,
 )
 from spikec.compiler.pipeline import Context, Pass, Record, within
-from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.ir import SPIKE, Graph, GraphBuilder, Node, PassError, TensorType, op_of
 from spikec.ir.activation import Activation
+from spikec.ir.analysis.currents import channelwise, constant_currents
 from spikec.ir.neuron import Needs, Sign
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.activations.clip import Clip

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spikec.compiler.quantisation.currents import channelwise
 from spikec.compiler.quantisation.scales import Current, Fixed, Scale, Scales
 from spikec.ir import Graph, Node, PassError, TensorType, op_of, signed, spread, unsigned
+from spikec.ir.analysis.currents import channelwise
 from spikec.ir.hardware import HardwareSpec
 from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.op import Synapse

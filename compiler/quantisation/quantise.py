@@ -10,7 +10,6 @@ import numpy as np
 
 from spikec.compiler.calibration.thresholds import is_exact
 from spikec.compiler.pipeline import Context, Pass, Record
-from spikec.compiler.quantisation.currents import channelwise, constant_currents
 from spikec.compiler.quantisation.integer import Folded
 from spikec.compiler.quantisation.reach import reached_potentials
 from spikec.ir import (
@@ -26,6 +25,7 @@ from spikec.ir import (
     spread,
     unsigned,
 )
+from spikec.ir.analysis.currents import channelwise, constant_currents
 from spikec.ir.neuron import Membrane, Neuron, total_weight
 from spikec.ir.op import ParamSpec, Synapse
 from spikec.ir.ops.input import Input

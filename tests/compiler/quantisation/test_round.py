@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import spikec
 from spikec.compiler.calibration import reconstruct
-from spikec.compiler.calibration.round import _compensated
+from spikec.compiler.quantisation.round import _compensated
 
 
 def drawn(bits, taps, seed):
