@@ -87,7 +87,13 @@ class Target(Backend):
         raise NotImplementedError(self.name)
 
     def describe(self, graph: Graph) -> list[dict[str, Any]]:
-        """How `emit` maps a graph: rows of `layer`, `what`, `how` and `chip` (whether one can)."""
+        """How `emit` maps a graph onto a chip.
+
+        Returns:
+            Of each part `layer`, `what`, `how`, `chip` (whether one can), `microcode` (whether it
+            needs that there) and `change` (what to change in the model, so that one can). Nothing
+            where the target is no way to a chip.
+        """
         return []
 
 

@@ -16,7 +16,15 @@ from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 
-MICROCODE = "on a chip: microcode with its rule"
+CHANGES = {
+    "pool": "average pooling, or a stride in the convolution before it",
+    "straight": "a convolution or dense layer between them",
+    "chain": "an activation between them",
+    "stock": "the project's own neurons, 'lava{neuron=own}'",
+    "width": "an activation behind it, or fewer bits",
+    "constant": "a bias in place of the constant",
+}
+"""What makes a part of a network one that a chip could do."""
 SYNAPSES = {
     "dense": "Lava's Dense",
     "one_to_one": "Lava's Sparse, one synapse per neuron",
@@ -35,18 +43,22 @@ class Row:
         layer: The graph node.
         what: What it is.
         how: What stands for it.
-        chip: Whether a Loihi 2 could do it, with microcode where `how` says so; else only Lava's
-            CPU simulation can, as far as is published.
+        chip: Whether a Loihi 2 could do it; else only Lava's CPU simulation can, as far as is
+            published.
+        microcode: Whether it needs microcode there, with its rule.
+        change: What to change in the model, so that a chip could do it.
     """
 
     layer: str
     what: str
     how: str
     chip: bool
+    microcode: bool = False
+    change: str = ""
 
 
 def describe(graph: Graph, neuron: str = "own") -> list[dict[str, Any]]:
-    """How `emit` maps a graph: rows of layer, what, how and chip; see `Row`.
+    """How `emit` maps a graph: the fields of a `Row`, for each part.
 
     Raises:
         BackendError: naming the node that Lava cannot hold.
@@ -66,28 +78,30 @@ def rows(graph: Graph, plan: Plan) -> list[Row]:
             found += _layer(process, node, plan)
         else:
             found += _synapse(process, node, plan)
-    found += [Row(name, "width", "checked after the run: no layer sees this value", False)
-              for name in plan.unproven]  # fmt: skip
-    return found
+    unproven = "checked after the run: no layer sees this value"
+    return found + [
+        Row(name, "width", unproven, chip=False, change=CHANGES["width"]) for name in plan.unproven
+    ]
 
 
 def table(found: list[Row]) -> str:
     """The rows as Markdown, those that say the same in one."""
-    merged: dict[tuple[str, str, bool], list[str]] = {}
+    merged: dict[tuple[str, str, str], list[str]] = {}
     for row in found:
-        merged.setdefault((row.what, row.how, row.chip), []).append(row.layer)
+        can = ("microcode" if row.microcode else "yes") if row.chip else "no"
+        merged.setdefault((row.what, row.how, can), []).append(row.layer)
     lines = ["| what | how | Loihi 2 | where |", "|---|---|---|---|"]
-    for (what, how, chip), layers in merged.items():
-        can = "microcode" if MICROCODE in how else "yes"
+    for (what, how, can), layers in merged.items():
         names = ", ".join(f"`{name}`" for name in dict.fromkeys(layers))
-        lines.append(f"| {what} | {how} | {can if chip else 'no'} | {names} |")
+        lines.append(f"| {what} | {how} | {can} | {names} |")
     return "\n".join(lines)
 
 
 def _source(process: Process, node: Node) -> Row:
     if isinstance(node.operation, Input):
         return Row(node.name, "graded input", "the host sends the code in every step", chip=True)
-    return Row(node.name, "constant current", "a process that sends it in every step", chip=False)
+    return Row(node.name, "constant current", "a process that sends it in every step",
+               chip=False, change=CHANGES["constant"])  # fmt: skip
 
 
 def _layer(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
@@ -95,41 +109,46 @@ def _layer(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
     own = f"`neurons/{node.op}.py`"
     if isinstance(op, MaxPoolCount):
         numbers = "the numbers that digits spell" if op.radix else "spike counts"
-        yield Row(node.name, op.title, f"running maximum of {numbers}, {own}", chip=False)
+        how = f"running maximum of {numbers}, {own}"
+        yield Row(node.name, op.title, how, chip=False, change=CHANGES["pool"])
     elif isinstance(op, Accumulate):
-        yield Row(node.name, op.title, f"potential, read by the host, {own}; {MICROCODE}", True)
+        yield Row(node.name, op.title, f"potential, read by the host, {own}", True, True)
     elif plan.is_stock(node.name):
         yield _stock(node, plan)
     else:
         kept = f" (not stock: {fit.reason})" if fit else ""
         free = isinstance(op, Neuron) and op.sign is Sign.FREE
         what = "relay of a signed value" if free else op.title
-        yield Row(node.name, what, f"{own}{kept}; {MICROCODE}", chip=True)
+        yield Row(node.name, what, f"{own}{kept}", chip=True, microcode=True)
     if "bias" in node.params:
-        yield Row(node.name, "bias", _bias(process, node, plan), chip=not _sent(node, plan))
+        yield _bias(node, plan)
     if any(wire.process in plan.layers.values() for wire in process.wires):
         how = "one OutPort into the next InPort, without a synapse or its step"
-        yield Row(node.name, "spikes straight into a layer", how, chip=False)
+        change = CHANGES["straight"]
+        yield Row(node.name, "spikes straight into a layer", how, chip=False, change=change)
 
 
 def _stock(node: Node, plan: Plan) -> Row:
     what, how = op_of(node, Stateful).title, "Lava's ATRLIF, proven exact"
     if plan.fits[node.name].uniform:
         return Row(node.name, what, how, chip=True)
-    return Row(node.name, what, f"{how}; thresholds per neuron, which its process does not "
-               "declare and its CPU model computes", chip=False)  # fmt: skip
+    how += "; thresholds per neuron, which its process does not declare and its CPU model computes"
+    return Row(node.name, what, how, chip=False, change=CHANGES["stock"])
 
 
 def _sent(node: Node, plan: Plan) -> bool:
     return plan.is_stock(node.name) and plan.fits[node.name].bias_as_input
 
 
-def _bias(process: Process, node: Node, plan: Plan) -> str:
+def _bias(node: Node, plan: Plan) -> Row:
     if _sent(node, plan):
-        return "sent as an input while the sample is there"
+        how = "sent as an input while the sample is there"
+        return Row(node.name, "bias", how, chip=False, change=CHANGES["stock"])
     if plan.is_stock(node.name):
-        return "v0 makes up for the steps before the first input"
-    return f"added only in the steps of the layer's own window; {MICROCODE}"
+        how = "v0 makes up for the steps before the first input"
+        return Row(node.name, "bias", how, chip=True)
+    how = "added only in the steps of the layer's own window"
+    return Row(node.name, "bias", how, chip=True, microcode=True)
 
 
 def _synapse(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
@@ -142,7 +161,8 @@ def _synapse(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
         yield Row(node.name, node.op, how + wait, chip=True)
     if any(_is_synapse(plan.processes[wire.process], plan) for wire in process.wires):
         how = "a synapse feeds a synapse, with no neuron between"
-        yield Row(node.name, "chain of linear ops", how, chip=False)
+        change = CHANGES["chain"]
+        yield Row(node.name, "chain of linear ops", how, chip=False, change=change)
 
 
 def _is_synapse(process: Process, plan: Plan) -> bool:

@@ -45,7 +45,7 @@ class Place(Pass):
             record.note(f"does not fit on {spec.name}: {problem['text']}")
         if not problems:
             record.note(
-                f"fits on {spec.name}: {summary['cores']} of {_available(spec)} neurocores "
+                f"room on {spec.name}: {summary['cores']} of {_available(spec)} neurocores "
                 f"({summary['cores_without_sharing']} without convolutional weight sharing)"
             )
         return graph.with_nodes(_on_core(node, placed) for node in graph.nodes)

@@ -29,7 +29,10 @@ def test_compile_shows_tables_and_times(files, cli, tmp_path):
     assert "Time per pass" in out
     assert "relu1" in out
     assert out.endswith(f"wrote {tmp_path / 'o'} (T = 8, 4 layers, target numpy)\n")
-    assert "note: fits on" in err
+    assert "note: room on" in err
+    assert "note: only in simulation: max pooling (running maximum of spike counts" in err
+    assert "a chip could do average pooling, or a stride in the convolution before it" in err
+    assert "note: on a chip these need microcode with their rule: " in err
     names = sorted(p.name for p in (tmp_path / "ir").iterdir())
     assert names[0].startswith("01-")
     assert any(name.endswith("-fold.spk") for name in names)

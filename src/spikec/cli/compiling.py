@@ -89,7 +89,7 @@ def compile(
         if entry.name in ("range", "place"):
             for note in entry.notes:
                 ui.note(f"note: {note}")
-    _show_simulated(ui, report.mapping)
+    _show_chip(ui, report.mapping)
     shown = report.to_json()
     kept = ("timesteps", "layers", "loss", "warnings", "notes", "passes", "mapping", "steps_tried")
     ui.result(
@@ -111,15 +111,18 @@ def _range(bound: Range | None) -> tuple[Any, ...]:
     return bound.bits, bound.state_bits, bound.proven
 
 
-def _show_simulated(ui: Ui, mapping: list[MappedPart]) -> None:
-    """What the target holds that no chip is known to do."""
-    rows: dict[tuple[str, str], list[str]] = {}
+def _show_chip(ui: Ui, mapping: list[MappedPart]) -> None:
+    """What no chip is known to do, with what to change in the model, and what needs microcode."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
     for part in mapping:
         if not part.chip:
-            rows.setdefault((part.what, part.how), []).append(f"%{part.layer}")
-    for (what, how), layers in rows.items():
+            rows.setdefault((part.what, part.how, part.change), []).append(f"%{part.layer}")
+    for (what, how, change), layers in rows.items():
         more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-        ui.note(f"note: only in simulation: {what} ({how}): {', '.join(layers[:3])}{more}")
+        instead = f"; a chip could do {change}" if change else ""
+        ui.note(f"note: only in simulation: {what} ({how}): {', '.join(layers[:3])}{more}{instead}")
+    if coded := sorted({part.what for part in mapping if part.microcode}):
+        ui.note(f"note: on a chip these need microcode with their rule: {', '.join(coded)}")
 
 
 def _show_loss(ui: Ui, loss: Loss | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikec.backends import target
+from spikec.backends import Target, target
 from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
@@ -21,7 +21,7 @@ from spikec.driver.numerics import numerics
 from spikec.driver.profile import profile
 from spikec.driver.progress import Shown, shown
 from spikec.driver.torch_module import first_sample
-from spikec.ir import Graph, UsageError, op_of
+from spikec.ir import BackendError, Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
 from spikec.ir.ops.activations.relay import Relay
 from spikec.options import Options, Settings, read_recipe
@@ -161,7 +161,7 @@ def compile_network(
         passes=[pass_entry(record) for record in records],
         layers=layer_entries(graph, records),
         placement=next((read_placement(r.summary) for r in records if r.name == "place"), None),
-        mapping=[MappedPart(**row) for row in emitter.describe(graph)],
+        mapping=mapped(emitter, graph),
         samples=0 if drawn is None else len(drawn),
         profile=None
         if drawn is None
@@ -173,6 +173,16 @@ def compile_network(
     manifest["counterparts"] = _imported(pairs, context.last["ann"], ann)
     stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
     return Artifact(stored, context.clock.seconds, model=model)
+
+
+def mapped(emitter: Target, graph: Graph) -> list[MappedPart]:
+    """How the target maps a network; of one that is no chip's, how Lava would, the way to one."""
+    rows = emitter.describe(graph)
+    try:
+        return [MappedPart(**row) for row in rows or target("lava").describe(graph)]
+    except BackendError as error:
+        how, change = error.message, error.hint or ""
+        return [MappedPart(error.loc or "", "no form in Lava", how, chip=False, change=change)]
 
 
 def refuse_calibration(ann: Graph, steps: int, samples: int) -> None:

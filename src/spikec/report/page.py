@@ -199,11 +199,14 @@ def _chip_card(report: Report) -> Card:
     figure, chip = f"{placement['cores']} neurocores", placement["hardware"]
     if not placement["fits"]:
         return Card(f"does not fit {chip}", figure, placement["problems"][0]["text"], "bad")
-    simulated = list(dict.fromkeys(part.what for part in report.mapping if not part.chip))
+    simulated = {part.what: part.change for part in report.mapping if not part.chip}
     if simulated:
-        text = f"there is room, but only a simulation can do: {', '.join(simulated)}"
+        parts = (f"{what} ({change})" if change else what for what, change in simulated.items())
+        text = f"there is room, but only a simulation can do (instead): {', '.join(parts)}"
         return Card(f"not all of it runs on {chip}", figure, text, "warn")
-    return Card(f"fits {chip}", figure, "of those available", "good")
+    coded = sorted({part.what for part in report.mapping if part.microcode})
+    text = f"microcode is needed for: {', '.join(coded)}" if coded else "of those available"
+    return Card(f"fits {chip}", figure, text, "good")
 
 
 def _exact_card(checks: list[Check]) -> Card:

@@ -267,12 +267,16 @@ class MappedPart:
         what: What it is.
         how: What stands for it.
         chip: Whether a chip could do it; else only a simulation can.
+        microcode: Whether a chip needs microcode for it.
+        change: What to change in the model, so that a chip could do it.
     """
 
     layer: str
     what: str
     how: str
     chip: bool
+    microcode: bool = False
+    change: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,7 +466,7 @@ class Report:
         passes: In order.
         layers: With neurons, in order.
         placement: Where layers are on the chip, as the pass `place` says it.
-        mapping: How the target maps the network.
+        mapping: How the target maps the network; of one that is no chip's, how Lava would.
         samples: Calibration samples.
         profile: What it does on some of them; None for very large networks.
         loss: How far it is from the ANN; None without calibration data.
