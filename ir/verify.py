@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from spikec.ir.errors import InvalidGraph
 from spikec.ir.graph import Graph, Node, op_of
-from spikec.ir.neuron import Neuron
+from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.op import MOST, STAGES, Op, Stateful
 from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.frames import Frames
 from spikec.ir.types import Array, TensorType
 from spikec.ir.windows import WIDEST
 
@@ -47,6 +48,7 @@ def verify(graph: Graph) -> Graph:
                 f"%{node.name} = {node.op}: {error.message}", loc=error.loc or node.loc
             ) from None
         seen[node.name] = node
+    _verify_time(graph)
     if not graph.outputs:
         raise InvalidGraph("the graph returns nothing")
     for name in graph.outputs:
@@ -55,6 +57,25 @@ def verify(graph: Graph) -> Graph:
         if graph.stage != "ann" and not isinstance(seen[name].operation, Accumulate):
             raise InvalidGraph(f"returned value %{name} must be a readout (accumulate)")
     return graph
+
+
+def _verify_time(graph: Graph) -> None:
+    """Refuse frames where steps do not mean time: before neurons that gather a whole window."""
+    framed = [node for node in graph.inputs if isinstance(node.operation, Frames)]
+    for node in graph.nodes if framed else ():
+        if is_windowed(type(op_of(node))):
+            raise InvalidGraph(
+                f"%{framed[0].name} has a frame for each step, and %{node.name} = {node.op} adds "
+                "up all steps before it fires",
+                loc=framed[0].loc,
+                hint="frames need --schedule synchronous and --code rate",
+            )
+
+
+def is_windowed(op: type[Op]) -> bool:
+    """Whether an op adds up all steps, or weighs them, so that frames would lose their time."""
+    gathers = issubclass(op, Membrane) and op.gathers
+    return gathers or (issubclass(op, Stateful) and op.radix)
 
 
 def most_steps(nodes: Iterable[Node]) -> int:

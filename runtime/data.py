@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from spikec.ir import Graph, InvalidData
+from spikec.ir import Graph, InvalidData, Node, op_of
+from spikec.ir.ops.input import Input
 from spikec.ir.reading import is_npy, map_npy, npz_shapes, read_npz
 from spikec.ir.types import Array
 from spikec.runtime.images import Preparation, read_images
 from spikec.runtime.memory import budget
-from spikec.runtime.sources import as_array, collect
+from spikec.runtime.sources import ANY, as_array, collect, fits
 
 Source: TypeAlias = "Array | Mapping[str, Any] | Iterable[Any] | str | Path"
 """What data can be given as; see `spikec.runtime.sources`."""
@@ -23,10 +24,17 @@ Source: TypeAlias = "Array | Mapping[str, Any] | Iterable[Any] | str | Path"
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Inputs by input node name, and labels (samples,) where there are any."""
+    """Inputs by input node name, and labels (samples,) where there are any.
+
+    Attributes:
+        feeds: Each (samples, *shape), or (samples, frames, *shape).
+        labels: Classes.
+        frames: Names of those with frames.
+    """
 
     feeds: dict[str, Array]
     labels: Array | None = None
+    frames: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(next(iter(self.feeds.values())))
@@ -34,7 +42,15 @@ class Dataset:
     def pick(self, samples: slice | Array) -> Dataset:
         """Some of the samples."""
         feeds = {name: x[samples] for name, x in self.feeds.items()}
-        return Dataset(feeds, None if self.labels is None else self.labels[samples])
+        labels = None if self.labels is None else self.labels[samples]
+        return replace(self, feeds=feeds, labels=labels)
+
+    def first_frames(self, steps: int) -> Dataset:
+        """With no more frames than a run of so many steps reads."""
+        if not self.frames:
+            return self
+        feeds = {n: x[:, :steps] if n in self.frames else x for n, x in self.feeds.items()}
+        return replace(self, feeds=feeds)
 
     def head(self, limit: int | None) -> Dataset:
         """The first `limit` samples; all when None."""
@@ -80,6 +96,8 @@ def read_dataset(
     if path.is_dir():
         if len(graph.inputs) != 1:
             raise InvalidData("the model has several inputs, images are one", loc=str(path))
+        if _timed(graph.inputs[0]):
+            raise InvalidData("a folder of images holds no frames", loc=str(path))
         x, classes = read_images(path, graph.inputs[0].type.shape, images or Preparation())
         return make_dataset(x, graph, labels=classes if labels else None, file=path.name)
     inputs = {node.loc or node.name for node in graph.inputs}
@@ -109,7 +127,11 @@ def _names(path: Path, graph: Graph) -> tuple[str, str] | None:
     shapes = npz_shapes(path, error=InvalidData)
     if {"x", node.loc or node.name} & shapes.keys():
         return None
-    fitting = [name for name, shape in shapes.items() if shape[1:] == node.type.shape and shape]
+    rank = 1 + _timed(node)
+    fitting = [
+        name for name, shape in shapes.items()
+        if len(shape) >= rank and shape[rank:] == node.type.shape
+    ]  # fmt: skip
     if len(fitting) != 1:
         have = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "nothing"
         which = f"one of {', '.join(fitting)} as x" if fitting else "the inputs as x"
@@ -167,7 +189,10 @@ def make_dataset(
         return source
     if isinstance(source, str | Path):
         return read_dataset(source, graph, images=images)
-    shapes = {node.loc or node.name: node.type.shape for node in graph.inputs}
+    shapes = {
+        node.loc or node.name: ((ANY,) if _timed(node) else ()) + node.type.shape
+        for node in graph.inputs
+    }
     try:
         collected = collect(source, shapes)
     except InvalidData as error:
@@ -179,24 +204,29 @@ def make_dataset(
         if label not in collected.inputs:
             have = ", ".join(collected.inputs) or "nothing"
             raise InvalidData(f"holds no array for input '{label}'", loc=file, hint=f"has {have}")
-        feeds[node.name] = _checked(collected.inputs[label], label, node.type.shape, file)
+        feeds[node.name] = _checked(collected.inputs[label], label, shapes[label], file)
     sizes = {len(x) for x in feeds.values()}
     if len(sizes) != 1:
         raise InvalidData("inputs hold different numbers of samples", loc=file)
+    frames = frozenset(node.name for node in graph.inputs if _timed(node))
     if labels is not None:
-        return Dataset(feeds, _checked_labels(labels, sizes.pop(), file))
+        return Dataset(feeds, _checked_labels(labels, sizes.pop(), file), frames)
     own = collected.labels
-    return Dataset(feeds, own if own is not None and len(own) in sizes else None)
+    return Dataset(feeds, own if own is not None and len(own) in sizes else None, frames)
+
+
+def _timed(node: Node) -> bool:
+    return op_of(node, Input).timed
 
 
 def _checked(x: Any, label: str, shape: tuple[int, ...], file: str | None) -> Array:
     x = np.asarray(x) if not isinstance(x, np.ndarray) else x
     if x.dtype.kind not in "fiub":
         raise InvalidData(f"input '{label}' has type {x.dtype}, not numbers", loc=file)
-    if x.shape[1:] != shape or x.ndim < 1:
+    if x.ndim < 1 or not fits(x.shape[1:], shape):
+        sizes = ", ".join("frames" if size == ANY else str(size) for size in shape)
         raise InvalidData(
-            f"input '{label}' has shape {list(x.shape)}, the model expects (N, "
-            f"{', '.join(map(str, shape))})",
+            f"input '{label}' has shape {list(x.shape)}, the model expects (N, {sizes})",
             loc=file,
         )
     if len(x) == 0:

@@ -14,7 +14,7 @@ from spikec.ir.op import Stateful, steps_of
 from spikec.ir.ops.input import Input
 from spikec.ir.types import Array
 from spikec.ir.windows import Pooling
-from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
+from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation, over_time
 
 LIMIT = 20
 """Inputs that are listed; the others are counted."""
@@ -99,7 +99,7 @@ def _series(
 ) -> Array:
     """A source's value in every step (steps, *shape)."""
     if isinstance(graph[name].operation, Input):
-        return steps_of(np.asarray(feeds[name])[sample][None].astype(np.int64), steps)
+        return steps_of(over_time(graph[name], feeds, steps)[:, sample].astype(np.int64), steps)
     trace = traces[name]
     value = trace.potentials if trace.spikes is None else trace.spikes
     return value[:, sample].astype(np.int64)

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from spikec.ir import Graph, InvalidArtifact, op_of
+from spikec.ir import Graph, InvalidArtifact, Node, op_of
+from spikec.ir.ops.input import Input
 from spikec.ir.reading import read_json, read_npz
 from spikec.ir.types import Array
 from spikec.runtime.artifact import HEADERS, Head, file_digest, npz_bytes, read_graph, to_json
 from spikec.runtime.check import trace_bytes, traced_block, traced_layers
 from spikec.runtime.files import check_folder, new_folder
-from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
+from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation, as_read
 from spikec.runtime.manifests import TRACES, TraceManifest
 from spikec.runtime.memory import require
 
@@ -118,7 +119,7 @@ def write(
     check_folder(folder, TRACES)
     found = record(graph, feeds, simulate, arrays=arrays)
     coded = {
-        node.name: np.ascontiguousarray(feeds[node.name], node.type.dtype.storage)
+        node.name: np.ascontiguousarray(as_read(node, feeds, graph.steps), node.type.dtype.storage)
         for node in graph.inputs
     }
     params = {name: p.array for name, p in graph.params.items() if p.array is not None}
@@ -177,7 +178,10 @@ def load(folder: Path) -> tuple[TraceManifest, Graph, dict[str, Array]]:
 
 def _read_inputs(file: Path, graph: Graph, samples: int) -> dict[str, Array]:
     """The coded inputs, of the shapes and types that the graph says."""
-    declared = {n.name: ((samples, *n.type.shape), n.type.dtype.storage) for n in graph.inputs}
+    declared = {
+        n.name: ((samples, *_frames(graph, n), *n.type.shape), n.type.dtype.storage)
+        for n in graph.inputs
+    }
     room = sum(math.prod(shape) * dtype.itemsize for shape, dtype in declared.values())
     feeds = read_npz(file, most=room + HEADERS)
     for name, (shape, dtype) in declared.items():
@@ -185,6 +189,11 @@ def _read_inputs(file: Path, graph: Graph, samples: int) -> dict[str, Array]:
             raise InvalidArtifact(f"input {name} is not {dtype} of shape {list(shape)}",
                                   loc=str(file))  # fmt: skip
     return feeds
+
+
+def _frames(graph: Graph, node: Node) -> tuple[int, ...]:
+    """The axis of an input's frames, where it has one."""
+    return (graph.steps,) if op_of(node, Input).timed else ()
 
 
 def verify(folder: Path, simulate: Run, graph: Graph | None = None) -> dict[str, Any]:

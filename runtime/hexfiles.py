@@ -16,12 +16,13 @@ import numpy as np
 
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.neuron import Membrane
+from spikec.ir.ops.input import Input
 from spikec.ir.types import Array, DType
 from spikec.runtime.artifact import to_json
 from spikec.runtime.check import traced_layers
 from spikec.runtime.files import check_folder, new_folder
 from spikec.runtime.golden import Run, network_digest
-from spikec.runtime.interpreter import Feeds, state_type
+from spikec.runtime.interpreter import Feeds, as_read, state_type
 from spikec.runtime.manifests import HEX
 
 FORMAT = 1
@@ -128,8 +129,8 @@ def _params(folder: Path, graph: Graph) -> Iterator[HexFile]:
 
 def _inputs(folder: Path, graph: Graph, feeds: Feeds) -> Iterator[HexFile]:
     for node in graph.inputs:
-        order = ("sample", *_axes(node))
-        coded = np.asarray(feeds[node.name])
+        order = ("sample", *(["step"] if op_of(node, Input).timed else []), *_axes(node))
+        coded = as_read(node, feeds, graph.steps)
         yield _write(folder, node.name, "input", node, None, coded, node.type.dtype, order)
 
 

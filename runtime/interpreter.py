@@ -51,11 +51,16 @@ class Simulation:
     units: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
-def check_feeds(graph: Graph, feeds: Feeds) -> int:
+def check_feeds(graph: Graph, feeds: Feeds, steps: int = 1) -> int:
     """The batch size of `feeds`.
 
+    Args:
+        graph: Whose inputs they are.
+        feeds: Input node name to array (batch, *shape); of frames (batch, frames, *shape).
+        steps: Time steps that run, each of which takes a frame.
+
     Raises:
-        InvalidData: for missing or misshaped inputs, or codes that are no integers.
+        InvalidData: for missing or misshaped inputs, too few frames, or codes that are no integers.
         InvalidGraph: when a param has no values.
     """
     sizes = set()
@@ -66,11 +71,7 @@ def check_feeds(graph: Graph, feeds: Feeds) -> int:
         if node.name not in feeds:
             raise InvalidData(f"no data for input '{node.loc or node.name}'")
         x = feeds[node.name]
-        if x.shape[1:] != node.type.shape:
-            raise InvalidData(
-                f"input '{node.loc or node.name}' has shape {list(x.shape[1:])} per sample, "
-                f"the model expects {list(node.type.shape)}"
-            )
+        _check_shape(node, x, steps)
         if graph.stage == "int" and not _holds_integers(x):
             raise InvalidData(f"input '{node.loc or node.name}' holds numbers that are no codes: "
                               "integers")  # fmt: skip
@@ -78,6 +79,21 @@ def check_feeds(graph: Graph, feeds: Feeds) -> int:
     if len(sizes) != 1 or 0 in sizes:
         raise InvalidData("all inputs need the same number of samples, at least one")
     return int(sizes.pop())
+
+
+def _check_shape(node: Node, x: Value, steps: int) -> None:
+    name, timed = node.loc or node.name, op_of(node, Input).timed
+    if x.ndim < 1 + timed or x.shape[1 + timed :] != node.type.shape:
+        expected = str(list(node.type.shape))
+        expected = f"frames of {expected}" if timed else expected
+        raise InvalidData(
+            f"input '{name}' has shape {list(x.shape[1:])} per sample, the model expects {expected}"
+        )
+    if timed and x.shape[1] < steps:
+        raise InvalidData(
+            f"input '{name}' has {x.shape[1]} frames per sample; {steps} time steps take one each",
+            hint=f"give {steps} frames, or run (or compile for) --timesteps {x.shape[1]}",
+        )
 
 
 def run_length(graph: Graph, steps: int | None) -> int:
@@ -103,7 +119,7 @@ def forward(graph: Graph, feeds: Feeds, keep: Collection[str] = ()) -> dict[str,
 
     Args:
         graph: The graph.
-        feeds: Input node name to array (batch, *shape).
+        feeds: As `check_feeds` has them.
         keep: Nodes whose values to return besides the outputs.
 
     Returns:
@@ -124,7 +140,7 @@ def evaluate(graph: Graph, feeds: Feeds) -> Iterator[tuple[Node, Value]]:
     values: dict[str, Value] = {}
     for node in graph.nodes:
         if isinstance(node.operation, Input):
-            values[node.name] = np.asarray(feeds[node.name], dtype=np.float32)
+            values[node.name] = without_time(node, feeds).astype(np.float32, copy=False)
         else:
             inputs = [values[name] for name in node.inputs]
             values[node.name] = op_of(node).run(inputs, graph.arrays(node))
@@ -174,7 +190,7 @@ def simulate(
 
     Args:
         graph: The graph.
-        feeds: Input node name to array (batch, *shape), at stage int already encoded integers.
+        feeds: As `check_feeds` has them, at stage int already encoded integers.
         steps: Time steps; the graph's own by default.
         trace: Layers whose spikes and potentials to return.
 
@@ -182,8 +198,8 @@ def simulate(
         InvalidData: when the feeds do not fit.
         RangeError: at stage int, when a value leaves its declared width.
     """
-    check_feeds(graph, feeds)
     steps = run_length(graph, steps)
+    check_feeds(graph, feeds, steps)
     observer, last = Observer(graph, steps, trace), last_use(graph)
     values: dict[str, Value] = {}
     for node in graph.nodes:
@@ -213,7 +229,7 @@ def run_node(
     """
     op, potentials = op_of(node), None
     if isinstance(op, Input):
-        return input_value(graph, node, feeds), None
+        return input_value(graph, node, feeds, steps), None
     params = graph.arrays(node)
     if isinstance(op, Stateful):
         if graph.stage == "int" and state_bound(op, inputs, params, steps) >= LARGEST:
@@ -227,9 +243,27 @@ def run_node(
     return machine(value), None if potentials is None else machine(potentials)
 
 
-def input_value(graph: Graph, node: Node, feeds: Feeds) -> Value:
-    """An input (1, batch, *shape): float32, or int64 within its declared width."""
-    value = np.asarray(feeds[node.name])[None]
+def as_read(node: Node, feeds: Feeds, steps: int) -> Value:
+    """What a run reads of an input (batch, *shape): of frames the first (batch, steps, *shape)."""
+    x = np.asarray(feeds[node.name])
+    return x[:, :steps] if op_of(node, Input).timed else x
+
+
+def over_time(node: Node, feeds: Feeds, steps: int) -> Value:
+    """An input by its steps: (1, batch, *shape), or its frames (steps, batch, *shape)."""
+    x = as_read(node, feeds, steps)
+    return np.moveaxis(x, 1, 0) if op_of(node, Input).timed else x[None]
+
+
+def without_time(node: Node, feeds: Feeds) -> Value:
+    """What an ANN sees of an input (batch, *shape): of frames their mean."""
+    x = np.asarray(feeds[node.name])
+    return x.mean(axis=1, dtype=np.float32) if op_of(node, Input).timed else x
+
+
+def input_value(graph: Graph, node: Node, feeds: Feeds, steps: int) -> Value:
+    """An input (1 or steps, batch, *shape): float32, or int64 within its declared width."""
+    value = over_time(node, feeds, steps)
     if graph.stage != "int":
         return value.astype(np.float32)
     _check_bounds(node, value, node.type.dtype)

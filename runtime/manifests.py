@@ -74,6 +74,7 @@ class ArtifactManifest(Manifest, frozen=True):
     images: str | None = None
     metrics: dict[str, str] | None = None
     shapes: dict[str, list[Count]] | None = None
+    frames: list[str] | None = None
     counterparts: dict[str, str] | None = None
     rounding_loss: str | None = None
 

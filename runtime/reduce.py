@@ -10,6 +10,7 @@ import numpy as np
 
 from spikec.ir import F64, Graph, InvalidGraph, Node, Param, op_of, signed, spread, verify
 from spikec.ir.neuron import Membrane, Neuron
+from spikec.ir.op import steps_of
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.synapses.affine import Affine
@@ -19,7 +20,7 @@ from spikec.ir.types import Array, DType
 from spikec.runtime.check import Comparison, traced_layers
 from spikec.runtime.explain import Cone
 from spikec.runtime.golden import Run
-from spikec.runtime.interpreter import Feeds, state_type
+from spikec.runtime.interpreter import Feeds, over_time, state_type
 
 Difference = dict[str, Any]
 Inputs = dict[str, Array]
@@ -136,7 +137,8 @@ def _without_earlier(case: Case, engines: Engines) -> Iterator[tuple[Graph, Inpu
     for name in cone.sources:
         node = graph[name]
         if isinstance(node.operation, Input):
-            value, dtype = case.feeds[name][sample], node.type.dtype
+            given = steps_of(over_time(node, case.feeds, graph.steps), graph.steps)
+            value, dtype = given[t, sample], node.type.dtype
         else:
             spikes = traces[name].spikes
             if spikes is None:

@@ -19,7 +19,9 @@ from spikec.ir.types import Array
 S = TypeVar("S")
 Fields = dict[Hashable, Array]
 Shapes = Mapping[str, tuple[int, ...]]
-"""The model's inputs by ONNX name, in order, without the batch axis."""
+"""The model's inputs by ONNX name, in order, without the batch axis; `ANY` for frames."""
+ANY = -1
+"""The size of an axis that may have any."""
 LABELS = ("y", "label", "labels", "target", "targets")
 """What labels are called in a mapping, unless an input is called so."""
 ALONE = "x"
@@ -74,7 +76,7 @@ def collect(source: object, shapes: Shapes) -> Collected:
     if not batches:
         raise InvalidData("no batches were given")
     named = [_named(batch, shapes) for batch in batches]
-    fitting = [_with_batch_axis(batch, shapes) for batch in named]
+    fitting = [_with_batch_axis(batch, shapes, alone=whole is None) for batch in named]
     first = fitting[0]
     try:
         joined = first
@@ -87,6 +89,12 @@ def collect(source: object, shapes: Shapes) -> Collected:
     labels = joined.get(None)
     usable = labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1
     return Collected(inputs, labels if usable else None)
+
+
+def fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether a shape is the one that is wanted."""
+    pairs = zip(shape, wanted, strict=False)
+    return len(shape) == len(wanted) and all(b in (a, ANY) for a, b in pairs)
 
 
 def example(source: S) -> tuple[list[Array], S | list[object]]:
@@ -188,8 +196,13 @@ def _named(batch: Fields, shapes: Shapes) -> Fields:
     return dict(zip(names, batch.values(), strict=True))
 
 
-def _with_batch_axis(batch: Fields, shapes: Shapes) -> Fields:
-    """A batch; one sample without its batch axis gets one."""
+def _with_batch_axis(batch: Fields, shapes: Shapes, *, alone: bool) -> Fields:
+    """A batch; one sample without its batch axis gets one.
+
+    One of frames only where samples come `alone`: else it may be samples without frames.
+    """
+    if not alone and any(ANY in shape for shape in shapes.values()):
+        return batch
     inputs = {key: value for key, value in batch.items() if key in shapes}
-    single = bool(inputs) and all(shapes[str(key)] == value.shape for key, value in inputs.items())
+    single = bool(inputs) and all(fits(v.shape, shapes[str(key)]) for key, v in inputs.items())
     return {key: value[None] if single else value for key, value in batch.items()}

@@ -123,19 +123,19 @@ def print_wrapper(network: Network) -> str:
 
 def print_package(network: Network) -> str:
     """network_dpi.sv."""
-    code = Code()
+    code, plan = Code(), network.plan
     code.line("// The network as a golden model; network_dpi.c beside it says what functions do.")
     code.line("package network_dpi;")
-    code.line(f"    localparam int STEPS = {network.plan.steps};")
+    code.line(f"    localparam int STEPS = {plan.steps};")
     for port in ports(network):
-        code.line(f"    localparam int SIZE_{port.name} = {port.value.size};")
+        code.line(f"    localparam int SIZE_{port.name} = {port.size(plan.steps)};")
     code.line("    // Numbers of stages with potentials, and how many elements each has.")
     for stage in _layers(network):
         name = network.names[stage.result.name]
         spiking = "" if not _reads_out(stage) else "  // a readout: no spikes"
         code.line(f"    localparam int STAGE_{name} = {network.number(stage)};{spiking}")
         code.line(f"    localparam int NEURONS_{name} = {stage.result.size};")
-    given = ", ".join(_argument(port) for port in ports(network))
+    given = ", ".join(_argument(port, plan.steps) for port in ports(network))
     code.line(f'    import "DPI-C" function int network_dpi_run({given});')
     element = "input int stage, input int step, input int element"
     code.line(f'    import "DPI-C" function int network_dpi_spike({element});')
@@ -148,7 +148,7 @@ def _reads_out(stage: Stage) -> bool:
     return isinstance(stage, Layer) and isinstance(stage.rule, Accumulate)
 
 
-def _argument(port: Port) -> str:
+def _argument(port: Port, steps: int) -> str:
     kind = _SV_TYPES[port.type.bits] + ("" if port.type.signed else " unsigned")
     direction = "input" if port.given else "output"
-    return f"{direction} {kind} {port.name}[0:{port.value.size - 1}]"
+    return f"{direction} {kind} {port.name}[0:{port.size(steps) - 1}]"

@@ -23,8 +23,10 @@ from spikec.runtime.interpreter import (
     Feeds,
     Observer,
     Simulation,
+    as_read,
     check_feeds,
     check_width,
+    over_time,
     run_length,
 )
 from spikec.runtime.interpreter import simulate as reference
@@ -67,14 +69,16 @@ def simulate(
         RangeError: when a value leaves its width; the reference finds it.
         BackendError: when the graph has no C form, or cannot be compiled.
     """
-    samples, steps = check_feeds(graph, feeds), run_length(graph, steps)
+    steps = run_length(graph, steps)
+    samples = check_feeds(graph, feeds, steps)
     for node in graph.inputs:
-        check_width(graph, node, np.asarray(feeds[node.name])[None], None)
+        check_width(graph, node, over_time(node, feeds, steps), None)
     network = compiled(graph, steps, lanes, packed)
+    read = {node.name: as_read(node, feeds, steps) for node in graph.inputs}
     with network.lock:
         run = _Run(graph, network, steps, trace)
         for sample in range(samples):
-            if run.one({name: x[sample] for name, x in feeds.items()}) != 0:
+            if run.one({name: x[sample] for name, x in read.items()}) != 0:
                 reference(graph, feeds, steps, trace)  # raises and says where
                 raise BackendError("engine 'c' says that a value left its width, the reference not")
     return _simulation(graph, feeds, steps, trace, run)
@@ -166,9 +170,7 @@ def _simulation(
     graph: Graph, feeds: Feeds, steps: int, trace: Collection[str], run: _Run
 ) -> Simulation:
     observer = Observer(graph, steps, trace)
-    values = {
-        node.name: np.asarray(feeds[node.name]).astype(np.int64)[None] for node in graph.inputs
-    }
+    values = {node.name: over_time(node, feeds, steps).astype(np.int64) for node in graph.inputs}
     for node in graph.nodes:
         name, potentials = node.name, None
         if op_of(node).stateful:

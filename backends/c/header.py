@@ -9,7 +9,7 @@ from spikec.backends.c.functions import output_type
 from spikec.backends.c.layout import CType, NumberLayout
 from spikec.backends.c.network import Network
 from spikec.backends.c.writer import Code
-from spikec.backends.lowering.records import Value
+from spikec.backends.lowering.records import Plan, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,15 @@ class Port:
     name: str
     type: CType
     given: bool
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is an input with a frame for each step."""
+        return self.given and self.value.timed
+
+    def size(self, steps: int) -> int:
+        """Elements in a call per sample of so many steps."""
+        return self.value.size * (steps if self.timed else 1)
 
 
 def ports(network: Network) -> Iterator[Port]:
@@ -59,11 +68,7 @@ def print_header(network: Network) -> str:
     code.comment(
         "Run a sample: all steps. Returns 0, or the number of the stage in which a value left its",
         "declared width (only where none is proven to stay inside).",
-        *(
-            line
-            for port in ports(network)
-            for line in _described(port, plan.units[port.value.name].weight)
-        ),
+        *(line for port in ports(network) for line in _described(port, plan)),
     )
     code.line(f"int network_run({parameter_list(network)});")
     code.line()
@@ -78,9 +83,14 @@ def print_header(network: Network) -> str:
     return code.text()
 
 
-def _described(port: Port, weight: int) -> Iterator[str]:
+def _described(port: Port, plan: Plan) -> Iterator[str]:
     shape = " x ".join(map(str, port.value.shape)) or "1"
     held = f"{port.value.range.low} to {port.value.range.high}"
+    if port.timed:
+        yield f"{port.name}: {plan.steps} frames of {shape}, that of the step in network_step,"
+        yield f"    in row-major order, codes {held}."
+        return
+    weight = plan.units[port.value.name].weight
     yield f"{port.name}: {shape} in row-major order,"
     yield (
         f"    codes {held}."

@@ -66,7 +66,8 @@ def _plan(schedule: Schedule, wider: Mapping[str, int]) -> Memory:
     plan = schedule.plan
     layouts: dict[str, SpikeLayout | NumberLayout] = {}
     for value in plan.inputs:
-        layouts[value.name] = NumberLayout.of(value, 1, input_type(value.range))
+        held = schedule.held(value)
+        layouts[value.name] = NumberLayout.of(value, held, input_type(value.range))
     roots = {value.name: value.name for value in plan.inputs}
     for stage in plan.stages:
         result = stage.result

@@ -18,12 +18,13 @@ def print_program(text: str, network: Network) -> str:
         _reals(tables, f"{port.name}_scale", units.scale)
         if port.given:
             _reals(tables, f"{port.name}_offset", units.offset)
-        read.line(f"static {port.type} {port.name}[{port.value.size}];")
+        read.line(f"static {port.type} {port.name}[{port.size(network.plan.steps)}];")
     for given, kind in ((True, "input_t inputs"), (False, "output_t outputs")):
         with tables.block(f"static const {kind}[] =", "};"):
             for port in every:
                 if port.given == given:
-                    tables.line(_row(port, network.plan.units[port.value.name]))
+                    frames = network.plan.steps if port.timed else 1
+                    tables.line(_row(port, network.plan.units[port.value.name], frames))
     for number, port in enumerate(port for port in every if port.given):
         with read.block(f"if (!read_sample(&files[{number}], {port.name}))"):
             read.line("break;")
@@ -32,14 +33,18 @@ def print_program(text: str, network: Network) -> str:
             printed.line(f"print_result(&outputs[{number}], i, {port.name}[i], integers);")
     for token, code in (("@TABLES@", tables), ("@READ@", read), ("@PRINT@", printed)):
         text = text.replace(token, code.text().rstrip("\n"))
-    return text.replace("@ARGUMENTS@", ", ".join(port.name for port in every))
+    whole = ", ".join(port.name for port in every)
+    stepwise = ", ".join(
+        f"{port.name} + step * {port.value.size}" if port.timed else port.name for port in every
+    )
+    return text.replace("@ARGUMENTS@", whole).replace("@OF_STEP@", stepwise)
 
 
 def _reals(code: Code, name: str, values: tuple[float, ...]) -> None:
     print_array(code, f"static const double {name}[]", [repr(value) for value in values])
 
 
-def _row(port: Port, units: Units) -> str:
+def _row(port: Port, units: Units, frames: int) -> str:
     """An element of the table of inputs or outputs."""
     shown = units.name.replace("\\", "/").replace('"', "'")
     scale = f"{port.name}_scale, {len(units.scale)}"
@@ -48,4 +53,4 @@ def _row(port: Port, units: Units) -> str:
     offset = f"{port.name}_offset, {len(units.offset)}"
     held = port.value.range
     code = f"sizeof({port.type}), {held.low}.0, {held.high}.0"
-    return f'{{"{shown}", {port.value.size}, {code}, {scale}, {offset}}},'
+    return f'{{"{shown}", {port.value.size}, {frames}, {code}, {scale}, {offset}}},'

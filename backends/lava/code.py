@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from spikec.backends.lava.plan import Plan, Process, connections
 from spikec.ir import Graph, op_of
 from spikec.ir.op import Stateful
+from spikec.ir.ops.input import Input
 
 _WIDTH = 100
 _HEADER = '''"""{title}
@@ -29,6 +30,8 @@ DEPTH = {depth}
 """Steps from the input to the last layer: N samples take N * STEPS + DEPTH steps."""
 INPUTS = {inputs}
 """Shape per sample, smallest and largest value of each input."""
+FRAMES = {frames}
+"""Inputs with a frame of that shape for each step: (samples, STEPS, *shape)."""
 LAYERS = {layers}
 """Spiking layers, in order."""
 READOUTS = {readouts}
@@ -72,6 +75,7 @@ def _header(graph: Graph, plan: Plan) -> str:
     source = f", from {graph.source}" if graph.source else ""
     inputs = [f'"{node.name}": {(node.type.shape, *node.type.dtype.bounds)}'
               for node in graph.inputs]  # fmt: skip
+    frames = [f'"{node.name}"' for node in graph.inputs if op_of(node, Input).timed]
     spiking = [name for name in plan.layers if graph[name].type.dtype.is_spike]
     readouts = [f'"{name}": "{name}.scale"' for name in graph.outputs]
     readouts += [f'"{name}": "{name}.scale"' for name in plan.layers
@@ -86,6 +90,7 @@ def _header(graph: Graph, plan: Plan) -> str:
         layer="Layer | StockIntegrate" if plan.stock else "Layer",
         depth=plan.depth,
         inputs=_wrapped("{", inputs, "}", indent="").strip(),
+        frames=_wrapped("[", frames, "]", indent="").strip(),
         layers=_wrapped("[", [f'"{name}"' for name in spiking], "]", indent="").strip(),
         readouts=_wrapped("{", readouts, "}", indent="").strip(),
         first=graph.inputs[0].name,

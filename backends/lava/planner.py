@@ -129,8 +129,11 @@ class Planner:
         if not intervals.within(bounds, STATE):
             raise BackendError(f"input %{node.name} is wider than 24 bits", loc=node.loc)
         self._store_units(node)
-        data = f'inputs["{node.name}"]'
-        arguments = (("data", data), ("steps", "steps"), ("name", f'"{node.name}"'))
+        data, steps = f'inputs["{node.name}"]', "steps"
+        if op_of(node, Input).timed:  # each frame is a sample of one step to it
+            shape = ", ".join(map(str, (-1, *node.type.shape)))
+            data, steps = f"{data}[:, :steps].reshape({shape})", "1"
+        arguments = (("data", data), ("steps", steps), ("name", f'"{node.name}"'))
         process = self.plan.add(Process(self._variable(node.name), "Source", arguments,
                                         comment=_comment(node), node=node.name))  # fmt: skip
         return Wire(process.name, "s_out", node.type.shape, node.type.shape, 0, bounds)

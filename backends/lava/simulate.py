@@ -26,8 +26,10 @@ from spikec.runtime.interpreter import (
     Feeds,
     Observer,
     Simulation,
+    as_read,
     check_feeds,
     check_width,
+    over_time,
     run_length,
 )
 from spikec.runtime.interpreter import simulate as reference
@@ -69,12 +71,15 @@ def simulate(
         BackendError: when Lava cannot hold the graph, takes too many processes or too long, or
             fails.
     """
-    samples = check_feeds(graph, feeds)
     steps = run_length(graph, steps)
+    samples = check_feeds(graph, feeds, steps)
     plan = plan_network(graph, steps, neuron)
     for node in graph.inputs:
-        check_width(graph, node, np.asarray(feeds[node.name])[None], None)
-    coded = {node.name: feeds[node.name].astype(node.type.dtype.storage) for node in graph.inputs}
+        check_width(graph, node, over_time(node, feeds, steps), None)
+    coded = {
+        node.name: as_read(node, feeds, steps).astype(node.type.dtype.storage)
+        for node in graph.inputs
+    }
     traced = [name for name in plan.layers if name in trace]
     neurons = sum(graph[name].type.size for name in traced)
     Estimate.of(graph, plan, samples, steps, neurons).refuse(seconds)
@@ -158,7 +163,7 @@ def _collect(
     for node in graph.nodes:
         name, potentials = node.name, None
         if isinstance(node.operation, Input):
-            values[name] = coded[name].astype(np.int64)[None]
+            values[name] = over_time(node, coded, steps).astype(np.int64)
         elif name in plan.layers:
             spikes, potentials = (results.get(f"{w}/{name}") for w in ("spikes", "potentials"))
             potentials = None if potentials is None else potentials.astype(np.int64)

@@ -32,9 +32,11 @@ from spikec.backends.lowering.synapses import SYNAPSES, constant, identity, wind
 from spikec.ir import BackendError, Graph, Node, op_of, spread
 from spikec.ir.exact import LARGEST, magnitude
 from spikec.ir.neuron import Membrane, total_weight
+from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.runtime.ranges import Ranges, ranges_of
 
+INPUTS = ("input", "frames")
 POOLS = ("max_pool_count", "max_pool_radix")
 WIDEST = 63
 """Bits of the widest number, so that sums and comparisons of two fit 64."""
@@ -58,10 +60,10 @@ def lower(graph: Graph, steps: int | None = None) -> Plan:
     steps = steps or graph.steps
     lowering = _Lowering(graph, steps, ranges_of(graph, steps))
     for node in graph.nodes:
-        known = node.op in ("input", "add", "reshape", *POOLS)
+        known = node.op in (*INPUTS, "add", "reshape", *POOLS)
         if not known and not any(node.op in table for table in (RULES, SYNAPSES, ROUTES)):
             raise BackendError(f"%{node.name} = {node.op} cannot be lowered yet", loc=node.loc)
-        if node.op == "input" or op_of(node).stateful or lowering.watched(node):
+        if node.op in INPUTS or op_of(node).stateful or lowering.watched(node):
             lowering.value(node.name)
     inputs = tuple(lowering.values[node.name] for node in graph.inputs)
     ports = {node.name: _units(graph, node, steps) for node in graph.inputs}
@@ -106,9 +108,9 @@ class _Lowering:
         """A node's value; the stage that makes it is added where it is read first."""
         if name not in self.values:
             node = self.nodes[name]
-            if node.op == "input":
+            if node.op in INPUTS:
                 low, high = node.type.dtype.bounds
-                coding = Numbers(Range(low, high), timed=False)
+                coding = Numbers(Range(low, high), timed=op_of(node, Input).timed)
                 self.values[name] = Value(name, node.type.shape, coding)
             else:
                 stage = self._stage(node)

@@ -18,9 +18,11 @@ from spikec.ir import BackendError, Graph, Node, op_of, spread
 from spikec.ir.neuron import total_weight
 from spikec.ir.op import Stateful
 from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.frames import Frames
 from spikec.ir.ops.input import Input
 from spikec.version import version
 
+INPUTS = (Input, Frames)
 OPSET, IR_VERSION = 17, 10
 """Of ai.onnx, and of the file format (the first with metadata of nodes)."""
 _DOC = """Integer spiking network of {steps} time steps, compiled by spikec from {source}.
@@ -63,7 +65,8 @@ def build(graph: Graph, outputs: Sequence[str] = ()) -> onnx.ModelProto:
     names = _interface(graph, net, outputs)
     clipped = []
     for node in graph.inputs:
-        inputs.append(_info(names[node.name], FLOAT, node, "real numbers, as for the model"))
+        doc = "real numbers, as for the model"
+        inputs.append(_input_info(net, names[node.name], FLOAT, node, doc))
         clipped.append(_encode(net, node, names[node.name]))
     net.samples = _samples(net, inputs[0].name)
     _lower(net)
@@ -87,8 +90,8 @@ def traced(graph: Graph, steps: int, wanted: Collection[str], layers: Collection
     for node in graph.inputs:
         type_ = code_type(node.type.dtype)
         name = net.out.unique(node.name)
-        inputs.append(_info(name, type_, node, "input code"))
-        net.values[node.name] = Value(name, type_, node.type.shape, False)
+        inputs.append(_input_info(net, name, type_, node, "input code"))
+        net.values[node.name] = _given(net, node, name, type_)
     net.samples = _samples(net, inputs[0].name)
     _lower(net)
     exposed = {name: net.values[name] for name in wanted}
@@ -111,7 +114,7 @@ def _start(graph: Graph, steps: int, layers: frozenset[str]) -> Net:
     if graph.stage != "int":
         raise BackendError(f"a graph of stage {graph.stage}; only stage int can be emitted")
     for node in graph.nodes:
-        if type(node.operation) not in (Input, *LAYERS, *LOWERINGS):
+        if type(node.operation) not in (*INPUTS, *LAYERS, *LOWERINGS):
             raise BackendError(f"%{node.name} = {node.op} has no ONNX form yet", loc=node.loc)
     return Net(graph, bounds_of(graph, steps), Writer(), layers)
 
@@ -119,7 +122,7 @@ def _start(graph: Graph, steps: int, layers: frozenset[str]) -> Net:
 def _lower(net: Net) -> None:
     for node in net.graph.nodes:
         kind = type(node.operation)
-        if kind is Input:
+        if kind in INPUTS:
             continue
         lowering = LAYERS.get(kind) or LOWERINGS[kind]
         net.values[node.name] = lowering(net, node)
@@ -151,6 +154,24 @@ def _info(name: str, type_: int, node: Node, doc: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, type_, [BATCH, *node.type.shape], doc)
 
 
+def _input_info(net: Net, name: str, type_: int, node: Node, doc: str) -> onnx.ValueInfoProto:
+    """An input of the model; one of frames is (N, T, *shape)."""
+    if not op_of(node, Input).timed:
+        return _info(name, type_, node, doc)
+    shape: list[str | int] = [BATCH, net.steps, *node.type.shape]
+    return helper.make_tensor_value_info(name, type_, shape, f"{doc}; a frame for each step")
+
+
+def _given(net: Net, node: Node, name: str, type_: int) -> Value:
+    """The value of an input of the model."""
+    shape = node.type.shape
+    if not op_of(node, Input).timed:
+        return Value(name, type_, shape, False)
+    order = [1, 0, *range(2, len(shape) + 2)]
+    by_step = net.out.add("Transpose", [name], f"{node.name}/by_step", perm=order)
+    return net.flat(by_step, type_, shape, f"{node.name}/timed")
+
+
 def _encode(net: Net, node: Node, name: str) -> str:
     """Add the integer code of a real input; returns the count of clipped elements."""
     out, (low, high) = net.out, node.type.dtype.bounds
@@ -173,9 +194,10 @@ def _encode(net: Net, node: Node, name: str) -> str:
     type_ = code_type(node.type.dtype)
     wanted = node.name if node.name != name else f"{name}/code"
     x = out.add("Cast", [x], wanted, to=type_, **net.described(node))
-    net.values[node.name] = net.noted(Value(x, type_, node.type.shape, False))
-    outside = out.add("Not", [inside], f"{code}/outside")
-    return count(out, outside, f"{code}/clipped", list(range(1, len(node.type.shape) + 1)))
+    net.values[node.name] = net.noted(_given(net, node, x, type_))
+    outside, axes = out.add("Not", [inside], f"{code}/outside"), len(node.type.shape)
+    axes += op_of(node, Input).timed
+    return count(out, outside, f"{code}/clipped", list(range(1, axes + 1)))
 
 
 def _decode(net: Net, node: Node, name: str) -> onnx.ValueInfoProto:

@@ -16,8 +16,10 @@ from spikec.runtime.interpreter import (
     Feeds,
     Observer,
     Simulation,
+    as_read,
     check_feeds,
     check_width,
+    over_time,
     run_length,
 )
 from spikec.runtime.interpreter import simulate as reference
@@ -35,11 +37,11 @@ def simulate(
         RangeError: when a current or potential leaves its width; the reference finds it.
         BackendError: when the graph has no ONNX form.
     """
-    check_feeds(graph, feeds)
     steps = run_length(graph, steps)
+    check_feeds(graph, feeds, steps)
     inputs = {node.name for node in graph.inputs}
     for node in graph.inputs:
-        check_width(graph, node, np.asarray(feeds[node.name])[None], None)
+        check_width(graph, node, over_time(node, feeds, steps), None)
     layers = [n.name for n in graph.nodes if n.name in trace and op_of(n).stateful]
     observer = Observer(graph, steps, layers)
     seen = {*observer.counted, *graph.outputs} - inputs
@@ -53,7 +55,7 @@ def simulate(
         form = (steps if value.timed else 1, -1, *value.shape)
         return np.concatenate([part[value.name].reshape(form) for part in parts], 1, dtype=np.int64)
 
-    values = {node.name: feeds[node.name].astype(np.int64)[None] for node in graph.inputs}
+    values = {n.name: over_time(n, feeds, steps).astype(np.int64) for n in graph.inputs}
     values |= {name: read(value) for name, value in network.exposed.items()}
     for node in graph.nodes:
         potentials = read(network.potentials[node.name]) if node.name in layers else None
@@ -73,8 +75,9 @@ def _run(model: bytes, graph: Graph, feeds: Feeds, steps: int) -> Iterator[dict[
     outputs = [each.name for each in session.get_outputs()]
     largest = max(node.type.size for node in graph.nodes)
     block = max(1, _ELEMENTS // (largest * steps))
+    cut = {node.name: as_read(node, feeds, steps) for node in graph.inputs}
     for start in range(0, check_feeds(graph, feeds), block):
-        given = {n: np.asarray(feeds[n])[start : start + block].astype(types[n]) for n in types}
+        given = {name: x[start : start + block].astype(types[name]) for name, x in cut.items()}
         try:
             found = session.run(outputs, given)
         except Exception as error:

@@ -37,7 +37,7 @@ class Observe(Pass):
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         within("bins", self.bins, 1)
         calib = context.data("observe")
-        samples = check_feeds(graph, calib)
+        samples = check_feeds(graph, calib, context.steps)
         graph, given = without_input_quantisers(graph, context.spec.input_bits)
         codes = {
             node.name: _input_code(graph, node, calib, context, record, given.get(node.name))
@@ -76,7 +76,8 @@ class Observe(Pass):
                 nodes.append(node)
                 continue
             if node.name in given:
-                node = replace(node, operation=Input(levels=given[node.name].levels))
+                coded = replace(op_of(node, Input), levels=given[node.name].levels)
+                node = replace(node, operation=coded)
             roles = {**node.params, **{role: f"{node.name}.{role}" for role in found}}
             nodes.append(replace(node, params=roles))
             params.update({f"{node.name}.{role}": param for role, param in found.items()})
@@ -116,6 +117,8 @@ def _input_code(
 ) -> dict[str, Param]:
     """Scale and offset of an input: given by the model, or per channel where these differ."""
     x = np.asarray(calib[node.name])
+    if op_of(node, Input).timed:  # a code holds single frames
+        x = x.reshape(-1, *node.type.shape)
     if not np.isfinite(x).all():
         raise InvalidData(f"calibration data of '{node.loc}' hold NaN or infinite values")
     levels = context.spec.input_bits

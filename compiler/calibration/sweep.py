@@ -29,7 +29,7 @@ from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.types import Array
-from spikec.runtime.interpreter import evaluate
+from spikec.runtime.interpreter import evaluate, over_time
 
 JUDGED = 64
 """Samples on which errors are measured for the report."""
@@ -131,7 +131,7 @@ def _sweep(
     done, total = 0, sum(map(_is_layer, graph.nodes))
     for node in graph.nodes:
         if isinstance(node.operation, Input):
-            stored[node.name] = np.asarray(calib[node.name], np.float32)[None]
+            stored[node.name] = over_time(node, calib, context.steps).astype(np.float32)
         elif _is_layer(node):
             before, target = next(reference)
             neuron = op_of(node).neuron
@@ -177,7 +177,7 @@ def _stored_bytes(graph: Graph, released: Mapping[str, Sequence[str]], steps: in
     stored, most = {}, 1
     for node in graph.nodes:
         if isinstance(node.operation, Input):
-            stored[node.name] = 4 * node.type.size
+            stored[node.name] = 4 * node.type.size * (steps if node.operation.timed else 1)
         elif op_of(node).stateful and node.name not in graph.outputs:
             stored[node.name] = steps * node.type.size
         most = max(most, sum(stored.values()))

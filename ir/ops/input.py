@@ -1,7 +1,7 @@
 """A network input."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from spikec.ir.op import Op, ParamSpec
 
@@ -17,6 +17,8 @@ class Input(Op):
 
     levels: Annotated["int | None", "largest unsigned integer that the model rounds x to"] = None
 
+    timed: ClassVar[bool] = False
+    """Whether each step has a value of its own."""
     arity = 0
     params = {
         "scale": ParamSpec("real value of one input unit, per channel", "unit", required=False),

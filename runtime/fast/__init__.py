@@ -28,14 +28,14 @@ def simulate(
 
     Args:
         graph: The graph.
-        feeds: Input node name to array (batch, *shape), at stage int already encoded integers.
+        feeds: As `check_feeds` has them, at stage int already encoded integers.
         steps: Time steps; the graph's own by default.
         trace: Layers whose spikes and potentials to return.
         events: Whether to return event counts.
         threads: Threads to use; by default SPIKEC_THREADS, or all cores of this process.
     """
-    check_feeds(graph, feeds)
     steps = run_length(graph, steps)
+    check_feeds(graph, feeds, steps)
     if graph.stage == "int":
         found = run_plan(plan_of(graph, steps), feeds, trace, events, threads)
         if found is not None:

@@ -107,10 +107,11 @@ def source_of(graph: Graph, nodes: Mapping[str, Node], name: str) -> Source | No
         return None
     channels, space = fits
     flat = isinstance(node.operation, Reshape)
-    if isinstance(nodes[node.inputs[0]].operation if flat else node.operation, Input):
+    given = nodes[node.inputs[0]].operation if flat else node.operation
+    if isinstance(given, Input):
         low, high = node.type.dtype.bounds
         known = node.type.dtype.kind == "u" and high <= 255
-        return Source(name, channels, space, low, high, True) if known else None
+        return Source(name, channels, space, low, high, not given.timed) if known else None
     if node.type.dtype.is_spike and op_of(node).stateful:
         low, most = node.type.dtype.bounds
         low = low if spike_low(nodes, node) < 0 else 0

@@ -28,6 +28,7 @@ from spikec.runtime.interpreter import (
     check_feeds,
     check_width,
     last_use,
+    over_time,
     overflow,
     run_length,
     state_bound,
@@ -43,8 +44,8 @@ def simulate(
     graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
 ) -> Simulation:
     """Run a spiking graph; arguments, result and errors as the reference's `simulate`."""
-    check_feeds(graph, feeds)
     steps = run_length(graph, steps)
+    check_feeds(graph, feeds, steps)
     observer, last = Observer(graph, steps, trace), last_use(graph)
     values: dict[str, Array] = {}
     for node in graph.nodes:
@@ -69,7 +70,7 @@ def run_node(
     """Value (steps or 1, batch, *shape) of a node, and potentials of a stateful one."""
     op = node.operation
     if isinstance(op, Input):
-        return _input(graph, node, feeds), None
+        return _input(graph, node, feeds, steps), None
     if isinstance(op, Neuron):
         return run_neuron(graph, node, op, inputs[0], steps, keep, parallel)
     pools_spikes = (
@@ -84,8 +85,8 @@ def run_node(
     return _linear(graph, node, inputs), None
 
 
-def _input(graph: Graph, node: Node, feeds: Feeds) -> Array:
-    value = np.asarray(feeds[node.name])[None]
+def _input(graph: Graph, node: Node, feeds: Feeds, steps: int) -> Array:
+    value = over_time(node, feeds, steps)
     if graph.stage == "snn":
         return value.astype(np.float32, copy=False)
     value = value.astype(np.int64) if value.dtype.kind == "f" else value

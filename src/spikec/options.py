@@ -18,6 +18,8 @@ RECIPE = "recipe.json"
 """Name of the file in an artifact that holds the options it was compiled with."""
 Metric: TypeAlias = Literal["argmax", "relative"]
 """How an output is judged: by its classes, or by how far its numbers are off."""
+STEPS = 8
+"""Time steps where nothing says how many."""
 LAYER = "layer:"
 """Before the name of a layer in a setting."""
 FINE = 8
@@ -61,9 +63,10 @@ class Options:
         UsageError: for a value that an option cannot take.
     """
 
-    timesteps: int = option(
-        8, "time steps T", NETWORK, low=1, aliases=("T", "steps", "num_steps", "time_steps")
-    )
+    timesteps: int | None = option(
+        None, f"time steps T; by default {STEPS}, or the number of frames", NETWORK, low=1,
+        aliases=("T", "num_steps", "time_steps"),
+    )  # fmt: skip
     target: str = option(
         "numpy", "what to emit, with options in braces: 'lava{neuron=stock}'", NETWORK,
         aliases=("backend",),
@@ -113,6 +116,10 @@ class Options:
     shape: tuple[str, ...] = option(
         (), "shape of an input whose sizes the model leaves open, the batch first", NETWORK,
     )  # fmt: skip
+    frames: tuple[str, ...] = option(
+        (), "an input whose data are (N, T, *shape): step t takes frame t, the ANN their mean",
+        NETWORK,
+    )  # fmt: skip
     images: str | None = option(
         None,
         "how to prepare images of a folder: resize=256,crop=224,mean=0.5,std=0.25",
@@ -153,12 +160,19 @@ class Options:
                 except (KeyError, TypeError, ValueError):
                     wanted = choices(hints[field.name])
                     raise UsageError(f"{field.name} must be {wanted}, not '{value}'") from None
+            if value is None:
+                continue
             if about.low is not None and value < about.low:
                 raise UsageError(f"{field.name} must be at least {about.low}, not {value}")
             if about.high is not None and value > about.high:
                 raise UsageError(f"{field.name} must be at most {about.high}, not {value}")
         if self.max_loss is not None and not 0 <= self.max_loss < 1:
             raise UsageError(f"max_loss must be from 0 up to 1 (a share), not {self.max_loss:g}")
+        if self.max_loss is not None and self.frames:
+            raise UsageError(
+                "max_loss chooses T, and frames give it: step t takes frame t",
+                hint="leave out max_loss, or try a smaller T with timesteps",
+            )
         if self.code == "radix" and self.spikes == "graded":
             raise UsageError("a radix code has binary spikes: their payload is their step")
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
@@ -197,8 +211,15 @@ class Options:
             given = [f"{place}={value}" for place, value in given.items()]
         if isinstance(shapes, Mapping):
             shapes = [f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items()]
+        frames = settings.get("frames", ())
+        frames = [frames] if isinstance(frames, str) else frames
         return Options(**{**settings, "set": tuple(given), "shape": tuple(shapes),
-                          "metric": tuple(metrics)})  # fmt: skip
+                          "metric": tuple(metrics), "frames": tuple(frames)})  # fmt: skip
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return STEPS if self.timesteps is None else self.timesteps
 
     def metrics(self) -> dict[str, Metric]:
         """How outputs are judged, by name; raises UsageError for other text."""
@@ -229,7 +250,7 @@ class Options:
         theta = "layer" if per == "layer" else "channel"
         search = "joint" if self.dni == "on" else "none"
         names = ["channels_first", "quantisers"]
-        counted = self._levels() or (self.timesteps if layerwise else 0)
+        counted = self._levels() or (self.steps if layerwise else 0)
         names += [f"offset{{levels={counted}}}"] if counted else []
         names += ["linearise", "fold", "relay", "observe"]
         start = "zero" if self.dni == "off" else "half"
@@ -252,9 +273,9 @@ class Options:
     def _levels(self) -> int:
         """Levels that thresholds are chosen for, where they are not the time steps; else 0."""
         if self.code == "radix":
-            return (1 << self.timesteps) - 1
+            return (1 << self.steps) - 1
         if self.spikes == "graded" and self.payload == "integer":
-            return self.timesteps * ((1 << self.payload_bits) - 1)
+            return self.steps * ((1 << self.payload_bits) - 1)
         return 0
 
     def _set(self, pipeline: str) -> str:
@@ -351,7 +372,7 @@ def _setting(text: str) -> tuple[str, str, str]:
 class Settings(TypedDict, total=False):
     """The fields of `Options` as keywords."""
 
-    timesteps: int
+    timesteps: int | None
     target: str
     weight_bits: int
     schedule: Literal["synchronous", "layerwise"]
@@ -366,6 +387,7 @@ class Settings(TypedDict, total=False):
     reconstruct: Switch
     metric: Sequence[str] | Mapping[str, str]
     shape: Sequence[str] | Mapping[str, Sequence[int]]
+    frames: str | Sequence[str]
     images: str | None
     samples: int
     seed: int

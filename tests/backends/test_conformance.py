@@ -45,6 +45,7 @@ ATTRIBUTES: dict[str, dict[str, object]] = {
 """Attributes for a value of `SHAPE`; an op without required ones needs no entry."""
 WEIGHTS = {"affine": (2,), "conv": (3, 2, 2, 2), "conv_transpose": (2, 3, 2, 2), "dense": (3, 32)}
 ROUTING = {"concat", "gather", "pad", "reduce_sum", "slice", "transpose", "upsample"}
+INPUTS = ("input", "frames")
 RADIX = {"accumulate_radix", "integrate_radix", "max_pool_radix"}
 PAYLOADS = {"integrate_integer", "integrate_window_graded", "integrate_window_integer"}
 REFUSED: dict[str, set[str]] = {
@@ -65,10 +66,10 @@ def at_stage_int() -> list[str]:
 class Net:
     """A small network around one op, with seeded integers."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str = "input") -> None:
         self.rng = np.random.default_rng(4)
         self.nodes: list[Node] = [
-            Node("x", OPS["input"](), (), TensorType(unsigned(8), SHAPE),
+            Node("x", OPS[source](), (), TensorType(unsigned(8), SHAPE),
                  {"scale": "one", "offset": "zero"})
         ]  # fmt: skip
         self.params = {"one": Param.of(1.0), "zero": Param.of(0.0)}
@@ -106,7 +107,7 @@ class Net:
 
 def network(name: str) -> Graph:
     """A network in which the op stands where it usually does."""
-    net, op = Net(), OPS[name].of(ATTRIBUTES.get(name, {}))
+    net, op = Net(name if name in INPUTS else "input"), OPS[name].of(ATTRIBUTES.get(name, {}))
     value = net.add(OPS["affine"](), "x", w=Param.of(np.array([3, -2]), I8))
     if isinstance(op, Neuron):
         return net.finish(net.add(OPS["affine"](), net.neuron(op, value), w=net.weights(2)))
@@ -115,8 +116,8 @@ def network(name: str) -> Graph:
         if name == "dense":
             spikes = net.add(OPS["reshape"]((32,)), spikes)
         return net.finish(net.add(op, spikes, w=net.weights(*WEIGHTS[name])))
-    if name in ("input", "accumulate", "accumulate_radix"):
-        readout = "accumulate" if name == "input" else name
+    if name in (*INPUTS, "accumulate", "accumulate_radix"):
+        readout = "accumulate" if name in INPUTS else name
         return net.finish(net.add(OPS["affine"](), spikes, w=net.weights(2)), readout)
     others = (net.neuron(OPS["integrate"](), value),) if op.arity is None else ()
     inputs = (spikes, *others)
@@ -128,7 +129,8 @@ def network(name: str) -> Graph:
 def done(name: str, graph: Graph, folder: Path) -> str:
     """Run a network on a backend and compare, or make what the backend emits; says which."""
     kind = BACKENDS[name]
-    feeds = {"x": np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.uint8)}
+    frames = (STEPS,) if graph["x"].op == "frames" else ()
+    feeds = {"x": np.random.default_rng(0).integers(0, 256, (3, *frames, *SHAPE), np.uint8)}
     if name == "lava":  # its simulation has tests of its own; the plan refuses
         plan_network(graph)
         return "planned"

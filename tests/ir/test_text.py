@@ -22,6 +22,7 @@ from spikec.ir import (
 )
 from spikec.ir.op import STAGES
 from spikec.ir.ops.activations.pointwise import FUNCTIONS
+from spikec.ir.verify import is_windowed
 
 GOLDEN = """\
 graph @tiny <stage=int, steps=4> {
@@ -208,11 +209,12 @@ class _Grower:
         roles = {}
         for role, (shape, dtype) in (shapes or {}).items():
             roles[role] = self.param(f"{name}.{role}", shape, dtype)
-        shape_of_input = attrs.pop("_shape") if op == "input" else ()
+        is_input = op in ("input", "frames")
+        shape_of_input = attrs.pop("_shape") if is_input else ()
         kind = OPS[op].of(attrs or {})
         types = {role: self.params[p].type for role, p in roles.items()}
         given = [i.type for i in inputs]
-        if op == "input":
+        if is_input:
             dtype = unsigned(8) if self.stage == "int" else F32
             out = TensorType(dtype, shape_of_input)
         else:
@@ -237,6 +239,8 @@ class _Grower:
     def op_input(self, op):
         units = {r: ((), F64) for r in ("scale", "offset")} if self.draw(st.booleans()) else {}
         self.add(op, (), {"_shape": self.shape(self.draw(st.integers(1, 3)))}, units)
+
+    op_frames = op_input
 
     def op_accumulate(self, op):
         x = self.pick()
@@ -397,6 +401,8 @@ def graphs(draw, op: str | None = None) -> Graph:
         grower.add("input", (), {"_shape": grower.shape(rank)})
     names = [name for name, kind in OPS.items() if grower.stage in kind.stages]
     chosen = [op] if op else draw(st.lists(st.sampled_from(names), max_size=6))
+    if "frames" in chosen:
+        chosen = [name for name in chosen if not is_windowed(OPS[name])]
     for name in chosen:
         grower.grow(name)
     return grower.finish()

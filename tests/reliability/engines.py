@@ -43,7 +43,7 @@ def by_sums(
     kind: int, graph: Graph, feeds: Feeds, steps: int | None, trace: Collection[str]
 ) -> Simulation:
     """The fast engine with one kind of sums, in one thread."""
-    check_feeds(graph, feeds)
+    check_feeds(graph, feeds, steps or graph.steps)
     plan = plan_of(graph, steps or graph.steps, kind)
     found = run_plan(plan, feeds, trace, True, 1)
     return found if found is not None else simple.simulate(graph, feeds, steps, trace)

@@ -20,8 +20,9 @@ from spikec.ir import F64, OPS, Graph, InvalidGraph, Node, Param, RangeError, Te
 from spikec.ir.exact import magnitude
 from spikec.ir.op import Attribute, Op, ParamSpec
 from spikec.ir.ops.accumulate import Accumulate
+from spikec.ir.ops.input import Input
 from spikec.ir.types import DType, signed, unsigned
-from spikec.ir.verify import MOST_DIGITS
+from spikec.ir.verify import MOST_DIGITS, is_windowed
 from spikec.ir.windows import Pooling
 from spikec.runtime.interpreter import run_node
 
@@ -106,6 +107,7 @@ class _Maker:
         self.values: dict[str, Array] = {}
         self.feeds: dict[str, Array] = {}
         self.failed = self.onward = False
+        self.framed = "frames" not in style.without and self.chance(0.15)
         self.largest = LARGEST
 
     def case(self) -> Case:
@@ -117,7 +119,7 @@ class _Maker:
         for _ in range(int(self.pick([1, 2, 3], [6, 2, 1]))):
             self.input()
         names, many = list(INT_OPS), 1 + int(self.rng.integers(self.style.ops))
-        names = [name for name in names if name not in ("input", *self.style.without)]
+        names = [name for name in names if self.may_hold(name)]
         if self.steps > 1000:
             many = min(many, 5)
         weights = [3.0 if op.stateful or op.weighted else 1.0 for op in map(INT_OPS.get, names)]
@@ -131,13 +133,19 @@ class _Maker:
     def next_op(self) -> str:
         """What follows in a trained network: neurons on a current, a synapse on spikes."""
         node = self.nodes[self.latest()]
-        if node.op == "input" or node.type.dtype.is_spike or node.op == "sum_pool":
+        if isinstance(node.operation, Input) or node.type.dtype.is_spike or node.op == "sum_pool":
             kinds = ["conv", "dense", "affine", "sum_pool", "max_pool_count", "reshape"]
             return self.pick(kinds, [5, 3, 2, 2, 1, 1])
         if INT_OPS[node.op].weighted and self.chance(0.25):
             return "add"
         kinds = [name for name, op in INT_OPS.items() if op.neuron]
-        return self.pick([name for name in kinds if name not in self.style.without])
+        return self.pick([name for name in kinds if self.may_hold(name)])
+
+    def may_hold(self, name: str) -> bool:
+        """Whether an op may be in the graph, besides inputs."""
+        op = INT_OPS[name]
+        given = issubclass(op, Input) or name in self.style.without
+        return not given and not (self.framed and is_windowed(op))
 
     def finished(self) -> Case:
         """Return some readouts; there is at least one."""
@@ -232,7 +240,9 @@ class _Maker:
         if self.wild():
             dtype = self.any_type()
         shape, (low, high) = self.shape(), dtype.bounds
-        x = self.integers(low, high, (self.samples, *shape))
+        timed = self.framed and self.chance(0.7)
+        frames = (self.steps + 1,) if timed else ()
+        x = self.integers(low, high, (self.samples, *frames, *shape))
         for value in (low, high, 0):
             if self.chance(0.15):
                 x[self.between(0, self.samples - 1)] = value
@@ -241,7 +251,8 @@ class _Maker:
             units = {"scale": Param.of(0.5, F64), "offset": Param.of(-1.0, F64)}
         names = {role: f"units.{role}" for role in units}
         self.params |= {names[role]: param for role, param in units.items()}
-        node = Node(self.name(), INT_OPS["input"](), (), TensorType(dtype, shape), names)
+        kind = INT_OPS["frames" if timed else "input"]
+        node = Node(self.name(), kind(), (), TensorType(dtype, shape), names)
         if self.chance(0.01):  # a code that the input cannot hold
             over = self.pick([low - 1, high + 1])
             x.flat[self.between(0, x.size - 1)] = np.clip(over, -(1 << 63), (1 << 63) - 1)
@@ -347,7 +358,7 @@ class _Maker:
         try:
             value, _ = run_node(graph, node, inputs, self.feeds, self.steps)
         except RangeError:
-            self.failed = node.op == "input" or self.chance(0.015)
+            self.failed = isinstance(node.operation, Input) or self.chance(0.015)
             return self.failed
         self.values[node.name] = value
         return True

@@ -9,6 +9,7 @@ import numpy as np
 from graphs import Case
 
 from spikec.ir import OPS, Graph, InvalidGraph, Node, Param, TensorType, op_of, signed, verify
+from spikec.ir.ops.input import Input
 from spikec.runtime.interpreter import simulate
 
 Differs = Callable[[Case], bool]
@@ -78,7 +79,7 @@ def _nodes(case: Case) -> Iterator[Case]:
         for other in graph.nodes:
             if other.name == node.name:
                 break
-            if other.type == node.type and node.op != "input":
+            if other.type == node.type and not isinstance(node.operation, Input):
                 yield replace(case, graph=_without(graph, node, other.name))
         yield from _as_input(case, node)
 
@@ -94,7 +95,7 @@ def _without(graph: Graph, node: Node, other: str | None = None) -> Graph:
 def _as_input(case: Case, node: Node) -> Iterator[Case]:
     """Feed what a node gives in the first step."""
     graph, is_spike = case.graph, node.type.dtype.is_spike
-    if node.op == "input" or is_spike or op_of(node).stateful:
+    if isinstance(node.operation, Input) or is_spike or op_of(node).stateful:
         return
     upto = graph.nodes[: graph.nodes.index(node) + 1]
     type_ = TensorType(signed(64), node.type.shape)

@@ -22,7 +22,7 @@ from spikec.backends.c.schedule import Schedule, ordered
 from spikec.backends.lowering import Plan, lower
 from spikec.backends.lowering.records import Layer, Reshape, Stage, Value
 from spikec.ir import BackendError, Graph, RangeError, signed, verify
-from spikec.runtime.interpreter import simulate
+from spikec.runtime.interpreter import as_read, simulate
 
 FLAGS = (
     "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror",
@@ -94,7 +94,8 @@ def assert_sound(case: Case, made: Project, folder: Path, compiler: str) -> None
     want = emitted_values(case.graph, case.feeds)
     for value in made.plan.inputs:
         type_ = str(input_type(value.range)).removesuffix("_t")
-        (folder / f"{value.name}.raw").write_bytes(case.feeds[value.name].astype(type_).tobytes())
+        given = as_read(case.graph[value.name], case.feeds, case.graph.steps)
+        (folder / f"{value.name}.raw").write_bytes(given.astype(type_).tobytes())
     for texts in (made.files, walled(made)):
         for file in (*SOURCES, "network.h", "weights.h", "network_bits.h"):
             (folder / file).write_text(texts[file])

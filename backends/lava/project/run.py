@@ -38,7 +38,7 @@ def main() -> int:
         if os.getppid() != options.end_with_parent:  # it ended before it was asked for
             return 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    inputs = _inputs(options.input, real=options.real)
+    inputs = _inputs(options.input, options.steps, real=options.real)
     with contextlib.ExitStack() as stack:
         scratch = options.scratch and str(options.scratch.resolve())
         scratch = scratch or stack.enter_context(tempfile.TemporaryDirectory(prefix="lava-"))
@@ -82,17 +82,17 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _inputs(path: Path, *, real: bool) -> dict[str, Any]:
+def _inputs(path: Path, steps: int, *, real: bool) -> dict[str, Any]:
     """Input name to integers (samples, *shape), checked against what the network takes."""
     loaded = np.load(path)
     names = list(network.INPUTS)
     found = {names[0]: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     if real:
-        found = {name: _code(name, x) for name, x in found.items() if name in names}
-    for name, (shape, low, high) in network.INPUTS.items():
+        found = {name: _code(name, x, steps) for name, x in found.items() if name in names}
+    for name, (_, low, high) in network.INPUTS.items():
         x = found.get(name)
-        if x is None or x.shape[1:] != shape or x.dtype.kind not in "iu" or len(x) == 0:
-            sys.exit(f"{path}: input {name} must be integers (samples, {str(shape)[1:]}")
+        if x is None or not _fits(name, x, steps) or x.dtype.kind not in "iu" or len(x) == 0:
+            sys.exit(f"{path}: input {name} must be integers {_expected(name, steps)}")
         if x.min() < low or x.max() > high:
             sys.exit(f"{path}: input {name} must lie in {low} to {high}")
     if len({len(x) for x in found.values()}) != 1:
@@ -100,11 +100,23 @@ def _inputs(path: Path, *, real: bool) -> dict[str, Any]:
     return found
 
 
-def _code(name: str, x: Any) -> Any:
+def _fits(name: str, x: Any, steps: int) -> bool:
+    """Whether an input has the right shape: of frames at least one for each step."""
+    framed = name in network.FRAMES
+    return x.shape[1 + framed :] == network.INPUTS[name][0] and (not framed or x.shape[1] >= steps)
+
+
+def _expected(name: str, steps: int) -> str:
+    """The shape of an input."""
+    frames = f"{steps}, " if name in network.FRAMES else ""
+    return f"(samples, {frames}{str(network.INPUTS[name][0])[1:]}"
+
+
+def _code(name: str, x: Any, steps: int) -> Any:
     """The integers that stand for real inputs (samples, *shape)."""
-    shape, low, high = network.INPUTS[name]
-    if x.shape[1:] != shape or not np.isfinite(x).all():
-        sys.exit(f"input {name} must be finite numbers (samples, {str(shape)[1:]}")
+    _, low, high = network.INPUTS[name]
+    if not _fits(name, x, steps) or not np.isfinite(x).all():
+        sys.exit(f"input {name} must be finite numbers {_expected(name, steps)}")
     with np.load(HERE / "weights.npz") as w:
         scale, offset = w.get(f"{name}.scale", 1.0), w.get(f"{name}.offset", 0.0)
     return np.clip(np.rint((x.astype(float) - offset) / scale), low, high).astype(np.int32)

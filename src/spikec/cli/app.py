@@ -80,6 +80,14 @@ Metrics = Annotated[
         help="How an output is judged: argmax of its classes, or relative error of its numbers.",
     ),
 ]
+FramedInputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--frames",
+        metavar="INPUT",
+        help="An input whose data are (N, T, *shape): step t takes frame t.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use the first N samples.")]
 Steps = Annotated[int, typer.Option(min=1, help="Time steps T.")]
 EngineName = Annotated[
@@ -115,6 +123,15 @@ def show_outputs(ui: Ui, outputs: Sequence[OutputResult]) -> None:
     ]  # fmt: skip
     columns = ["output", "metric", "same class", "relative error", "largest error", "correlation"]
     ui.table("Outputs against the ANN (relative error: of the standard deviation)", columns, rows)
+
+
+def load(out: Path, frames: Sequence[str] | None) -> Artifact:
+    """An artifact that takes frames where it was compiled to, and where that is asked for."""
+    from spikec import driver
+
+    art = driver.load(out)
+    art.take_frames(frames or ())
+    return art
 
 
 def read_data(path: Path, art: Artifact, limit: int | None, labels: bool = True) -> Dataset:

@@ -12,6 +12,7 @@ from spikec.cli.app import (
     Data,
     Debug,
     EngineName,
+    FramedInputs,
     Json,
     Limit,
     Metrics,
@@ -19,6 +20,7 @@ from spikec.cli.app import (
     Quiet,
     app,
     engine_names,
+    load,
     read_data,
     show_outputs,
 )
@@ -42,6 +44,7 @@ def check(
         Path | None, typer.Option(help="Compare with this artifact, on the first engine.")
     ] = None,
     metric: Metrics = None,
+    frames: FramedInputs = None,
     limit: Limit = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -55,7 +58,7 @@ def check(
     from spikec.report.schema import Check, OutputResult, from_json
     from spikec.ui import Ui, percent
 
-    ui, art = Ui(json, quiet), driver.load(out)
+    ui, art = Ui(json, quiet), load(out, frames)
     names = split_list(engines)
     if data is None:
         dataset = driver.random_inputs(art.graph, limit or 4)

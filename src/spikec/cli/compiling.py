@@ -58,7 +58,7 @@ def compile(
             raise UsageError(f"--dump-ir {options.dump_ir} lies in -o {out}", hint="choose another")
         driver.check_folder(options.dump_ir, DUMP, inputs)
     with ui.progress() as progress:
-        read = driver.Model.load(model, shapes=options.shapes())
+        read = driver.Model.load(model, shapes=options.shapes(), frames=options.frames)
         images = read_preparation(options.images)
         data, held = (
             None if path is None else read_dataset(path, read.graph, labels=labels, images=images)

@@ -13,7 +13,7 @@ from spikec.cli.app import target_names
 from spikec.options import Options, about_of
 
 _REPEATED = {"set": "PASS.OPTION=VALUE", "shape": "NAME=1,3,224,224",
-             "metric": "OUTPUT=argmax|relative"}  # fmt: skip
+             "metric": "OUTPUT=argmax|relative", "frames": "INPUT"}  # fmt: skip
 """How options are written that may be given several times."""
 
 
@@ -36,7 +36,7 @@ def _parameter(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
     default = field.default
     shown: dict[str, Any] = {"help": f"{about.text[0].upper()}{about.text[1:]}."}
     shown["rich_help_panel"] = about.group
-    if kind is int:
+    if kind in (int, int | None):
         shown.update(min=about.low, max=about.high)
     if field.name in _REPEATED:
         shown["metavar"] = _REPEATED[field.name]

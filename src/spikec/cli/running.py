@@ -12,12 +12,14 @@ from spikec.cli.app import (
     Data,
     Debug,
     EngineName,
+    FramedInputs,
     Json,
     Limit,
     Metrics,
     Out,
     Quiet,
     app,
+    load,
     read_data,
     read_steps,
     show_outputs,
@@ -44,6 +46,7 @@ def run(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="An .npz.")] = None,
     trace: Annotated[bool, typer.Option(help="Also write spikes and potentials.")] = False,
     metric: Metrics = None,
+    frames: FramedInputs = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -57,7 +60,7 @@ def run(
 
     if output is not None:
         driver.check_file(output, [data])
-    ui, art = Ui(json, quiet), driver.load(out)
+    ui, art = Ui(json, quiet), load(out, frames)
     outputs = art.outputs(read_metrics(metric or []))
     dataset = read_data(data, art, limit)
     with ui.progress() as progress:
@@ -102,6 +105,7 @@ def eval(
         str | None, typer.Option(help="Spread samples over a dask scheduler, tcp://HOST:PORT.")
     ] = None,
     metric: Metrics = None,
+    frames: FramedInputs = None,
     limit: Limit = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -113,7 +117,7 @@ def eval(
     from spikec.report import plots
     from spikec.ui import Ui, percent
 
-    ui, art = Ui(json, quiet), driver.load(out)
+    ui, art = Ui(json, quiet), load(out, frames)
     dataset, steps = read_data(data, art, limit), read_steps(timesteps)
     if plot is not None:
         plots.check(plot)

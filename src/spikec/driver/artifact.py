@@ -13,7 +13,7 @@ import numpy as np
 
 from spikec.backends import Origin
 from spikec.driver.comparing import LayerError, compare
-from spikec.driver.evaluating import evaluate, predict
+from spikec.driver.evaluating import ann_of, evaluate, predict
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.network import Network
 from spikec.driver.progress import Shown, shown
@@ -165,8 +165,7 @@ class Artifact(Network):
         if ann is None:
             raise UsageError("compare needs the ANN", hint="give model='model.onnx'")
         with shown(progress) as report:
-            data, shapes = self.dataset(x), self.stored.manifest.get("shapes")
-            return Table(compare(self, Model.load(ann, shapes=shapes), data, progress=report))
+            return Table(compare(self, ann_of(self, ann), self.dataset(x), progress=report))
 
     def plot_raster(self, x: Source | Dataset | None = None, *, sample: int = 0) -> Figure:
         """Spikes of some neurons of each layer, over the time steps of one sample.

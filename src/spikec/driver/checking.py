@@ -11,7 +11,8 @@ import numpy as np
 from spikec.backends import BACKENDS, Engine, Simulate, names_of
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import encoded_blocks, quiet
-from spikec.ir import Graph, UsageError, spread
+from spikec.ir import Graph, UsageError, op_of, spread
+from spikec.ir.ops.input import Input
 from spikec.runtime.check import Comparison, traced_block, traced_layers
 from spikec.runtime.data import Dataset
 from spikec.runtime.explain import explain_difference
@@ -63,9 +64,10 @@ def random_inputs(graph: Graph, samples: int) -> Dataset:
     feeds = {}
     for node in graph.inputs:
         scale, offset = (spread(graph.array(node, r), node.type.shape) for r in ("scale", "offset"))
-        u = rng.integers(0, node.type.dtype.bounds[1] + 1, (samples, *node.type.shape))
-        feeds[node.name] = u * scale + offset
-    return Dataset(feeds)
+        frames = (graph.steps,) if op_of(node, Input).timed else ()
+        size = (samples, *frames, *node.type.shape)
+        feeds[node.name] = rng.integers(0, node.type.dtype.bounds[1] + 1, size) * scale + offset
+    return Dataset(feeds, frames=frozenset(n.name for n in graph.inputs if op_of(n, Input).timed))
 
 
 def describe_difference(difference: Mapping[str, Any]) -> str:

@@ -78,6 +78,7 @@ def compare(
         UsageError: when the artifact was compiled from another model.
     """
     same_model(network, model)
+    data = data.first_frames(network.graph.steps)
     pairs = network.counterparts
     if not pairs:
         raise UsageError(

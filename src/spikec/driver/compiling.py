@@ -13,6 +13,12 @@ from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
 from spikec.driver.choosing import choose_steps
+from spikec.driver.frames import (
+    doubts_of_frames,
+    framed_inputs,
+    notes_of_frames,
+    with_their_steps,
+)
 from spikec.driver.gate import check_rounding
 from spikec.driver.judging import Judge
 from spikec.driver.losses import measure_loss
@@ -82,12 +88,15 @@ def compile(
     options.passes()  # refuses what is wrong with them before any work
     with shown(progress) as report:
         sample, calib = (None, calib) if calib is None else first_sample(model, calib)
-        ann = Model.load(model, sample, options.shapes())
+        ann = Model.load(model, sample, options.shapes(), options.frames)
         images = read_preparation(options.images)
         data, held = (
             None if source is None else make_dataset(source, ann.graph, images=images)
             for source in (calib, validation)
         )
+        options = with_their_steps(options, data)
+        cut = [] if data is None else doubts_of_frames(data, options.steps)
+        data, held = (None if d is None else d.first_frames(options.steps) for d in (data, held))
         if options.max_loss is not None:
 
             def build(kept: Dataset, chosen: Options) -> Artifact:
@@ -104,6 +113,7 @@ def compile(
             art.report.loss = measure_loss(art, ann, drawn, held or rest, report)
         few_bits = options.weight_bits < target(options.target).spec.weight_bits
         allowed = options.allow_rounding_loss
+        art.report.warnings += cut
         lost = check_rounding(art.report, allowed=allowed, few_bits=few_bits)
         if lost is not None:
             art.report.warnings.append(lost)
@@ -124,10 +134,10 @@ def compile_network(
     ann, imported = model.graph, model.imported
     drawn = None if calib is None else calib.draw(options.samples, options.seed)
     if drawn is not None:
-        refuse_calibration(ann, options.timesteps, len(drawn))
+        refuse_calibration(ann, options.steps, len(drawn))
     context = Context(
         calib=None if drawn is None else drawn.feeds,
-        steps=options.timesteps,
+        steps=options.steps,
         spec=emitter.spec if hardware is None else read_spec(Path(hardware), emitter.spec),
         seed=options.seed,
         progress=progress,
@@ -144,19 +154,20 @@ def compile_network(
         "outputs": imported.logits,
         "metrics": {out.name: out.metric for out in model.outputs(options.metrics())},
         "target": {"name": emitter.name, "options": emitter.options},
-        "steps": options.timesteps,
+        "steps": options.steps,
         "passes": [str(part) for p in passes for part in p.parts],
         "calibration": None if drawn is None else {"sha256": drawn.digest(), "samples": len(drawn)},
         "seed": options.seed,
         "numerics": numerics(),
         "images": options.images,
+        "frames": framed_inputs(graph),
         "shapes": {name: list(shape) for name, shape in options.shapes().items()},
     }
     snn = context.last["snn"]
     pairs = {name: value for name, value in context.counterparts.items() if name in graph.by_name}
     report = Report(
         model=model.source,
-        timesteps=options.timesteps,
+        timesteps=options.steps,
         operators=imported.operators,
         passes=[pass_entry(record) for record in records],
         layers=layer_entries(graph, records),
@@ -166,7 +177,7 @@ def compile_network(
         profile=None
         if drawn is None
         else profile(graph, snn, context.last["ann"], pairs, drawn.feeds),
-        notes=imported.notes,
+        notes=[*imported.notes, *notes_of_frames(ann)],
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import logits, quiet
+from spikec.driver.frames import framed_inputs, notes_of_frames
 from spikec.driver.measures import Output, accuracy, agreement
 from spikec.driver.measuring import Cluster, measure_all
 from spikec.driver.model import Model, ModelSource
@@ -61,10 +62,11 @@ def evaluate(
     if wanted[0] < 1:
         raise UsageError("timesteps must be at least 1")
     ann, notes = None, list[str]()
+    doubts, data = art.doubts(data), data.first_frames(wanted[-1])
     if model is not None:
-        network = Model.load(model, shapes=art.stored.manifest.get("shapes"))
-        same_model(art, network)
+        network = ann_of(art, model)
         ann = network.logits(data.feeds, progress)
+        notes += notes_of_frames(graph)
         notes += [f"the ANN ran in spikec, as onnxruntime cannot run it: {why}"
                   for why in network.refused]  # fmt: skip
     fans = fan_outs(graph)
@@ -85,7 +87,7 @@ def evaluate(
         ],
         clipped_inputs=clipped / max(total, 1),
         compiled_for=graph.steps,
-        notes=[*notes, *art.doubts(data)],
+        notes=[*notes, *doubts],
     )
 
 
@@ -191,8 +193,7 @@ def check_model(
 ) -> dict[str, Any]:
     """Agreement of the integer network with the ANN it came from."""
     outputs = art.outputs(metrics)
-    ann = Model.load(model, shapes=art.stored.manifest.get("shapes"))
-    same_model(art, ann)
+    ann, data = ann_of(art, model), data.first_frames(art.graph.steps)
     reference = ann.logits(data.feeds)
     spiking = art.run({node.loc or node.name: data.feeds[node.name] for node in art.graph.inputs})
     return {
@@ -202,6 +203,14 @@ def check_model(
         "accuracy": accuracy(outputs, spiking, data.labels),
         "outputs": [asdict(out.result(spiking, reference)) for out in outputs],
     }
+
+
+def ann_of(art: Network, model: ModelSource) -> Model:
+    """The ANN of an artifact; raises UsageError when that was compiled from another model."""
+    shapes, frames = art.stored.manifest.get("shapes"), framed_inputs(art.graph)
+    ann = Model.load(model, shapes=shapes, frames=frames)
+    same_model(art, ann)
+    return ann
 
 
 def same_model(art: Network, ann: Model) -> None:

@@ -15,7 +15,8 @@ from spikec.driver.blocks import quiet
 from spikec.driver.compiling import compile_network
 from spikec.driver.looking import placement, resources
 from spikec.driver.model import Model
-from spikec.ir import Graph, InvalidData, SpikecError, UsageError
+from spikec.ir import Graph, InvalidData, Node, SpikecError, UsageError, op_of
+from spikec.ir.ops.input import Input
 from spikec.options import Options
 from spikec.runtime.data import make_dataset
 
@@ -40,7 +41,7 @@ def inspect(path: Path, options: Options | None = None) -> dict[str, Any]:
             "notes": art.report.notes,
         }
     options = options or Options()
-    model = Model.load(path, shapes=options.shapes())
+    model = Model.load(path, shapes=options.shapes(), frames=options.frames)
     imported = model.imported
     trial = Trial(None) if imported.graph is None else try_out(model, options)
     refusals = [*imported.refusals, *trial.refusals]
@@ -109,7 +110,7 @@ def try_out(model: Model, options: Options) -> Trial:
     options.passes()
     random = np.random.default_rng(options.seed)
     inputs = {
-        node.loc or node.name: random.uniform(0, 1, (SAMPLES, *node.type.shape)).astype(np.float32)
+        node.loc or node.name: random.uniform(0, 1, _size(node, options.steps)).astype(np.float32)
         for node in model.graph.inputs
     }
     try:
@@ -126,6 +127,12 @@ def try_out(model: Model, options: Options) -> Trial:
         reason = f"internal error: {type(error).__name__}: {error}"
         return Trial(None, (Refusal(model.source or "", "", reason, "report this as a bug"),))
     return Trial(made.graph)
+
+
+def _size(node: Node, steps: int) -> tuple[int, ...]:
+    """Sizes of the random inputs, of frames with their axis."""
+    frames = (steps,) if op_of(node, Input).timed else ()
+    return (SAMPLES, *frames, *node.type.shape)
 
 
 def _refusal(model: Model, error: SpikecError) -> Refusal:

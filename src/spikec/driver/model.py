@@ -13,13 +13,14 @@ import numpy as np
 from spikec.compiler.onnx import Imported, expose, import_model, load_model, model_hash
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import quiet
+from spikec.driver.frames import with_frames
 from spikec.driver.measures import Output, outputs_of
 from spikec.driver.torch_module import TorchModule, export, is_module
 from spikec.ir import Graph
 from spikec.ir.types import Array
 from spikec.options import Metric
 from spikec.runtime.estimate import forward_pass
-from spikec.runtime.interpreter import forward
+from spikec.runtime.interpreter import forward, without_time
 from spikec.runtime.memory import MORE_MEMORY, fitting
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Model:
         model: ModelSource,
         sample: Sequence[Array] | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
+        frames: Sequence[str] = (),
     ) -> Model:
         """Read a model; one that is read already is returned as it is.
 
@@ -61,14 +63,19 @@ class Model:
             model: Path, bytes, onnx.ModelProto or torch.nn.Module.
             sample: Of a module its inputs, with a batch axis of 1: what it is exported with.
             shapes: Shapes of inputs whose sizes the model leaves open, by name, the batch first.
+            frames: Inputs whose data have a frame for each step.
 
         Raises:
             InvalidModel: when it cannot be read, exported, or breaks ONNX's rules.
+            UsageError: for frames of an input that there is not.
         """
         if isinstance(model, Model):
             return model
         proto, source = load_model(export(model, sample) if is_module(model) else model, shapes)
-        return Model(proto, source, import_model(proto, source))
+        imported = import_model(proto, source)
+        if imported.graph is not None:
+            imported.graph = with_frames(imported.graph, frames)
+        return Model(proto, source, imported)
 
     @cached_property
     def graph(self) -> Graph:
@@ -134,7 +141,7 @@ class Model:
         named = {i.name: i.type for i in self.session.get_inputs()}
         given = {}
         for node in self.graph.inputs:
-            x = np.asarray(feeds[node.name])
+            x = without_time(node, feeds)
             if fill > len(x):
                 x = np.concatenate([x, np.repeat(x[-1:], fill - len(x), axis=0)])
             label = node.loc or node.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from spikec.backends import BACKENDS, Engine, Target, available_engine, make_tar
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import LARGE_BLOCK, block_size, encoded_blocks, logits, quiet, slices
 from spikec.driver.checking import check
+from spikec.driver.frames import doubts_of_frames, with_frames
 from spikec.driver.measures import Output, outputs_of
 from spikec.ir import BackendError, Graph, SpikecError, UsageError, spread
 from spikec.ir.types import Array
@@ -53,6 +54,12 @@ class Network:
     def graph(self) -> Graph:
         """The integer spiking graph."""
         return self.stored.graph
+
+    def take_frames(self, names: Sequence[str]) -> None:
+        """Read the data of some inputs as frames, where it was not compiled to; see `--frames`."""
+        graph, floats = self.stored.graph, self.stored.float_graph
+        floats = None if floats is None else with_frames(floats, names)
+        self.stored = replace(self.stored, graph=with_frames(graph, names), float_graph=floats)
 
     def outputs(self, metrics: Mapping[str, Metric] | None = None) -> list[Output]:
         """Its outputs, and how each is judged: as stated here, or when it was compiled."""
@@ -97,7 +104,7 @@ class Network:
         """Logits (N, classes) of the spiking network: accumulated current per step.
 
         Args:
-            x: Real inputs (N, *shape), by name where there are several.
+            x: Real inputs (N, *shape), by name where there are several; frames (N, T, *shape).
             engine: reference, fast or lava.
             stage: int, or float for the network before quantisation.
             timesteps: Steps to run; those it was compiled for by default.
@@ -131,14 +138,16 @@ class Network:
 
     def doubts(self, x: Dataset) -> list[str]:
         """What is wrong with inputs that nevertheless can be run: another range than calibrated."""
-        doubts = []
+        doubts = doubts_of_frames(x, self.graph.steps)
         for node in self.graph.inputs:
             scale, offset = (spread(self.graph.array(node, role), node.type.shape)
                              for role in ("scale", "offset"))  # fmt: skip
             top = offset + scale * node.type.dtype.bounds[1]
             low, high = float(offset.min()), float(top.max())
             least, most = float(x.feeds[node.name].min()), float(x.feeds[node.name].max())
-            if most - least < NARROW * (high - low):
+            values = x.feeds[node.name]
+            counted = bool((scale == 1).all() and most - least > 1 and (values % 1 == 0).all())
+            if most - least < NARROW * (high - low) and not counted:
                 doubts.append(
                     f"inputs '{node.loc or node.name}' span {least:.4g} to {most:.4g}, those of "
                     f"calibration {low:.4g} to {high:.4g}: are they scaled alike?"
