@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from spikec.backends.backend import UNKNOWN, Engine, Origin, Target
 from spikec.backends.lava.emit import emit
-from spikec.backends.lava.legalise import describe
+from spikec.backends.lava.mapping import describe
 from spikec.backends.lava.simulate import LONGEST, simulate
 from spikec.ir import Graph
 from spikec.runtime.interpreter import Feeds, Simulation

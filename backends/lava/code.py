@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from spikec.backends.lava.calls import (
+    Call,
+    ConstantSource,
+    Convolution,
+    Delay,
+    InputSource,
+    Layer,
+    OneToOne,
+    Sparse,
+    StockLayer,
+    Synapse,
+)
 from spikec.backends.lava.plan import Plan, Process, connections
 from spikec.ir import Graph, op_of
 from spikec.ir.op import Stateful
 from spikec.ir.ops.input import Input
 
 _WIDTH = 100
+FOREVER = 1 << 62
+"""Steps of a current that never ends."""
 _HEADER = '''"""{title}
 
 Each synapse delivers one step late, so a layer with k synapses before it works k steps late
@@ -104,11 +118,11 @@ def _title(text: str) -> str:
 
 
 def _imports(plan: Plan) -> Iterator[str]:
-    calls = {process.call for process in plan.processes.values()}
-    classes = sorted({name for name in calls if name[0].isupper()} | {"Layer"})
+    made = {written(process.call)[0] for process in plan.processes.values()}
+    classes = sorted({name for name in made if name[0].isupper()} | {"Layer"})
     classes = [name for name in classes if name != "StockIntegrate"]
-    functions = sorted(calls - set(classes) - {"conv", "StockIntegrate"})
-    if "conv" in calls:
+    functions = sorted(made - set(classes) - {"conv", "StockIntegrate"})
+    if "conv" in made:
         yield _import("convolution", ["conv"])
     yield _import("neurons", classes)
     if plan.stock:
@@ -127,8 +141,8 @@ def _import(module: str, names: list[str]) -> str:
 def _process(process: Process) -> str:
     comment = " ".join(process.comment.split())
     lines = [f"    # {comment}"[:_WIDTH]] if comment else []
-    arguments = [_argument(*argument) for argument in process.arguments]
-    lines.append(_wrapped(f"    {process.name} = {process.call}(", arguments, ")").rstrip())
+    function, arguments = written(process.call)
+    lines.append(_wrapped(f"    {process.name} = {function}(", arguments, ")").rstrip())
     lines += [_connection(*ends) for ends in connections(process)]
     return "\n".join(lines) + "\n"
 
@@ -137,10 +151,75 @@ def _connection(source: str, target: str) -> str:
     return _wrapped(f"    {source}.connect(", [target], ")").rstrip()
 
 
-def _argument(keyword: str, value: str) -> str:
-    if keyword == "**":
-        return f"**{value}"
-    return f"{keyword}={value}" if keyword else value
+def written(call: Call) -> tuple[str, list[str]]:
+    """The class or function of the project that makes a process, and its arguments."""
+    match call:
+        case InputSource():
+            return "Source", [*_input(call), f'name="{call.name}"']
+        case ConstantSource():
+            return "Source", [f'data=w["{call.weights}"]', f"steps={FOREVER}"]
+        case Delay():
+            return "delay", [str(call.size), str(call.steps), "tag", f'"{call.title}"']
+        case Convolution():
+            arguments = [f'w["{call.weights}"]', str(call.shape), *_common(call)]
+            return "conv" if call.stock else "unrolled_conv", [*arguments, *_geometry(call)]
+        case Sparse():
+            return "sparse", ["w", f'"{call.weights}"', *_common(call), *_exponent(call)]
+        case OneToOne():
+            delay = [f"delay={call.delay}"] if call.delay else []
+            arguments = [f'w["{call.weights}"]', *_common(call), *_exponent(call)]
+            return "one_to_one", arguments + delay
+        case Synapse():
+            return "dense", [f'w["{call.weights}"]', *_common(call), *_exponent(call)]
+        case Layer():
+            return call.kind, _layer(call)
+
+
+def _input(source: InputSource) -> list[str]:
+    data = f'inputs["{source.name}"]'
+    if not source.timed:
+        return [f"data={data}", "steps=steps"]
+    shape = ", ".join(map(str, (-1, *source.shape)))  # each frame is a sample of one step to it
+    return [f"data={data}[:, :steps].reshape({shape})", "steps=1"]
+
+
+def _common(synapse: Synapse) -> list[str]:
+    return ["tag", f'"{synapse.title}"']
+
+
+def _exponent(synapse: Synapse) -> list[str]:
+    return [f"exponent={synapse.exponent}"] if synapse.exponent else []
+
+
+_DEFAULTS = ("strides=(1, 1)", "pads=(0, 0)", "dilations=(1, 1)")
+"""What the project's `conv` assumes."""
+
+
+def _geometry(conv: Convolution) -> list[str]:
+    window = conv.window
+    pads = window.pads[: len(window.kernel)] if conv.stock else window.pads
+    parts = [f"strides={window.strides}", f"pads={pads}", f"dilations={window.dilations}"]
+    if conv.stock:
+        parts = [part for part in parts if part not in _DEFAULTS]
+    if conv.groups != 1:
+        parts.append(f"groups={conv.groups}")
+    return parts + _exponent(conv)
+
+
+def _layer(layer: Layer) -> list[str]:
+    parts = [f"shape={layer.shape}"]
+    if layer.in_shape is not None:
+        parts.append(f"in_shape={layer.in_shape}")
+    parts += [f'{role}=w["{key}"]' for role, key in layer.params]
+    parts += [f"{name}={value!r}" for name, value in layer.attributes]
+    parts += [f"offset={layer.offset}", f'name="{layer.title}"']
+    if layer.limits is not None:
+        parts.append(f"limits={layer.limits}")
+    if isinstance(layer, StockLayer):
+        parts.append("tag=tag")
+        if layer.bias_as_input:
+            parts.append("bias_as_input=True")
+    return [*parts, "**window"]
 
 
 def _wrapped(start: str, parts: list[str], end: str, indent: str = "    ") -> str:

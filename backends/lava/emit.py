@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from spikec.backends.lava.code import network_source
-from spikec.backends.lava.legalise import rows, table
+from spikec.backends.lava.mapping import rows, table
 from spikec.backends.lava.plan import Plan
 from spikec.backends.lava.planner import plan_network
 from spikec.ir import Graph

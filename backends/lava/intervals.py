@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spikec.backends.lava.plan import Interval
+from spikec.backends.lava.calls import Interval
 from spikec.ir.types import Array
 
 

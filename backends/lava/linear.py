@@ -9,9 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from spikec.backends.lava import intervals
+from spikec.backends.lava import calls, intervals
+from spikec.backends.lava.calls import Interval
 from spikec.backends.lava.matrix import Matrix, matrices
-from spikec.backends.lava.plan import Interval, Plan, Process, Wire
+from spikec.backends.lava.plan import Plan, Process, Wire
 from spikec.ir import BackendError, Graph, Node, op_of, spread
 from spikec.ir.op import Op
 from spikec.ir.ops.routing.add import Add
@@ -45,7 +46,7 @@ class Planner(Protocol):
         """A param's array."""
 
     def weight(self, node: Node, role: str, array: Array) -> str:
-        """Store synaptic weights; returns the source code that reads them."""
+        """Store synaptic weights; returns their key."""
 
     def join(
         self, source: list[Wire], node: Node
@@ -79,20 +80,15 @@ def shares(planner: Planner, node: Node, w: Array) -> Iterator[tuple[int, Array,
         yield exponent, w * mine, f"_exp{exponent}" if len(used) > 1 else ""
 
 
-def _shifted(exponent: int) -> list[tuple[str, str]]:
-    return [("exponent", str(exponent))] if exponent else []
-
-
 def dense(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
     """Dense: a matrix."""
     wires, _, interval = planner.join(inputs[0], node)
     made = []
     for exponent, w, part in shares(planner, node, planner.array(node, "w")):
         bounds = intervals.through(w.astype(np.int64) << exponent, interval)
-        arguments = [("", planner.weight(node, f"w{part}", w)), *_shifted(exponent)]
-        process = Process(
-            f"{node.name}{part}", "dense", tuple(arguments), wires, "s_in", wires[0].shape
-        )
+        name = f"{node.name}{part}"
+        call = calls.Dense(name, planner.weight(node, f"w{part}", w), exponent)
+        process = Process(name, call, wires, "s_in", wires[0].shape)
         made.append(planner.synapse(node, process, bounds))
     planner.plan.synapses += planner.array(node, "w").size
     return [*made, *planner.bias(node)]
@@ -105,10 +101,9 @@ def affine(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[W
     made = []
     for exponent, w, part in shares(planner, node, full):
         bounds = intervals.through(w.reshape(-1, 1).astype(np.int64) << exponent, interval)
-        arguments = [("", planner.weight(node, f"w{part}", w)), *_shifted(exponent)]
-        process = Process(
-            f"{node.name}{part}", "one_to_one", tuple(arguments), wires, "s_in", (full.size,)
-        )
+        name = f"{node.name}{part}"
+        call = calls.OneToOne(name, planner.weight(node, f"w{part}", w), exponent)
+        process = Process(name, call, wires, "s_in", (full.size,))
         made.append(planner.synapse(node, process, bounds))
     planner.plan.synapses += full.size
     return [*made, *planner.bias(node)]
@@ -162,8 +157,8 @@ def any_linear(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> li
                 for sign in (matrix.weight[rows].clip(min=0), -matrix.weight[rows].clip(max=0))
             )
             bounds = intervals.through_sums(positive, negative, interval)
-            arguments = [("", "w"), ("", f'"{key}"'), *_shifted(exponent)]
-            process = Process(key, "sparse", tuple(arguments), wires, "s_in", matrix.shape[1:])
+            call = calls.Sparse(key, key, exponent)
+            process = Process(key, call, wires, "s_in", matrix.shape[1:])
             planner.plan.synapses += len(weight)
             made.append(planner.synapse(node, process, bounds))
     return made + (planner.constant(node, offset) if offset.any() else [])
@@ -216,13 +211,18 @@ def _convolution(
         )
     slow = _conv_microseconds(w, node) > CONV_MICROSECONDS
     use_stock = not beyond and (not slow or synapses > UNROLLED)
-    arguments = [("", planner.weight(node, f"w{part}", w)), ("", str(shape))]
-    arguments += [*_geometry(window, groups, stock=use_stock), *_shifted(exponent)]
-    call, port = ("conv", shape) if use_stock else ("unrolled_conv", (math.prod(shape),))
-    process = Process(
-        f"{node.name}{part}", call, tuple(arguments), wires, "s_in", port,
-        transposed=use_stock, why=beyond or "Lava's Conv is slower",
-    )  # fmt: skip
+    name, port = f"{node.name}{part}", shape if use_stock else (math.prod(shape),)
+    call = calls.Convolution(
+        name,
+        planner.weight(node, f"w{part}", w),
+        exponent,
+        shape=shape,
+        window=window,
+        groups=groups,
+        stock=use_stock,
+    )
+    why = beyond or "Lava's Conv is slower"
+    process = Process(name, call, wires, "s_in", port, transposed=use_stock, why=why)
     return planner.synapse(node, process, bounds)
 
 
@@ -242,19 +242,3 @@ def _beyond_lava(w: Array, window: Window, groups: int, bounds: Interval) -> str
 def _conv_microseconds(w: Array, node: Node) -> float:
     """What Lava's Conv takes per step: measured, for each pair of maps that meet."""
     return float(w.shape[0] * w.shape[1] * (6 + 0.04 * math.prod(node.type.shape[1:])))
-
-
-_DEFAULTS = [("strides", "(1, 1)"), ("pads", "(0, 0)"), ("dilations", "(1, 1)")]
-"""What the project's `conv` assumes."""
-
-
-def _geometry(window: Window, groups: int, *, stock: bool) -> list[tuple[str, str]]:
-    pads = window.pads[: len(window.kernel)] if stock else window.pads
-    parts = [
-        ("strides", str(window.strides)),
-        ("pads", str(pads)),
-        ("dilations", str(window.dilations)),
-    ]
-    if stock:
-        parts = [part for part in parts if part not in _DEFAULTS]
-    return parts + ([("groups", str(groups))] if groups != 1 else [])

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from spikec.backends.lava.calls import (
+    Call,
+    ConstantSource,
+    Delay,
+    InputSource,
+    Interval,
+    OneToOne,
+)
 from spikec.ir.types import Array
-
-Interval = tuple[int, int]
-"""Smallest and largest value possible, by worst case over the weights; always holds 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,7 @@ class Process:
 
     Attributes:
         name: The Python variable.
-        call: Class or function of the project that makes it.
-        arguments: Keyword (empty for a positional one) and Python source of its value, in order.
+        call: What it is made of.
         wires: What its InPort receives; several are summed.
         in_port: Name of the InPort.
         in_shape: Shape of the InPort, channels first.
@@ -53,8 +57,7 @@ class Process:
     """
 
     name: str
-    call: str
-    arguments: tuple[tuple[str, str], ...]
+    call: Call
     wires: tuple[Wire, ...] = ()
     in_port: str = ""
     in_shape: tuple[int, ...] = ()
@@ -135,23 +138,25 @@ def merge_delays(plan: Plan) -> None:
     readers = plan.readers()
     for process in list(plan.processes.values()):
         source = plan.processes[process.wires[0].process] if process.wires else None
-        if process.call != "delay" or source is None or source.call != "one_to_one":
+        if not isinstance(process.call, Delay) or source is None:
             continue
-        waits = any(keyword == "delay" for keyword, _ in source.arguments)
-        if len(readers[source.name]) == 1 and not waits:
+        one = source.call
+        if isinstance(one, OneToOne) and not one.delay and len(readers[source.name]) == 1:
             # A synapse takes one step, as the delay's own synapse does: the sum stays the same.
-            delay = process.arguments[1][1]
-            merged = replace(source, name=process.name, arguments=(*source.arguments,
-                                                                   ("delay", delay)),
-                             comment=f"{source.comment}, later by {delay}")  # fmt: skip
-            plan.processes[process.name] = merged
+            delay = process.call.steps
+            plan.processes[process.name] = replace(
+                source,
+                name=process.name,
+                call=replace(one, delay=delay),
+                comment=f"{source.comment}, later by {delay}",
+            )
             del plan.processes[source.name]
 
 
 def drop_unread(plan: Plan) -> None:
     """Leave out inputs that nothing reads."""
     for name, readers in plan.readers().items():
-        if not readers and plan.processes[name].call == "Source":
+        if not readers and isinstance(plan.processes[name].call, InputSource | ConstantSource):
             del plan.processes[name]
 
 

@@ -8,6 +8,7 @@ it fires (layerwise schedule) adds that window to the path.
 
 from __future__ import annotations
 
+import dataclasses
 import keyword
 import math
 from collections import Counter
@@ -16,11 +17,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from spikec.backends.lava import intervals
+from spikec.backends.lava import calls, intervals
+from spikec.backends.lava.calls import Interval
 from spikec.backends.lava.linear import LOWERINGS, STATE, SUM, any_linear
 from spikec.backends.lava.plan import (
     Fit,
-    Interval,
     Plan,
     Process,
     Wire,
@@ -43,9 +44,6 @@ LONGEST_DELAY = 62
 """Steps that one synapse can wait, on Loihi 2 as in Lava."""
 RESERVED = {"w", "inputs", "steps", "tag", "samples", "window", "conv", "dense", "delay", "sparse",
             "one_to_one", "unrolled_conv", "build", "layers", "StockIntegrate"}  # fmt: skip
-
-
-FOREVER = 1 << 62
 NEURONS = ("own", "stock")
 """What may stand for an integrate-and-fire layer."""
 
@@ -113,7 +111,7 @@ class Planner:
         return self.graph.array(node, role)
 
     def weight(self, node: Node, role: str, array: Array) -> str:
-        """Store synaptic weights; returns the source code that reads them."""
+        """Store synaptic weights; returns their key."""
         low, high = intervals.of_values(array)
         if low < -128 or high > 127:
             raise BackendError(
@@ -129,13 +127,9 @@ class Planner:
         if not intervals.within(bounds, STATE):
             raise BackendError(f"input %{node.name} is wider than 24 bits", loc=node.loc)
         self._store_units(node)
-        data, steps = f'inputs["{node.name}"]', "steps"
-        if op_of(node, Input).timed:  # each frame is a sample of one step to it
-            shape = ", ".join(map(str, (-1, *node.type.shape)))
-            data, steps = f"{data}[:, :steps].reshape({shape})", "1"
-        arguments = (("data", data), ("steps", steps), ("name", f'"{node.name}"'))
-        process = self.plan.add(Process(self._variable(node.name), "Source", arguments,
-                                        comment=_comment(node), node=node.name))  # fmt: skip
+        call = calls.InputSource(node.name, node.type.shape, op_of(node, Input).timed)
+        name, comment = self._variable(node.name), _comment(node)
+        process = self.plan.add(Process(name, call, comment=comment, node=node.name))
         return Wire(process.name, "s_out", node.type.shape, node.type.shape, 0, bounds)
 
     def constant(self, node: Node, array: Array) -> list[Wire]:
@@ -148,10 +142,9 @@ class Planner:
         if not intervals.within(bounds, STATE):
             raise BackendError(f"%{node.name} = {node.op} adds {bounds}; a current has 24 bits",
                                loc=node.loc)  # fmt: skip
-        data = self._store(name, array[None].astype(np.int32))
-        arguments = (("data", data), ("steps", str(FOREVER)))
-        process = self.plan.add(Process(self._variable(name), "Source", arguments, comment=comment,
-                                        node=node.name))  # fmt: skip
+        call = calls.ConstantSource(self._store(name, array[None].astype(np.int32)))
+        variable = self._variable(name)
+        process = self.plan.add(Process(variable, call, comment=comment, node=node.name))
         self.constants[process.name] = array
         return Wire(process.name, "s_out", array.shape, array.shape, None, bounds)
 
@@ -169,10 +162,7 @@ class Planner:
                 loc=node.loc,
             )
         name = self._variable(process.name)
-        arguments = (*process.arguments, ("", "tag"), ("", f'"{process.name}"'))
-        arguments = tuple(sorted(arguments, key=lambda argument: bool(argument[0])))
-        made = replace(process, name=name, arguments=arguments, comment=_comment(node),
-                       node=node.name)  # fmt: skip
+        made = replace(process, name=name, comment=_comment(node), node=node.name)
         self.plan.add(made)
         arrivals = [wire.latency for wire in process.wires if wire.latency is not None]
         latency = max(arrivals) + 1
@@ -186,33 +176,21 @@ class Planner:
         self._refuse_unknown(node, op, process_class)
         wires, in_shape, current = self.join(source, node)
         offset = max(wire.latency or 0 for wire in wires)
-        arguments = [("shape", str(node.type.shape))]
-        if isinstance(op, MaxPoolCount):
-            arguments.append(("in_shape", str(in_shape)))
-        arguments += [(role, self._state(node, role)) for role in _roles(node, op)]
-        arguments += [
-            (name, repr(value)) for name, value in op.attributes().items() if name != "core"
-        ]
-        arguments += [("offset", str(offset)), ("name", f'"{node.name}"')]
         limits = self._limits(node, current)
-        if limits != STATE:
-            arguments.append(("limits", str(limits)))
-        call = process_class.name
+        call = calls.Layer(
+            kind=process_class.name,
+            title=node.name,
+            shape=node.type.shape,
+            in_shape=in_shape if isinstance(op, MaxPoolCount) else None,
+            params=tuple((role, self._state(node, role)) for role in _roles(node, op)),
+            attributes=tuple(item for item in op.attributes().items() if item[0] != "core"),
+            offset=offset,
+            limits=None if limits == STATE else limits,
+        )
         if self.neuron == "stock":
-            if process_class.stock:
-                found = fit(self.graph, node, wires, current, self.plan.steps)
-            else:
-                found = Fit(f"ATRLIF is not {node.op}")
-            self.plan.fits[node.name] = found
-            if self.plan.is_stock(node.name):
-                call = "StockIntegrate"
-                arguments = [a for a in arguments if a[0] != "limits"] + [("tag", "tag")]
-                if self.plan.fits[node.name].bias_as_input:
-                    arguments.append(("bias_as_input", "True"))
-        arguments.append(("**", "window"))
-        name = self._variable(node.name)
-        self.plan.add(Process(name, call, tuple(arguments), wires, "a_in", in_shape,
-                              _comment(node), node=node.name))  # fmt: skip
+            call = self._stock(call, node, process_class, wires, current)
+        name, comment = self._variable(node.name), _comment(node)
+        self.plan.add(Process(name, call, wires, "a_in", in_shape, comment, node=node.name))
         self.plan.layers[node.name] = name
         first = offset + (self.plan.steps if isinstance(op, Neuron) and op.gathers else 0)
         self.plan.depth = max(self.plan.depth, first)
@@ -224,6 +202,25 @@ class Planner:
         unsigned = isinstance(op, Neuron) and op.sign is Sign.UNSIGNED
         interval = (0 if unsigned else low, high)
         return [Wire(name, "s_out", node.type.shape, node.type.shape, first, interval)]
+
+    def _stock(
+        self,
+        layer: calls.Layer,
+        node: Node,
+        process_class: ProcessClass,
+        wires: tuple[Wire, ...],
+        current: Interval,
+    ) -> calls.Layer:
+        """Lava's own neuron in place of a layer where it is the same."""
+        fitting = Fit(f"ATRLIF is not {node.op}")
+        if process_class.stock:
+            fitting = fit(self.graph, node, wires, current, self.plan.steps)
+        self.plan.fits[node.name] = fitting
+        if fitting.reason:
+            return layer
+        fields = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
+        fields |= {"kind": "StockIntegrate", "limits": None}
+        return calls.StockLayer(**fields, bias_as_input=fitting.bias_as_input)
 
     def join(
         self, source: list[Wire], node: Node
@@ -257,8 +254,8 @@ class Planner:
         flat = (math.prod(wire.shape),)
         w = self.weight(node, f"{wire.process}.times", np.full(flat, count))
         bounds = intervals.through(np.full((1, 1), count), wire.interval)
-        process = Process(f"{wire.process}_times_{count}", "one_to_one", (("", w),), (wire,),
-                          "s_in", flat)  # fmt: skip
+        name = f"{wire.process}_times_{count}"
+        process = Process(name, calls.OneToOne(name, w), (wire,), "s_in", flat)
         made = self.synapse(node, process, bounds)
         return replace(made, port_shape=flat, shape=wire.shape, transposed=False)
 
@@ -275,10 +272,9 @@ class Planner:
     def _delay(self, wire: Wire, steps: int, node: Node) -> Wire:
         """Add a process that passes a value on, `steps` steps later."""
         name, flat = self._variable(f"{wire.process}_later_{steps}"), (math.prod(wire.shape),)
-        arguments = (("", str(flat[0])), ("", str(steps)), ("", "tag"), ("", f'"{name}"'))
+        call = calls.Delay(name, flat[0], steps)
         comment = f"{wire.process}, in step with a longer path"
-        self.plan.add(Process(name, "delay", arguments, (wire,), "s_in", flat, comment,
-                              node=node.name))  # fmt: skip
+        self.plan.add(Process(name, call, (wire,), "s_in", flat, comment, node=node.name))
         latency = (wire.latency or 0) + steps
         return Wire(name, "a_out", flat, wire.shape, latency, wire.interval)
 
@@ -341,7 +337,7 @@ class Planner:
 
     def _store(self, key: str, array: Array) -> str:
         self.plan.weights[key] = np.ascontiguousarray(array)
-        return f'w["{key}"]'
+        return key
 
     def _variable(self, name: str) -> str:
         """A Python variable for a process, not used yet."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikec.backends.lava import intervals
-from spikec.backends.lava.plan import Fit, Interval, Wire
+from spikec.backends.lava.calls import Interval
+from spikec.backends.lava.plan import Fit, Wire
 from spikec.ir import Graph, Node, spread
 from spikec.ir.types import Array
 from spikec.runtime.interpreter import state_type

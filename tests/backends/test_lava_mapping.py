@@ -13,7 +13,7 @@ from lava_nets import GEOMETRY, Net, runs_lava
 
 import spikec
 from spikec.backends.lava.emit import emit
-from spikec.backends.lava.legalise import describe
+from spikec.backends.lava.mapping import describe
 from spikec.ir import SPIKE
 
 POOL = {"kernel": (2, 2), "strides": (2, 2), "pads": (0,) * 4, "dilations": (1, 1)}

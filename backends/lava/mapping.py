@@ -6,9 +6,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from spikec.backends.lava.calls import (
+    Call,
+    ConstantSource,
+    Convolution,
+    Delay,
+    Dense,
+    InputSource,
+    OneToOne,
+    Sparse,
+    Synapse,
+)
 from spikec.backends.lava.plan import Plan, Process
 from spikec.backends.lava.planner import plan_network
-from spikec.backends.lava.processes import CLASSES
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.neuron import Neuron, Sign
 from spikec.ir.op import Stateful
@@ -25,12 +35,12 @@ CHANGES = {
     "constant": "a bias in place of the constant",
 }
 """What makes a part of a network one that a chip could do."""
-SYNAPSES = {
-    "dense": "Lava's Dense",
-    "one_to_one": "Lava's Sparse, one synapse per neuron",
-    "conv": "Lava's Conv",
-    "sparse": "Lava's Sparse with the op's matrix",
-    "delay": "Lava's DelaySparse, weight 1",
+SYNAPSES: dict[type[Call], str] = {
+    Dense: "Lava's Dense",
+    OneToOne: "Lava's Sparse, one synapse per neuron",
+    Convolution: "Lava's Conv",
+    Sparse: "Lava's Sparse with the op's matrix",
+    Delay: "Lava's DelaySparse, weight 1",
 }
 """What the project's synapses are."""
 
@@ -72,7 +82,7 @@ def rows(graph: Graph, plan: Plan) -> list[Row]:
     found: list[Row] = []
     for process in plan.processes.values():
         node = nodes[process.node]
-        if process.call == "Source":
+        if isinstance(process.call, InputSource | ConstantSource):
             found.append(_source(process, node))
         elif process.name in plan.layers.values():
             found += _layer(process, node, plan)
@@ -152,29 +162,29 @@ def _bias(node: Node, plan: Plan) -> Row:
 
 
 def _synapse(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
-    how = SYNAPSES.get(process.call) or f"Lava's Sparse, unrolled: {process.why}"
-    waits = _delay(process)
-    if process.call == "delay":
+    how, waits = SYNAPSES[type(process.call)], _delay(process)
+    if isinstance(process.call, Convolution) and not process.call.stock:
+        how = f"Lava's Sparse, unrolled: {process.why}"
+    if isinstance(process.call, Delay):
         yield Row(node.name, "delay that balances paths", f"{how}, {_steps(waits)}", chip=True)
     else:
         wait = f", {_steps(waits)} later to balance paths" if waits else ""
         yield Row(node.name, node.op, how + wait, chip=True)
-    if any(_is_synapse(plan.processes[wire.process], plan) for wire in process.wires):
+    sources = [plan.processes[wire.process].call for wire in process.wires]
+    if any(isinstance(source, Synapse | Delay) for source in sources):
         how = "a synapse feeds a synapse, with no neuron between"
         change = CHANGES["chain"]
         yield Row(node.name, "chain of linear ops", how, chip=False, change=change)
 
 
-def _is_synapse(process: Process, plan: Plan) -> bool:
-    layers = {process_class.name for process_class in CLASSES.values()}
-    return process.call not in {*layers, "Source", "StockIntegrate"}
-
-
 def _delay(process: Process) -> int:
     """Steps that a synapse waits besides its own, 0 for most."""
-    if process.call == "delay":
-        return int(process.arguments[1][1])
-    return int(dict(process.arguments).get("delay", 0))
+    match process.call:
+        case Delay():
+            return process.call.steps
+        case OneToOne():
+            return process.call.delay
+    return 0
 
 
 def _steps(number: int) -> str:
