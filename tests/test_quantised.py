@@ -7,8 +7,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import spikec
 from spikec.demo import example
+from spikec.driver.inspecting import inspect
+from spikec.driver.levels import notes_of_levels
 from spikec.driver.losses import deviation
 from spikec.driver.model import Model
+from spikec.ir import F32, Graph, Node, TensorType
+from spikec.ir.ops.activations.qcfs import Qcfs
+from spikec.options import Options
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +79,35 @@ def test_eight_bits_are_exact_in_one_step_of_integer_payloads(options, images, t
     # rounds to the even one and a neuron fires; all else is equal.
     assert same >= 0.97
     assert error <= 0.06
+
+
+QCFS_NOTE = (
+    "the model was trained with 4 levels (5 of 5 activations), and spikes count {} in T = {}; "
+    "exact is --timesteps 4 --schedule layerwise"
+)
+
+
+@pytest.mark.parametrize(("steps", "noted"), [(8, True), (4, False)])
+def test_other_levels_than_trained_with_are_noted(steps, noted, images):
+    path = example("fashion_qcfs_vgg.onnx")
+    art = spikec.compile(path, images[0][:16], timesteps=steps, progress=False, reconstruct="off")
+    inspected = inspect(path, Options(timesteps=steps))["notes"]
+    for notes in (art.report.notes, inspected):
+        assert (QCFS_NOTE.format(steps, steps) in notes) == noted
+
+
+def test_what_counts_as_many_levels():
+    """A few levels by steps, digits or payloads; many by digits or payloads."""
+
+    def text(levels):
+        node = Node("q", Qcfs(levels), ("x",), TensorType(F32, (1,)))
+        (note,) = notes_of_levels(Graph("g", "ann", 0, (node,), ("q",), {}), 2, 2)
+        return note[note.index("(") :]
+
+    payload = "--timesteps 1 --spikes graded --payload integer --payload-bits"
+    assert text(4) == ("(1 of 1 activations), and spikes count 2 in T = 2; "
+                       "exact is --timesteps 4 --schedule layerwise")  # fmt: skip
+    assert text(15).endswith("exact is --timesteps 15 --schedule layerwise or --timesteps 4 --code "
+                             f"radix or {payload} 4")  # fmt: skip
+    assert text(255).endswith(f"exact is --timesteps 8 --code radix or {payload} 8")
+    assert text(100).endswith("exact is --timesteps 100 --schedule layerwise")

@@ -13,6 +13,7 @@ from spikec.backends.lava import calls
 from spikec.backends.lava.emit import emit
 from spikec.backends.lava.planner import plan_network
 from spikec.backends.lava.simulate import simulate
+from spikec.driver.frames import with_frames
 from spikec.ir import (
     OPS,
     SPIKE,
@@ -48,6 +49,26 @@ def test_convolutions_and_pooling() -> None:
     stock = [call.stock for call in made(graph) if isinstance(call, calls.Convolution)]
     assert sorted(stock) == [False, False, True, True]  # the others have unequal pads
     assert_equal(graph, net.feeds(3))
+
+
+@runs_lava
+def test_frames(tmp_path: Path) -> None:
+    """A frame for each step, beside an input that is constant, in both ways to run a project."""
+    net = Net(7, steps=3)
+    x, y = net.input(2, 4, 4), net.input(2, 4, 4, name="still")
+    both = net.add("add", f"{net.conv(x, 3, (3, 3), **GEOMETRY)} "
+                          f"{net.conv(y, 3, (3, 3), **GEOMETRY)}", (3, 4, 4))  # fmt: skip
+    net.readout(net.dense(net.flatten(net.integrate(both, 9000)), 3))
+    graph = with_frames(net.graph(), ["onnx/x"])
+    feeds = net.feeds(2)
+    feeds["x"] = np.random.default_rng(0).integers(0, 256, (2, 4, 2, 4, 4), np.uint8)
+    want = assert_equal(graph, feeds).readout["out"][-1]
+    emit(graph, tmp_path)
+    np.savez(tmp_path / "inputs.npz", **feeds)
+    command = [sys.executable, "run.py", "--input", "inputs.npz", "--output", "out.npz"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    with np.load(tmp_path / "out.npz") as found:
+        np.testing.assert_array_equal(found["logits"], want / 3)
 
 
 @runs_lava

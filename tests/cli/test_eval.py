@@ -32,3 +32,31 @@ def test_labels_that_do_not_fit(files, fails, tmp_path, tiny_data):
     np.savez(tmp_path / "bad.npz", x=tiny_data, y=np.zeros(3))
     error = fails("eval", files.out, "--data", tmp_path / "bad.npz")
     assert "y has shape [3] and type float64; expected 48 integers" in error
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            [1, 2, 3],
+            "labels run from 1 to 3, the classes of 'logits' from 0 to 2: subtract 1 from y",
+        ),
+        (
+            [0, 1, 7],
+            "16 of 48 labels are none of the classes 0 to 2 of 'logits': they count as wrong",
+        ),
+        ([0, 1, 2], None),
+    ],
+)
+def test_labels_that_are_no_classes_are_noticed(labels, said, files, cli, tmp_path):
+    data, out = tmp_path / "y.npz", tmp_path / "out"
+    np.savez(data, x=np.load(files.calib)["x"], y=np.resize(labels, 48))
+    for command in (
+        ("eval", files.out, "--data", data),
+        ("run", files.out, "--data", data),
+        ("check", files.out, "--data", data, "--model", files.model, "--limit", "48"),
+        ("compile", files.model, "--calib", files.calib, "--validate", data, "-o", out),
+    ):
+        code, _, err = cli(*command)
+        assert code == 0
+        assert (said in err) if said else "labels" not in err

@@ -38,12 +38,12 @@ def test_all_refusals_at_once(build):
     assert error.message == (
         "2 nodes cannot be converted:\n"
         "  norm (LRN): it divides by statistics of the data, which no sum of spikes gives\n"
-        "  gate (Mul): a product of two values that both depend on the data has no spiking form"
+        "  gate (Mul): it multiplies values that both depend on the data, which has no spiking form"
     )
     assert error.loc == "net.onnx"
     assert error.hint == (
         "train with BatchNormalization, whose statistics are constants; "
-        "gating and attention cannot be converted"
+        "use constant factors; docs/products.md says why, and what else can be done"
     )
 
 
@@ -112,6 +112,10 @@ MESSAGES = {
         [N("Greater", ["x", "w"], ["g"], name="g"), N("Not", ["g"], ["y"], name="n")],
         "g (Greater): it compares or rounds values that depend on the data",
         "use Relu, Clip, Max or Min"),
+    "boolean": (
+        [N("And", ["x", "x"], ["y"], name="n")],
+        "n (And): it computes with truth values that depend on the data, which spikes do not carry",
+        "use Relu, Clip, Max or Min, or leave the decision to whoever reads the outputs"),
     "microsoft_attention": (
         [N("Attention", ["x", "w", "w"], ["y"], name="n", domain="com.microsoft")],
         "n (Attention): attention multiplies values that both depend on the data, which has no "
@@ -140,6 +144,38 @@ def test_messages_name_the_operator_and_the_way_out(case):
     error = refusal(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
     assert error.message == f"1 node cannot be converted:\n  {reason}"
     assert error.hint == hint
+
+
+SQUEEZE = [N("GlobalAveragePool", ["x"], ["s"]), N("Conv", ["s", "u"], ["r"]),
+           N("Relu", ["r"], ["e"]), N("Conv", ["e", "v"], ["f"])]  # fmt: skip
+SAID = "multiplies values that both depend on the data, which has no spiking form"
+PAGE = "docs/products.md says why, and what else can be done"
+
+
+@pytest.mark.parametrize("end", ["Sigmoid", "HardSigmoid"])
+def test_squeeze_and_excitation_is_named(end, build):
+    nodes = [*SQUEEZE, N(end, ["f"], ["g"]), N("Mul", ["x", "g"], ["y"], name="n")]
+    constants = {"u": np.ones((2, 8, 1, 1), np.float32), "v": np.ones((8, 2, 1, 1), np.float32)}
+    error = refusal(build(nodes, {"x": ["N", 8, 4, 4]}, constants))
+    assert error.message.splitlines()[1] == (
+        f"  n (Mul): squeeze-and-excitation {SAID}: channels by factors computed from them"
+    )
+    assert error.hint == f"train without it, or replace the factors by constants; {PAGE}"
+
+
+def test_gates_and_other_products_are_named(build):
+    halves = N("Split", ["x"], ["a", "b"], axis=1)
+    for nodes, reason, hint in (
+        ([halves, N("Sigmoid", ["b"], ["g"]), N("Mul", ["a", "g"], ["y"], name="n")],
+         f"n (Mul): a gate {SAID}", f"train without it, or replace the gate by constants; {PAGE}"),
+        ([halves, N("Mul", ["a", "b"], ["y"], name="n")],
+         f"n (Mul): it {SAID}", f"use constant factors; {PAGE}"),
+        ([N("MatMul", ["x", "x"], ["y"], name="n")],
+         f"n (MatMul): it {SAID}", f"use constant factors; {PAGE}"),
+    ):  # fmt: skip
+        error = refusal(build(nodes, VECTOR))
+        assert error.message == f"1 node cannot be converted:\n  {reason}"
+        assert error.hint == hint
 
 
 def test_attention_is_named_first(build):

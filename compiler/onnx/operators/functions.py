@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
+from spikec.compiler.onnx.products import refuse_product
 from spikec.compiler.onnx.values import Tensor
 from spikec.ir import Node, op_of
 from spikec.ir.op import Op
@@ -138,10 +139,7 @@ def product(node: OnnxNode, x: Tensor, y: Tensor) -> Tensor:
         return spelled(node, [x], lambda v: v[0] ** 2) or pointwise(node, x, "power", 2.0)
     known = spelled(node, [x, y], lambda v: v[0] * v[1]) or _cubed(node, x, y)
     if known is None:
-        node.refuse(
-            "a product of two values that both depend on the data has no spiking form",
-            "gating and attention cannot be converted",
-        )
+        refuse_product(node, x, y)
     return known
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import string
 from dataclasses import replace
-from typing import NoReturn
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from spikec.compiler.onnx.node import OnnxNode
 from spikec.compiler.onnx.operators import lowers
 from spikec.compiler.onnx.operators.elementwise import add_all, align, broadcast, scaled
 from spikec.compiler.onnx.operators.shape import turned
+from spikec.compiler.onnx.products import refuse_product
 from spikec.compiler.onnx.values import Constant, Tensor
 from spikec.ir.op import AttrValue
 
@@ -50,25 +50,18 @@ def _samples_by_features(node: OnnxNode) -> Tensor:
 
 def _gemm_weights(node: OnnxNode) -> Constant:
     if not node.is_constant(1):
-        _refuse_product(node)
+        refuse_product(node)
     w = node.weights(1)
     if w.ndim != 2:
         node.invalid(f"weights of rank {w.ndim}")
     return w.T if node.attr("transB", 0) else w
 
 
-def _refuse_product(node: OnnxNode) -> NoReturn:
-    node.refuse(
-        "a product of two values that both depend on the data has no spiking form",
-        "attention and other data-by-data products cannot be converted",
-    )
-
-
 @lowers("MatMul", layouts="kept")
 def matmul(node: OnnxNode) -> Tensor:
     """A matrix product of data with constant weights, on either side."""
     if not node.is_constant(0) and not node.is_constant(1):
-        _refuse_product(node)
+        refuse_product(node)
     if node.is_constant(0):
         return _left_product(node, node.weights(0), node.tensor(1))
     x, w = node.tensor(0), node.weights(1)
@@ -112,7 +105,7 @@ def einsum(node: OnnxNode) -> Tensor:
     if len(terms) != 2 or not arrow or "." in equation:
         node.refuse(f"equation '{equation}' is not supported", "write it as MatMul")
     if not node.is_constant(0) and not node.is_constant(1):
-        _refuse_product(node)
+        refuse_product(node)
     data = int(node.is_constant(0))
     x, w = node.tensor(data), node.weights(1 - data)
     if x.rank != len(terms[data]) or w.ndim != len(terms[1 - data]):

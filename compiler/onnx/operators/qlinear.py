@@ -16,6 +16,7 @@ from spikec.compiler.onnx.operators.pool import average_pool, global_average_poo
 from spikec.compiler.onnx.operators.quantize import real, real_weights, requantised
 from spikec.compiler.onnx.operators.routing import joined
 from spikec.compiler.onnx.operators.shape import turned
+from spikec.compiler.onnx.products import refuse_product
 from spikec.compiler.onnx.values import Constant, Grid, Tensor
 
 _MS = "com.microsoft"
@@ -74,7 +75,7 @@ def qlinear_add(node: OnnxNode) -> Tensor:
 def qlinear_mul(node: OnnxNode) -> Tensor:
     """A product of integers with constants."""
     if not node.is_constant(0) and not node.is_constant(3):
-        node.refuse("a product of two values that both depend on the data has no spiking form")
+        refuse_product(node, real(node, 0), real(node, 3))
     data = 3 if node.is_constant(0) else 0
     x, constant = real(node, data), real_weights(node, 3 - data, 0)
     return requantised(node, scaled(node, x, align(node, constant, x.shape), 0.0), 6)

@@ -20,8 +20,8 @@ _ATTENTION = (
     "mix positions by convolutions or by MatMul with constant weights instead",
 )
 _PRODUCTS = (
-    "a product of two values that both depend on the data has no spiking form",
-    "attention and other data-by-data products cannot be converted",
+    "it multiplies values that both depend on the data, which has no spiking form",
+    "use constant factors; docs/products.md says why, and what else can be done",
 )
 _TRUTH = (
     "it computes with truth values that depend on the data, which spikes do not carry",

@@ -52,7 +52,8 @@ def check(
 ) -> None:
     """Check that engines agree bit for bit, on every layer, neuron and step."""
     from spikec import driver
-    from spikec.driver import bisect
+    from spikec.driver import bisect, measures
+    from spikec.driver import frames as frames_of
     from spikec.ir.options import split_list
     from spikec.options import read_metrics
     from spikec.report.schema import Check, OutputResult, from_json
@@ -86,6 +87,9 @@ def check(
     if model is not None:
         results = [OutputResult(**figures) for figures in found["model"]["outputs"]]
         show_outputs(ui, results)
+        doubts = measures.doubts_of_labels(art.outputs(stated), dataset.labels)
+        for note in [*frames_of.notes_of_frames(art.graph), *doubts]:
+            ui.note(f"note: {note}")
         if found["model"]["agreement"] is not None:
             ui.say(f"agreement with the ANN: {percent(found['model']['agreement'])}")
     if found["equal"]:

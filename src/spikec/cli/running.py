@@ -73,6 +73,8 @@ def run(
     accuracy = measures.accuracy(outputs, found, dataset.labels)
     own = measures.classifier(outputs)
     warn(ui, art, dataset)
+    for doubt in measures.doubts_of_labels(outputs, dataset.labels):
+        ui.note(f"warning: {doubt}")
     ui.result(
         {
             "samples": len(dataset),

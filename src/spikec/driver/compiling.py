@@ -21,7 +21,9 @@ from spikec.driver.frames import (
 )
 from spikec.driver.gate import check_rounding
 from spikec.driver.judging import Judge
+from spikec.driver.levels import notes_of_levels
 from spikec.driver.losses import measure_loss
+from spikec.driver.measures import doubts_of_labels
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.numerics import numerics
 from spikec.driver.profile import profile
@@ -95,7 +97,9 @@ def compile(
             for source in (calib, validation)
         )
         options = with_their_steps(options, data)
-        cut = [] if data is None else doubts_of_frames(data, options.steps)
+        doubted = [] if data is None else doubts_of_frames(data, options.steps)
+        if held is not None:
+            doubted += doubts_of_labels(ann.outputs(options.metrics()), held.labels)
         data, held = (None if d is None else d.first_frames(options.steps) for d in (data, held))
         if options.max_loss is not None:
 
@@ -113,7 +117,7 @@ def compile(
             art.report.loss = measure_loss(art, ann, drawn, held or rest, report)
         few_bits = options.weight_bits < target(options.target).spec.weight_bits
         allowed = options.allow_rounding_loss
-        art.report.warnings += cut
+        art.report.warnings += doubted
         lost = check_rounding(art.report, allowed=allowed, few_bits=few_bits)
         if lost is not None:
             art.report.warnings.append(lost)
@@ -177,7 +181,11 @@ def compile_network(
         profile=None
         if drawn is None
         else profile(graph, snn, context.last["ann"], pairs, drawn.feeds),
-        notes=[*imported.notes, *notes_of_frames(ann)],
+        notes=[
+            *imported.notes,
+            *notes_of_frames(ann),
+            *notes_of_levels(context.last["ann"], context.levels, options.steps),
+        ],
         warnings=[*doubts(drawn), *warnings_of(records)],
         provenance=manifest,
     )

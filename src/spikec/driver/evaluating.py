@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import logits, quiet
 from spikec.driver.frames import framed_inputs, notes_of_frames
-from spikec.driver.measures import Output, accuracy, agreement
+from spikec.driver.measures import Output, accuracy, agreement, doubts_of_labels
 from spikec.driver.measuring import Cluster, measure_all
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.network import Network
@@ -62,7 +62,8 @@ def evaluate(
     if wanted[0] < 1:
         raise UsageError("timesteps must be at least 1")
     ann, notes = None, list[str]()
-    doubts, data = art.doubts(data), data.first_frames(wanted[-1])
+    doubts = [*art.doubts(data), *doubts_of_labels(outputs, data.labels)]
+    data = data.first_frames(wanted[-1])
     if model is not None:
         network = ann_of(art, model)
         ann = network.logits(data.feeds, progress)

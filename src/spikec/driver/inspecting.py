@@ -126,7 +126,8 @@ def try_out(model: Model, options: Options) -> Trial:
     except Exception as error:  # whatever else would end a compile
         reason = f"internal error: {type(error).__name__}: {error}"
         return Trial(None, (Refusal(model.source or "", "", reason, "report this as a bug"),))
-    return Trial(made.graph)
+    own = [note for note in made.report.notes if note not in model.imported.notes]
+    return Trial(made.graph, notes=tuple(own))
 
 
 def _size(node: Node, steps: int) -> tuple[int, ...]:

@@ -77,6 +77,7 @@ def measure_loss(
             len(data),
             layers,
             "classes" if any(out.metric == "argmax" for out in judged) else "outputs' deviation",
+            framed=bool(data.frames),
         ),
     )
 
@@ -87,6 +88,8 @@ def advice(
     samples: int,
     layers: list[LayerLoss],
     what: str = "classes",
+    *,
+    framed: bool = False,
 ) -> list[str]:
     """Where the loss comes from and which options would lower it; nothing where little is lost."""
     lost, by_float = losses["int"], losses["float"]
@@ -102,9 +105,10 @@ def advice(
         ]
     worst = max(layers, key=lambda v: v.error - v.rounding, default=None)
     where = f", most in %{worst.layer}" if worst is not None else ""
+    longer = "" if framed else f"--timesteps {2 * steps}, "
     return [
         f"spikes instead of activations cost {by_float:.1%} of the {what}{where}: "
-        f"--timesteps {2 * steps}, --spikes graded, or more calibration samples (--samples)"
+        f"{longer}--spikes graded, or more calibration samples (--samples)"
     ]
 
 

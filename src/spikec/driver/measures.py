@@ -116,6 +116,26 @@ def accuracy(
     return float((own.classes(found) == labels).mean())
 
 
+def doubts_of_labels(outputs: Sequence[Output], labels: NDArray[np.int64] | None) -> list[str]:
+    """That labels are no classes of the output that they should name, where that is so."""
+    own = classifier(outputs)
+    if labels is None or own is None:
+        return []
+    classes, low, high = own.shape[0], int(labels.min()), int(labels.max())
+    if low >= 0 and high < classes:
+        return []
+    if (low, high) == (1, classes):
+        return [
+            f"labels run from 1 to {classes}, the classes of '{own.name}' from 0 to {classes - 1}: "
+            "subtract 1 from y"
+        ]
+    wrong = int(((labels < 0) | (labels >= classes)).sum())
+    return [
+        f"{wrong} of {len(labels)} labels are none of the classes 0 to {classes - 1} of "
+        f"'{own.name}': they count as wrong"
+    ]
+
+
 def agreement(outputs: Sequence[Output], found: Array, wanted: Array) -> float | None:
     """Share of classes that the ANN gives, too, mean over outputs of classes; None without any."""
     of_classes = [out for out in outputs if out.metric == "argmax"]
