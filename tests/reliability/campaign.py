@@ -1,10 +1,11 @@
 """Random integer graphs on all engines, for some time.
 
-    python tests/reliability/campaign.py --minutes 60 --seed 1 --engines fast,onnx --out found/
+    python tests/reliability/campaign.py --minutes 60 --seed 1 --engines fast,onnx/20,lava/100
 
-Writes into --out what was tried (campaign.json) and each case that differs, made small, as files
-that tests/reliability/cases takes as they are. Exit status 1 where an engine differs. Graphs are
-run in processes of their own, so that one that dies or hangs is found, too.
+onnx/20 takes every 20th graph. Writes into --out what was tried (campaign.json) and each case that
+differs, made small, as files that tests/reliability/cases takes as they are. Exit status 1 where an
+engine differs. Graphs are run in processes of their own, so that one that dies or hangs is found,
+too.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Tally:
     graphs: int = 0
     runs: int = 0
     overflows: int = 0
+    engines: Counter[str] = field(default_factory=Counter)
+    """Graphs that each took."""
     ops: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     found: dict[str, str] = field(default_factory=dict)
@@ -52,6 +55,7 @@ class Tally:
         self.graphs += other.graphs
         self.runs += other.runs
         self.overflows += other.overflows
+        self.engines += other.engines
         self.ops += other.ops
         self.refusals += other.refusals
         self.found |= other.found
@@ -62,7 +66,7 @@ class Settings:
     """What a campaign runs.
 
     Attributes:
-        engines: Their names.
+        engines: Their names; `name/n` takes every n-th graph.
         out: Where findings go.
         without: Ops that graphs do not hold.
     """
@@ -71,21 +75,28 @@ class Settings:
     out: Path
     without: tuple[str, ...] = ()
 
+    def engines_at(self, seed: int) -> tuple[str, ...]:
+        """Engines that take the graph of a seed."""
+        shares = (text.partition("/") for text in self.engines)
+        return tuple(name for name, _, n in shares if seed % int(n or 1) == 0)
+
     def case(self, seed: int) -> Case:
         """The graph of a seed; one that Lava can hold where Lava takes part."""
-        style = MODEST if "lava" in self.engines else style_of(seed)
+        style = MODEST if "lava" in self.engines_at(seed) else style_of(seed)
         return grow(seed, replace(style, without=self.without))
 
 
 def portion(seeds: range, settings: Settings) -> Tally:
     """Run some seeds."""
-    tally, engines = Tally(), engines_of(settings.engines)
+    tally = Tally()
     for seed in seeds:
+        names = settings.engines_at(seed)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             case = settings.case(seed)
-            found = compare(case, engines, seed)
+            found = compare(case, engines_of(names), seed)
         tally.graphs += 1
+        tally.engines.update(names)
         tally.runs += found.runs
         tally.overflows += bool(found.error)
         tally.ops.update(node.op for node in case.graph.nodes)
@@ -106,7 +117,7 @@ def _kind(reason: str) -> str:
 
 def keep(case: Case, seed: int, who: set[str], settings: Settings, told: str) -> None:
     """Write a finding, as it is and small."""
-    engines, out = engines_of(settings.engines), settings.out
+    engines, out = engines_of(settings.engines_at(seed)), settings.out
     engines = {n: run for n, run in engines.items() if n in who} or engines_of(["fast"])
     save(case, out / f"seed{seed}_whole", told)
     small = shrink(case, lambda smaller: bool(compare(smaller, engines).differences))
@@ -165,7 +176,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="time budget")
     parser.add_argument("--graphs", type=int, default=10**8, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0, help="another one, other graphs")
-    parser.add_argument("--engines", default="fast", help="of fast, onnx, lava, ...")
+    parser.add_argument("--engines", default="fast", help="of fast, onnx/20, lava/100, ...")
     parser.add_argument("--without", default="", help="ops that graphs do not hold")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("found"), help="where findings go")
@@ -177,7 +188,7 @@ def main() -> int:
     settings, started = Settings(names, options.out, without), time.monotonic()
     tally = campaign(options.seed, options.minutes, options.graphs, options.jobs, settings)
     summary = {
-        "seed": options.seed, "engines": names, "minutes": (time.monotonic() - started) / 60,
+        "seed": options.seed, "engines": dict(tally.engines), "minutes": (time.monotonic() - started) / 60,
         "graphs": tally.graphs, "runs": tally.runs, "overflows": tally.overflows,
         "ops": dict(sorted(tally.ops.items())), "without": sorted(INT_OPS.keys() - tally.ops),
         "refused": dict(tally.refusals.most_common()), "found": tally.found,
