@@ -29,8 +29,8 @@ from engines import compare, engines_of
 from graphs import INT_OPS, Case, Style, grow, style_of
 from shrink import shrink
 
-PORTION = 25
-"""Graphs that a process runs before it reports."""
+PORTION, SLOW_PORTION = 25, 5
+"""Graphs that a process runs before it reports; fewer where Lava takes part."""
 PATIENCE = 600.0
 """Seconds until a portion is taken to hang."""
 MODEST = Style(wild=0.02, layered=0.9, ops=12, chip=True)
@@ -74,6 +74,11 @@ class Settings:
     engines: tuple[str, ...]
     out: Path
     without: tuple[str, ...] = ()
+
+    @property
+    def portion(self) -> int:
+        """Graphs that a process runs before it reports."""
+        return SLOW_PORTION if "lava" in self.engines else PORTION
 
     def engines_at(self, seed: int) -> tuple[str, ...]:
         """Engines that take the graph of a seed."""
@@ -132,8 +137,9 @@ def campaign(seed: int, minutes: float, most: int, jobs: int, settings: Settings
     while at < last and time.monotonic() < end:
         with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
             while at < last and time.monotonic() < end:
-                stop = min(at + jobs * PORTION, last)
-                portions = [range(k, min(k + PORTION, stop)) for k in range(at, stop, PORTION)]
+                stop = min(at + jobs * settings.portion, last)
+                starts = range(at, stop, settings.portion)
+                portions = [range(k, min(k + settings.portion, stop)) for k in starts]
                 at = stop
                 futures = [pool.submit(portion, seeds, settings) for seeds in portions]
                 broken = []
@@ -143,6 +149,7 @@ def campaign(seed: int, minutes: float, most: int, jobs: int, settings: Settings
                     except (BrokenProcessPool, TimeoutError):
                         broken.append(seeds)
                 if broken:
+                    _end(pool)
                     break
                 _say(tally)
         if broken:
@@ -160,9 +167,14 @@ def _alone(seed: int, settings: Settings) -> Tally:
         except (BrokenProcessPool, TimeoutError) as error:
             told = f"the process died or hung ({type(error).__name__})"
             save(settings.case(seed), settings.out / f"seed{seed}_whole", told)
-            for process in (getattr(pool, "_processes", None) or {}).values():
-                process.kill()
+            _end(pool)
             return Tally(graphs=1, found={str(seed): told})
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Kill processes that hang."""
+    for process in (getattr(pool, "_processes", None) or {}).values():
+        process.kill()
 
 
 def _say(tally: Tally) -> None:
@@ -188,7 +200,8 @@ def main() -> int:
     settings, started = Settings(names, options.out, without), time.monotonic()
     tally = campaign(options.seed, options.minutes, options.graphs, options.jobs, settings)
     summary = {
-        "seed": options.seed, "engines": dict(tally.engines), "minutes": (time.monotonic() - started) / 60,
+        "seed": options.seed, "engines": dict(tally.engines),
+        "minutes": (time.monotonic() - started) / 60,
         "graphs": tally.graphs, "runs": tally.runs, "overflows": tally.overflows,
         "ops": dict(sorted(tally.ops.items())), "without": sorted(INT_OPS.keys() - tally.ops),
         "refused": dict(tally.refusals.most_common()), "found": tally.found,
