@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import stat
 import struct
 import tokenize
 import zipfile
@@ -60,15 +61,26 @@ def read_bytes(
 
 def read_start(path: Path, size: int, *, error: type[SpikecError] = InvalidArtifact) -> bytes:
     """The first bytes of a file; raises `error`."""
+    check_file(path, error=error)
     try:
         with path.open("rb") as file:
             return file.read(size)
+    except OSError as fault:
+        raise error(f"cannot be read: {fault.strerror or fault}", loc=str(path)) from None
+
+
+def check_file(path: Path, *, error: type[SpikecError] = InvalidArtifact) -> None:
+    """Raise `error` for what is no file: a pipe may never say anything, a device never end."""
+    try:
+        mode = path.stat().st_mode
     except FileNotFoundError:
         raise error("no such file", loc=str(path)) from None
     except OSError as fault:
         raise error(f"cannot be read: {fault.strerror or fault}", loc=str(path)) from None
     except ValueError:  # a NUL in the name
         raise error("is no name of a file", loc=repr(str(path))) from None
+    if not stat.S_ISREG(mode):
+        raise error(f"is {'a folder' if stat.S_ISDIR(mode) else 'no file'}", loc=str(path))
 
 
 def check_depth(text: bytes, pairs: bytes = b"[]{}") -> str | None:
@@ -137,6 +149,7 @@ def is_npy(path: Path, *, error: type[SpikecError] = InvalidArtifact) -> bool:
 
 def map_npy(path: Path, *, error: type[SpikecError] = InvalidArtifact) -> Array:
     """The array of an .npy, mapped, not read; raises `error`."""
+    check_file(path, error=error)
     try:
         mapped: Array = np.load(path, allow_pickle=False, mmap_mode="r")
     except _DAMAGED as fault:
@@ -162,6 +175,7 @@ def read_npz(
         error: What is raised for a damaged file, arrays of objects, arrays of one name, and too
             many bytes.
     """
+    check_file(path, error=error)
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
@@ -194,6 +208,7 @@ def npz_shapes(
     path: Path, *, error: type[SpikecError] = InvalidArtifact
 ) -> dict[str, tuple[int, ...]]:
     """The shapes of all arrays in an .npz, none of them read; raises `error`."""
+    check_file(path, error=error)
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if m.filename.endswith(".npy")]

@@ -122,6 +122,34 @@ def file_digest(path: Path) -> str:
     return found.hexdigest()
 
 
+def check_listed(folder: Path, files: Mapping[str, str], *, hint: str) -> None:
+    """Check that files are what they were when a folder was written.
+
+    Args:
+        folder: Where they lie; links that lead out of it are as good as missing.
+        files: SHA-256 by name.
+        hint: What helps where one was changed.
+
+    Raises:
+        InvalidArtifact: when a file is missing or was changed.
+    """
+    for name, digest in files.items():
+        path = folder / name
+        try:
+            inside = path.resolve().is_relative_to(folder.resolve()) and path.is_file()
+            same = inside and file_digest(path) == digest
+        except (OSError, RuntimeError):  # the latter for links in a circle, up to Python 3.12
+            inside = same = False
+        if not inside:
+            raise InvalidArtifact(f"{name} is missing", loc=str(folder))
+        if not same:
+            raise InvalidArtifact(
+                f"{name} was changed after it was written (its hash differs)",
+                loc=str(folder),
+                hint=hint,
+            )
+
+
 def is_artifact(folder: Path) -> bool:
     """Whether a directory has the names of an artifact; what they hold is for `load` to say."""
     return (folder / MANIFEST).is_file() and (folder / "graph.spk").is_file()
@@ -144,16 +172,7 @@ def load(folder: str | Path) -> Stored:
     if not folder.is_dir():
         raise InvalidArtifact("no such artifact directory", loc=str(folder))
     manifest, files = _read_manifest(folder)
-    for name, digest in files.items():
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-            raise InvalidArtifact(f"{name} is missing", loc=str(folder))
-        if file_digest(path) != digest:
-            raise InvalidArtifact(
-                f"{name} was changed after it was compiled (its hash differs)",
-                loc=str(folder),
-                hint="compile the model again",
-            )
+    check_listed(folder, files, hint="compile the model again")
     has_float = "float.spk" in files or "float.npz" in files
     for name in ("graph.spk", "weights.npz", *(("float.spk", "float.npz") if has_float else ())):
         if name not in files:

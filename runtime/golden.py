@@ -17,7 +17,14 @@ from spikec.ir import Graph, InvalidArtifact, Node, op_of
 from spikec.ir.ops.input import Input
 from spikec.ir.reading import read_json, read_npz
 from spikec.ir.types import Array
-from spikec.runtime.artifact import HEADERS, Head, file_digest, npz_bytes, read_graph, to_json
+from spikec.runtime.artifact import (
+    HEADERS,
+    Head,
+    check_listed,
+    npz_bytes,
+    read_graph,
+    to_json,
+)
 from spikec.runtime.check import trace_bytes, traced_block, traced_layers
 from spikec.runtime.files import check_folder, new_folder
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation, as_read
@@ -164,9 +171,7 @@ def load(folder: Path) -> tuple[TraceManifest, Graph, dict[str, Array]]:
     if version != FORMAT:
         raise InvalidArtifact(f"format {version}, this spikec reads {FORMAT}", loc=str(path))
     trace = read_json(path, TraceManifest)
-    for name, digest in trace.files.items():
-        if not (folder / name).is_file() or file_digest(folder / name) != digest:
-            raise InvalidArtifact(f"{name} is missing or was changed", loc=str(folder))
+    check_listed(folder, trace.files, hint="record the traces again")
     for layer in trace.layers:
         for steps in (layer.spikes, layer.potentials):
             if steps is not None and len(steps) != trace.steps:

@@ -11,6 +11,7 @@ import numpy as np
 
 from spikec.ir import InvalidData, UsageError
 from spikec.ir.options import configure, read_call
+from spikec.ir.reading import check_file
 from spikec.ir.types import Array
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def _read(path: Path, shape: tuple[int, ...], preparation: Preparation) -> Array
     import PIL.Image
 
     first = shape[0] in (1, 3)
+    check_file(path, error=InvalidData)
     try:
         with PIL.Image.open(path) as image:
             pixels = preparation.apply(image, shape[0] if first else shape[-1])

@@ -213,12 +213,21 @@ def _integer(scan: Scan, u: str, unit: str, type_: int) -> str:
     units = scan.op("Div", [whole, unit], "units")
     low, high = (net.out.scalar(limit, type_) for limit in op.limits)
     if op.sign is not Sign.TAKES_BACK:
-        return scan.op("Min", [scan.op("Max", [units, low], "least"), high], "p")
+        return _smaller(scan, _larger(scan, units, low, "least"), high, "p")
     n = _memory(scan, type_)
-    low = scan.op("Max", [scan.op("Neg", [n.name], "-n"), low], "low")
-    payload = scan.op("Min", [scan.op("Max", [units, low], "least"), high], "p")
+    low = _larger(scan, scan.op("Neg", [n.name], "-n"), low, "low")
+    payload = _smaller(scan, _larger(scan, units, low, "least"), high, "p")
     n.after = scan.op("Add", [n.name, payload], "n_next")
     return payload
+
+
+def _larger(scan: Scan, a: str, b: str, part: str) -> str:
+    """By comparison: onnxruntime 1.31's Min and Max err where int64 differ beyond 31 bits."""
+    return scan.op("Where", [scan.op("Greater", [a, b], f"{part}?"), a, b], part)
+
+
+def _smaller(scan: Scan, a: str, b: str, part: str) -> str:
+    return scan.op("Where", [scan.op("Less", [a, b], f"{part}?"), a, b], part)
 
 
 def _memory(scan: Scan, type_: int) -> State:

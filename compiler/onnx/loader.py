@@ -14,6 +14,7 @@ import onnx.version_converter
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from spikec.ir import InvalidModel, SpikecError
+from spikec.ir.reading import check_file
 
 OLDEST_OPSET = 7
 _EXTERNAL = TensorProto.EXTERNAL
@@ -61,6 +62,7 @@ def _read(model: str | Path | bytes | ModelProto) -> ModelProto:
     if isinstance(model, str | Path):
         if Path(model).is_dir():
             raise InvalidModel("is a directory, not an ONNX file", loc=str(model))
+        check_file(Path(model), error=InvalidModel)
         proto, folder = onnx.load(str(model), load_external_data=False), Path(model).parent
     elif isinstance(model, bytes):
         proto, folder = onnx.load_model_from_string(model), None

@@ -55,7 +55,7 @@ def _through(node: Node, inputs: list[Interval], params: Params) -> Interval:
     def run(values: list[Value], given: Params) -> Value:
         batch = [value[None] for value in values]
         whole = all(value.dtype.kind in "iuO" for value in batch)
-        return (run_exact(op, batch, given) if whole else op.run(batch, given))[0]
+        return _array((run_exact(op, batch, given) if whole else op.run(batch, given))[0])
 
     lows, highs = [low for low, _ in inputs], [high for _, high in inputs]
     if "w" not in params:

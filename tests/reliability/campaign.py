@@ -1,10 +1,11 @@
 """Random integer graphs on all engines, for some time.
 
-    python tests/reliability/campaign.py --minutes 60 --seed 1 --engines fast,onnx --out found/
+    python tests/reliability/campaign.py --minutes 60 --seed 1 --engines fast,onnx/20,lava/100
 
-Writes into --out what was tried (campaign.json) and each case that differs, made small, as files
-that tests/reliability/cases takes as they are. Exit status 1 where an engine differs. Graphs are
-run in processes of their own, so that one that dies or hangs is found, too.
+onnx/20 takes every 20th graph. Writes into --out what was tried (campaign.json) and each case that
+differs, made small, as files that tests/reliability/cases takes as they are. Exit status 1 where an
+engine differs. Graphs are run in processes of their own, so that one that dies or hangs is found,
+too.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from engines import compare, engines_of
 from graphs import INT_OPS, Case, Style, grow, style_of
 from shrink import shrink
 
-PORTION = 25
-"""Graphs that a process runs before it reports."""
+PORTION, SLOW_PORTION = 25, 5
+"""Graphs that a process runs before it reports; fewer where Lava takes part."""
 PATIENCE = 600.0
 """Seconds until a portion is taken to hang."""
 MODEST = Style(wild=0.02, layered=0.9, ops=12, chip=True)
@@ -43,6 +44,8 @@ class Tally:
     graphs: int = 0
     runs: int = 0
     overflows: int = 0
+    engines: Counter[str] = field(default_factory=Counter)
+    """Graphs that each took."""
     ops: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     found: dict[str, str] = field(default_factory=dict)
@@ -52,6 +55,7 @@ class Tally:
         self.graphs += other.graphs
         self.runs += other.runs
         self.overflows += other.overflows
+        self.engines += other.engines
         self.ops += other.ops
         self.refusals += other.refusals
         self.found |= other.found
@@ -62,7 +66,7 @@ class Settings:
     """What a campaign runs.
 
     Attributes:
-        engines: Their names.
+        engines: Their names; `name/n` takes every n-th graph.
         out: Where findings go.
         without: Ops that graphs do not hold.
     """
@@ -71,21 +75,33 @@ class Settings:
     out: Path
     without: tuple[str, ...] = ()
 
+    @property
+    def portion(self) -> int:
+        """Graphs that a process runs before it reports."""
+        return SLOW_PORTION if "lava" in self.engines else PORTION
+
+    def engines_at(self, seed: int) -> tuple[str, ...]:
+        """Engines that take the graph of a seed."""
+        shares = (text.partition("/") for text in self.engines)
+        return tuple(name for name, _, n in shares if seed % int(n or 1) == 0)
+
     def case(self, seed: int) -> Case:
         """The graph of a seed; one that Lava can hold where Lava takes part."""
-        style = MODEST if "lava" in self.engines else style_of(seed)
+        style = MODEST if "lava" in self.engines_at(seed) else style_of(seed)
         return grow(seed, replace(style, without=self.without))
 
 
 def portion(seeds: range, settings: Settings) -> Tally:
     """Run some seeds."""
-    tally, engines = Tally(), engines_of(settings.engines)
+    tally = Tally()
     for seed in seeds:
+        names = settings.engines_at(seed)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             case = settings.case(seed)
-            found = compare(case, engines, seed)
+            found = compare(case, engines_of(names), seed)
         tally.graphs += 1
+        tally.engines.update(names)
         tally.runs += found.runs
         tally.overflows += bool(found.error)
         tally.ops.update(node.op for node in case.graph.nodes)
@@ -106,7 +122,7 @@ def _kind(reason: str) -> str:
 
 def keep(case: Case, seed: int, who: set[str], settings: Settings, told: str) -> None:
     """Write a finding, as it is and small."""
-    engines, out = engines_of(settings.engines), settings.out
+    engines, out = engines_of(settings.engines_at(seed)), settings.out
     engines = {n: run for n, run in engines.items() if n in who} or engines_of(["fast"])
     save(case, out / f"seed{seed}_whole", told)
     small = shrink(case, lambda smaller: bool(compare(smaller, engines).differences))
@@ -121,8 +137,9 @@ def campaign(seed: int, minutes: float, most: int, jobs: int, settings: Settings
     while at < last and time.monotonic() < end:
         with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
             while at < last and time.monotonic() < end:
-                stop = min(at + jobs * PORTION, last)
-                portions = [range(k, min(k + PORTION, stop)) for k in range(at, stop, PORTION)]
+                stop = min(at + jobs * settings.portion, last)
+                starts = range(at, stop, settings.portion)
+                portions = [range(k, min(k + settings.portion, stop)) for k in starts]
                 at = stop
                 futures = [pool.submit(portion, seeds, settings) for seeds in portions]
                 broken = []
@@ -132,6 +149,7 @@ def campaign(seed: int, minutes: float, most: int, jobs: int, settings: Settings
                     except (BrokenProcessPool, TimeoutError):
                         broken.append(seeds)
                 if broken:
+                    _end(pool)
                     break
                 _say(tally)
         if broken:
@@ -149,9 +167,14 @@ def _alone(seed: int, settings: Settings) -> Tally:
         except (BrokenProcessPool, TimeoutError) as error:
             told = f"the process died or hung ({type(error).__name__})"
             save(settings.case(seed), settings.out / f"seed{seed}_whole", told)
-            for process in (getattr(pool, "_processes", None) or {}).values():
-                process.kill()
+            _end(pool)
             return Tally(graphs=1, found={str(seed): told})
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Kill processes that hang."""
+    for process in (getattr(pool, "_processes", None) or {}).values():
+        process.kill()
 
 
 def _say(tally: Tally) -> None:
@@ -165,7 +188,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="time budget")
     parser.add_argument("--graphs", type=int, default=10**8, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0, help="another one, other graphs")
-    parser.add_argument("--engines", default="fast", help="of fast, onnx, lava, ...")
+    parser.add_argument("--engines", default="fast", help="of fast, onnx/20, lava/100, ...")
     parser.add_argument("--without", default="", help="ops that graphs do not hold")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("found"), help="where findings go")
@@ -177,7 +200,8 @@ def main() -> int:
     settings, started = Settings(names, options.out, without), time.monotonic()
     tally = campaign(options.seed, options.minutes, options.graphs, options.jobs, settings)
     summary = {
-        "seed": options.seed, "engines": names, "minutes": (time.monotonic() - started) / 60,
+        "seed": options.seed, "engines": dict(tally.engines),
+        "minutes": (time.monotonic() - started) / 60,
         "graphs": tally.graphs, "runs": tally.runs, "overflows": tally.overflows,
         "ops": dict(sorted(tally.ops.items())), "without": sorted(INT_OPS.keys() - tally.ops),
         "refused": dict(tally.refusals.most_common()), "found": tally.found,

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Json = Any
+KINDS = ("bool", "i1", ">i4", "u8", "f2", ">f8", "c16", "S3", "U3", "M8[s]", "V4")
+"""Types in place of an array's own."""
 ODD: tuple[Json, ...] = (
     None, True, -1, 0, 10**30, 1.5, 1e300, "", "a\0b", "../../etc/passwd", "/etc/passwd",
     "<script>alert(1)</script>", "%s%n{0}", "$x$", "x" * 10_000, [], {}, [[[]]], [None],
@@ -133,11 +138,21 @@ def damaged_npz(content: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
         f"{name} has a nested header",
         with_member(b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode()),
     )
-    for _ in range(20):
-        data = bytearray(content)
-        for place in draw.sample(range(len(data)), min(8, len(data))):
-            data[place] ^= 1 << draw.randrange(8)
-        yield "flipped bits", bytes(data)
+    for kind in KINDS:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield f"{name} is of type {kind}", with_member(npy(arrays[name].astype(kind)))
+    if arrays[name].dtype.kind == "f":
+        for value in (np.nan, np.inf, -1e300):
+            odd = np.array(arrays[name], np.float64)
+            odd.flat[draw.randrange(max(odd.size, 1)) : None] = value
+            yield f"{name} holds {value}", with_member(npy(odd))
+    yield f"{name} is turned round", with_member(npy(np.asfortranarray(arrays[name])))
+    yield "not compressed", packed([*own.items()], zipfile.ZIP_STORED)
+    yield "other compression", packed([*own.items()], zipfile.ZIP_LZMA)
+    yield "many members", packed([*own.items(), *((f"{k}.npy", b"") for k in range(20_000))])
+    plain, secret = (b"PK\1\2\x14\3\x14\0" + flags for flags in (b"\0", b"\1"))
+    yield "encrypted", packed([*own.items()]).replace(plain, secret)
 
 
 def doubled_npz(content: bytes) -> bytes:
@@ -176,3 +191,46 @@ def damaged_spk(content: bytes, seed: int, most: int) -> Iterator[tuple[str, byt
         parts[place] = draw.choice(words) if kind == 1 else parts[place][::-1]
         lines[at] = " ".join(parts).rstrip("\n") + "\n"
         yield f"line {at + 1}: {lines[at].strip()[:60]}", "".join(lines).encode()
+
+
+def damaged_bytes(content: bytes, seed: int, most: int) -> Iterator[tuple[str, bytes]]:
+    """Variants of any file."""
+    draw = random.Random(seed)
+    for _ in range(most):
+        data, how = bytearray(content), draw.randrange(5)
+        if how == 0:
+            for place in draw.sample(range(len(data)), min(8, len(data))):
+                data[place] ^= 1 << draw.randrange(8)
+            yield "flipped bits", bytes(data)
+            continue
+        start, stop = sorted(draw.sample(range(len(data) + 1), 2))
+        if how == 1:
+            yield f"cut at {start}", bytes(data[:start])
+        elif how == 2:
+            yield f"without {start}:{stop}", bytes(data[:start] + data[stop:])
+        elif how == 3:
+            yield f"{start}:{stop} twice", bytes(data[:stop] + data[start:])
+        else:
+            data[start:stop] = bytes(stop - start)
+            yield f"{start}:{stop} is zeros", bytes(data)
+
+
+def odd_files(file: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """What may stand in a file's place, as functions that put it there."""
+
+    def a_pipe() -> None:
+        os.mkfifo(file)
+
+    def a_loop() -> None:
+        file.symlink_to(file)
+
+    def endless() -> None:
+        file.symlink_to("/dev/zero")
+
+    def unreadable() -> None:
+        file.symlink_to("/proc/self/mem")
+
+    yield from {
+        "gone": lambda: None, "a folder": file.mkdir, "a pipe": a_pipe, "endless": endless,
+        "a link to itself": a_loop, "unreadable": unreadable,
+    }.items()  # fmt: skip

@@ -164,8 +164,10 @@ def some_ways(case: Case, names: Sequence[str], seed: int) -> list[Way]:
     """
     rng = np.random.default_rng(seed)
     other = int(rng.integers(1, case.graph.steps + 3))
-    if list(names) == ["lava"]:
-        return [Way(("lava",), None if rng.random() < 0.7 else other, True)]
+    if "lava" in names:
+        rest = [name for name in names if name != "lava"]
+        way = Way(("lava",), None if rng.random() < 0.7 else other, True)
+        return [way, *(some_ways(case, rest, seed) if rest else [])]
 
     def any_of(few: Collection[str]) -> tuple[str, ...]:
         known = [name for name in names if name in few]

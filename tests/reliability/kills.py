@@ -6,7 +6,6 @@ file for writing, makes, renames, links or removes one; the hook ends the proces
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -16,9 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
-from pkgutil import walk_packages
 from typing import Any
+from unittest import mock
 
 from spikec.runtime.files import STAGE
 
@@ -26,8 +27,6 @@ CALLS = {"os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.link", "os.symlin
          "os.truncate", "os.utime", "spikec.exchange"}  # fmt: skip
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 TIMED = ("seconds_per_sample", "seconds")
-
-ROOMS = ("ir", "runtime", "compiler", "driver", "report", "cli", "backends.c", "backends.onnx")
 
 Tree = dict[str, bytes]
 """Contents by name below a world."""
@@ -80,17 +79,19 @@ def spikec(world: Path, command: Sequence[str], kill_at: int | None, pipe: Any) 
 
 
 @cache
-def modules() -> tuple[str, ...]:
-    """All modules of spikec, which a process that is forked need not import again."""
-    rooms = (importlib.import_module(f"spikec.{name}") for name in ROOMS)
-    found = (m.name for room in rooms for m in walk_packages(room.__path__, f"{room.__name__}."))
-    return tuple(name for name in found if ".project" not in name)
+def server() -> ForkServerContext:
+    """What forks processes that have done what `warm` does."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["warm"])
+    paths = [os.fspath(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths))):
+        ensure_running()
+    return context
 
 
 def run(world: Path, command: Sequence[str], kill_at: int | None = None) -> list[Call] | None:
     """Run a command in a process of its own; its calls, or None where it was killed."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(list(modules()))
+    context = server()
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=spikec, args=(world, command, kill_at, there))
     process.start()

@@ -21,7 +21,7 @@ def world(tmp_path_factory, tiny_onnx, tiny_data) -> Path:
 
 
 def test_the_files_themselves_are_read(world):
-    for reader in readers(pages=True):
+    for reader in readers(world, pages=True):
         assert attempt(reader, world) == ("read", ""), reader.file
 
 
@@ -38,7 +38,7 @@ def test_an_error_names_file_and_field(world, tmp_path):
     manifest = tmp_path / "w" / "out" / "manifest.json"
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**content, "target": {"name": 5, "options": {}}}))
-    kind, told = attempt(readers(pages=False)[0], tmp_path / "w")
+    kind, told = attempt(readers(world, pages=False)[0], tmp_path / "w")
     assert (kind, told) == ("refused", f"{manifest}: target.name: expected str, got int")
 
 

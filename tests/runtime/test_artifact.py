@@ -187,7 +187,7 @@ def test_a_backends_files_are_hashed_too(tiny_artifact, tmp_path):
     )
     spikec.load(tmp_path / "net")
     (tmp_path / "net" / "numpy" / "code.py").write_text("x = 2")
-    assert "numpy/code.py was changed after it was compiled" in refused(tmp_path / "net")
+    assert "numpy/code.py was changed after it was written" in refused(tmp_path / "net")
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if n not in ("manifest.json", "report.json")])
@@ -195,7 +195,7 @@ def test_a_changed_byte_is_found(folder, name):
     data = bytearray((folder / name).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / name).write_bytes(data)
-    assert refused(folder) == f"{name} was changed after it was compiled (its hash differs)"
+    assert refused(folder) == f"{name} was changed after it was written (its hash differs)"
 
 
 @pytest.mark.parametrize("name", FILES)
