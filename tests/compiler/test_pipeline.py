@@ -357,7 +357,7 @@ def test_a_broken_plugin_ends_no_other_command(graph, monkeypatch, tmp_path):
 
 def test_the_list_of_passes_shows_what_cannot_be_loaded(monkeypatch, tmp_path):
     found = plugins(monkeypatch, tmp_path, broken="import nothing_like_this")
-    monkeypatch.setattr("spikec.driver.looking.PASSES", found)
+    monkeypatch.setattr("spikec.driver.contents.PASSES", found)
     rows = {name: (options, doc) for name, options, doc in driver.list_passes()}
     assert "pass 'broken' cannot be loaded" in rows["broken"][1]
     assert rows["snm"][0].startswith("gate=auto|on, search=joint|v0|none")

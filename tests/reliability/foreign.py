@@ -40,7 +40,7 @@ from within import TookTooLong, told_of, within
 
 import spikec
 from spikec.backends import engine
-from spikec.driver.looking import placement, resources
+from spikec.driver.contents import placement, resources
 from spikec.ir import Graph, RangeError, SpikecError
 from spikec.ir.hardware import LOIHI2, read_spec
 from spikec.options import Options, read_recipe

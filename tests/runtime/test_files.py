@@ -181,13 +181,13 @@ def test_stages_are_known_by_what_they_hold(tmp_path):
 
 def test_traces_are_replaced_whole(tiny_artifact, tmp_path):
     """Without --arrays over traces with them, no stale arrays stay."""
-    from spikec.driver import bisect
+    from spikec.driver import differences
     from spikec.runtime.data import Dataset
 
     data = Dataset({"x": np.zeros((2, 2, 6, 6), np.float32)})
-    bisect.write_traces(tiny_artifact, data, "fast", tmp_path / "t", arrays=True)
+    differences.write_traces(tiny_artifact, data, "fast", tmp_path / "t", arrays=True)
     assert "arrays.npz" in names(tmp_path / "t")
-    bisect.write_traces(tiny_artifact, data, "fast", tmp_path / "t")
+    differences.write_traces(tiny_artifact, data, "fast", tmp_path / "t")
     assert "arrays.npz" not in names(tmp_path / "t")
     with pytest.raises(InvalidArtifact, match="not a folder of hex traces"):
-        bisect.write_traces(tiny_artifact, data, "fast", tmp_path / "t", form="hex")
+        differences.write_traces(tiny_artifact, data, "fast", tmp_path / "t", form="hex")

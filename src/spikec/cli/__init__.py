@@ -2,7 +2,7 @@
 
 # isort: off
 from spikec.cli.app import app
-from spikec.cli import compiling, running, checking, looking
+from spikec.cli import compiling, running, checking, inspecting
 from spikec.cli.main import main
 
-__all__ = ["app", "checking", "compiling", "looking", "main", "running"]
+__all__ = ["app", "checking", "compiling", "inspecting", "main", "running"]

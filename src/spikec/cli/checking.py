@@ -52,7 +52,7 @@ def check(
 ) -> None:
     """Check that engines agree bit for bit, on every layer, neuron and step."""
     from spikec import driver
-    from spikec.driver import bisect, measures
+    from spikec.driver import differences, measures
     from spikec.driver import frames as frames_of
     from spikec.ir.options import split_list
     from spikec.options import read_metrics
@@ -71,7 +71,7 @@ def check(
         else:
             other = driver.load(against)
             names = names[:1] or ["reference"]
-            found = bisect.check_against(art, other, dataset, names[0], progress)
+            found = differences.check_against(art, other, dataset, names[0], progress)
         if model is not None:
             stated = read_metrics(metric or [])
             found["model"] = driver.check_model(art, dataset, model, stated)
@@ -150,7 +150,7 @@ def reduce(
 ) -> None:
     """Shrink a case in which two engines differ to a small graph and input, and write it."""
     from spikec import driver
-    from spikec.driver import bisect
+    from spikec.driver import differences
     from spikec.ir.options import split_list
     from spikec.runtime.manifests import TRACES
     from spikec.ui import Ui
@@ -159,7 +159,7 @@ def reduce(
     ui, art = Ui(json, quiet), driver.load(out)
     names = split_list(engines)
     with ui.progress() as progress:
-        found = bisect.reduce_case(art, read_data(data, art, limit), names, output, progress)
+        found = differences.reduce_case(art, read_data(data, art, limit), names, output, progress)
     if found["equal"]:
         line = f"equal: {' and '.join(names)} do not differ, there is nothing to reduce"
     else:
@@ -192,13 +192,13 @@ def trace(
 ) -> None:
     """Write golden traces for other implementations, or verify an engine against them."""
     from spikec import driver
-    from spikec.driver import bisect
+    from spikec.driver import differences
     from spikec.ir import UsageError
     from spikec.ui import Ui
 
     ui, art = Ui(json, quiet), None if out is None else driver.load(out)
     if verify is not None:
-        cases = bisect.verify_traces(verify, engine, art)
+        cases = differences.verify_traces(verify, engine, art)
         rows = [(c["folder"], c["samples"], c["timesteps"], len(c["layers"]), c["equal"])
                 for c in cases]  # fmt: skip
         ui.table(f"{engine} against golden traces",
@@ -212,8 +212,8 @@ def trace(
         raise typer.Exit(0 if equal else 1)
     if art is None or data is None or output is None:
         raise UsageError("trace needs OUT, --data and -o, or --verify FOLDER")
-    driver.check_folder(output, bisect.kind_of(form), [data])
-    found = bisect.write_traces(art, read_data(data, art, limit), engine, output, arrays, form)
+    driver.check_folder(output, differences.kind_of(form), [data])
+    found = differences.write_traces(art, read_data(data, art, limit), engine, output, arrays, form)
     ui.result(
         {"out": str(output), **{k: found[k] for k in ("samples", "steps", "network")}},
         f"wrote {output}: {found['samples']} samples, T = {found['steps']}, "

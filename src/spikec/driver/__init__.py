@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from spikec.driver.blocks import BLOCK, encoded_blocks, logits
     from spikec.driver.checking import check, describe_difference, engines, random_inputs
     from spikec.driver.compiling import compile
-    from spikec.driver.evaluating import check_model, evaluate, predict
-    from spikec.driver.inspecting import inspect
-    from spikec.driver.looking import (
+    from spikec.driver.contents import (
         draw_chip,
         first_line,
         list_onnx_operators,
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
         placement,
         resources,
     )
+    from spikec.driver.evaluating import check_model, evaluate, predict
+    from spikec.driver.inspecting import inspect
     from spikec.driver.model import Model
     from spikec.options import Options
     from spikec.runtime.files import check_file, check_folder, write_file
@@ -70,22 +70,22 @@ __getattr__ = importer(
         "check_model": "spikec.driver.evaluating",
         "compile": "spikec.driver.compiling",
         "describe_difference": "spikec.driver.checking",
-        "draw_chip": "spikec.driver.looking",
+        "draw_chip": "spikec.driver.contents",
         "encoded_blocks": "spikec.driver.blocks",
         "engines": "spikec.driver.checking",
         "evaluate": "spikec.driver.evaluating",
-        "first_line": "spikec.driver.looking",
+        "first_line": "spikec.driver.contents",
         "inspect": "spikec.driver.inspecting",
         "is_artifact": "spikec.driver.artifact",
-        "list_onnx_operators": "spikec.driver.looking",
-        "list_passes": "spikec.driver.looking",
+        "list_onnx_operators": "spikec.driver.contents",
+        "list_passes": "spikec.driver.contents",
         "load": "spikec.driver.artifact",
         "logits": "spikec.driver.blocks",
-        "opt": "spikec.driver.looking",
-        "placement": "spikec.driver.looking",
+        "opt": "spikec.driver.contents",
+        "placement": "spikec.driver.contents",
         "predict": "spikec.driver.evaluating",
         "random_inputs": "spikec.driver.checking",
-        "resources": "spikec.driver.looking",
+        "resources": "spikec.driver.contents",
         "write_file": "spikec.runtime.files",
     },
 )

@@ -13,7 +13,7 @@ from spikec.compiler.onnx.scope import Refusal
 from spikec.driver.artifact import Artifact, is_artifact, load
 from spikec.driver.blocks import quiet
 from spikec.driver.compiling import compile_network
-from spikec.driver.looking import placement, resources
+from spikec.driver.contents import placement, resources
 from spikec.driver.model import Model
 from spikec.ir import Graph, InvalidData, Node, SpikecError, UsageError, op_of
 from spikec.ir.ops.input import Input

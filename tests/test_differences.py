@@ -11,7 +11,7 @@ import spikec
 from spikec import driver
 from spikec.backends import BACKENDS, Engine
 from spikec.cli import app
-from spikec.driver import bisect
+from spikec.driver import differences
 from spikec.ir import OPS, Param, parse, spread, verify
 from spikec.runtime import golden
 from spikec.runtime.artifact import Stored
@@ -210,7 +210,7 @@ def test_two_artifacts_are_compared(art, x):
     changed = graph.with_params({"b.w": Param.of(w, graph.params["b.w"].type.dtype)})
     other = driver.Artifact(replace(art.stored, graph=changed))
     data = Dataset({"x": x})
-    found = bisect.check_against(art, other, data, "reference")
+    found = differences.check_against(art, other, data, "reference")
     assert not found["equal"]
     assert [p["name"] for p in found["params_differing"]] == ["b.w"]
     assert found["params_differing"][0]["first"] == list(FLIPPED)
@@ -221,7 +221,7 @@ def test_two_artifacts_are_compared(art, x):
     assert {k for k in ours if ours[k] != theirs.get(k)} == {
         (FLIPPED[1], first["neuron"][1] - 1, first["neuron"][2] + 1)
     }
-    same = bisect.check_against(art, art, data, "fast")
+    same = differences.check_against(art, art, data, "fast")
     assert same["equal"]
     assert same["params_differing"] == []
 
@@ -229,7 +229,7 @@ def test_two_artifacts_are_compared(art, x):
 def test_artifacts_with_other_layers(art, tiny_artifact, x):
     data = Dataset({"x": x})
     with pytest.raises(spikec.UsageError, match="no layer"):
-        bisect.check_against(art, tiny_artifact, data, "reference")
+        differences.check_against(art, tiny_artifact, data, "reference")
 
 
 # --- shrinking --------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_artifacts_with_other_layers(art, tiny_artifact, x):
 def test_cases_are_shrunk(art, x, monkeypatch, tmp_path, how, layer):
     engine(art, monkeypatch, how, layer)
     data = Dataset({"x": x})
-    found = bisect.reduce_case(art, data, ["reference", "broken"], tmp_path / "case")
+    found = differences.reduce_case(art, data, ["reference", "broken"], tmp_path / "case")
     assert not found["equal"]
     assert found["first_difference"]["layer"] == layer
     _, graph, feeds = golden.load(tmp_path / "case")
@@ -255,20 +255,20 @@ def test_cases_are_shrunk(art, x, monkeypatch, tmp_path, how, layer):
     if how == "strict":
         assert graph[layer].type.shape[0] == 1 or layer == "k"
     assert trace["first_difference"]["layer"] == layer
-    again = bisect.verify_traces(tmp_path / "case", "broken")[0]
+    again = differences.verify_traces(tmp_path / "case", "broken")[0]
     assert not again["equal"]
     assert again["first_difference"]["layer"] == layer
-    assert bisect.verify_traces(tmp_path / "case", "reference")[0]["equal"]
-    assert bisect.verify_traces(tmp_path / "case", "fast")[0]["equal"]
+    assert differences.verify_traces(tmp_path / "case", "reference")[0]["equal"]
+    assert differences.verify_traces(tmp_path / "case", "fast")[0]["equal"]
 
 
 def test_nothing_to_reduce(art, x, tmp_path):
     data = Dataset({"x": x[:2]})
-    found = bisect.reduce_case(art, data, ["reference", "fast"], tmp_path / "case")
+    found = differences.reduce_case(art, data, ["reference", "fast"], tmp_path / "case")
     assert found["equal"]
     assert not (tmp_path / "case").exists()
     with pytest.raises(spikec.UsageError, match="two engines"):
-        bisect.reduce_case(art, data, ["fast"], tmp_path / "case")
+        differences.reduce_case(art, data, ["fast"], tmp_path / "case")
 
 
 # --- golden traces ----------------------------------------------------------------------------
@@ -277,11 +277,11 @@ def test_nothing_to_reduce(art, x, tmp_path):
 @pytest.mark.parametrize("arrays", [False, True])
 def test_golden_traces_hold_for_every_engine_and_find_faults(art, x, monkeypatch, tmp_path, arrays):
     data = Dataset({"x": x})
-    bisect.write_traces(art, data, "fast", tmp_path / "t", arrays)
+    differences.write_traces(art, data, "fast", tmp_path / "t", arrays)
     for name in ("reference", "fast"):
-        assert bisect.verify_traces(tmp_path / "t", name)[0]["equal"]
+        assert differences.verify_traces(tmp_path / "t", name)[0]["equal"]
     engine(art, monkeypatch, "strict", "m")
-    (case,) = bisect.verify_traces(tmp_path, "broken")
+    (case,) = differences.verify_traces(tmp_path, "broken")
     first = case["first_difference"]
     assert (case["equal"], first["layer"]) == (False, "m")
     located = art.check(x, engines=["reference", "broken"])["first_difference"]
@@ -292,8 +292,8 @@ def test_golden_traces_hold_for_every_engine_and_find_faults(art, x, monkeypatch
 def test_golden_traces_have_the_documented_format(art, x, tmp_path):
     import hashlib
 
-    trace = bisect.write_traces(art, Dataset({"x": x}), "reference", tmp_path / "a", True)
-    bisect.write_traces(art, Dataset({"x": x}), "fast", tmp_path / "b", True)
+    trace = differences.write_traces(art, Dataset({"x": x}), "reference", tmp_path / "a", True)
+    differences.write_traces(art, Dataset({"x": x}), "fast", tmp_path / "b", True)
     names = ("trace.json", "graph.spk", "weights.npz", "input.npz", "arrays.npz")
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -319,15 +319,15 @@ def test_golden_traces_have_the_documented_format(art, x, tmp_path):
 
 def test_damaged_traces_are_refused(art, x, tmp_path):
     folder = tmp_path / "t"
-    bisect.write_traces(art, Dataset({"x": x[:1]}), "fast", folder, False)
+    differences.write_traces(art, Dataset({"x": x[:1]}), "fast", folder, False)
     (folder / "input.npz").write_bytes(b"")
     with pytest.raises(spikec.InvalidArtifact, match=r"input\.npz was changed"):
-        bisect.verify_traces(folder, "fast")
+        differences.verify_traces(folder, "fast")
     (folder / "trace.json").write_text("{")
     with pytest.raises(spikec.InvalidArtifact, match=r"trace\.json"):
-        bisect.verify_traces(folder, "fast")
+        differences.verify_traces(folder, "fast")
     with pytest.raises(spikec.UsageError, match="no golden traces"):
-        bisect.verify_traces(tmp_path / "none", "fast")
+        differences.verify_traces(tmp_path / "none", "fast")
 
 
 # --- the command line -------------------------------------------------------------------------
