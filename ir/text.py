@@ -190,16 +190,16 @@ class _Builder(Transformer[Token, Any]):
         self, name: Token, type_: TensorType, op: Token, inputs: tuple[str, ...] | None, *rest: Any
     ) -> Node:
         *settings, loc = rest
-        found = [setting for setting in settings if setting is not None]
-        if len({key for key, _ in found}) != len(found):
+        given_settings = [setting for setting in settings if setting is not None]
+        if len({key for key, _ in given_settings}) != len(given_settings):
             raise ParseError(f"%{name} sets an attribute twice")
-        given = [(key, value) for key, value in found if not isinstance(value, Token)]
+        given = [(key, value) for key, value in given_settings if not isinstance(value, Token)]
         return Node(
             name=str(name),
             operation=_operation(str(op), dict(given), str(name)),
             inputs=inputs or (),
             type=type_,
-            params={key: str(value) for key, value in found if isinstance(value, Token)},
+            params={key: str(value) for key, value in given_settings if isinstance(value, Token)},
             loc=self.string(loc) if loc is not None else None,
         )
 

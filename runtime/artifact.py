@@ -115,11 +115,11 @@ def npz_bytes(arrays: Mapping[str, Any]) -> bytes:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(1 << 20):
-            found.update(part)
-    return found.hexdigest()
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def check_listed(folder: Path, files: Mapping[str, str], *, hint: str) -> None:

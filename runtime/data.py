@@ -70,12 +70,12 @@ class Dataset:
 
     def digest(self) -> str:
         """SHA-256 of all inputs."""
-        found = hashlib.sha256()
+        total = hashlib.sha256()
         for name in sorted(self.feeds):
             x = np.ascontiguousarray(self.feeds[name])
-            found.update(f"{name} {x.dtype.str} {x.shape}".encode())
-            found.update(x.tobytes())
-        return found.hexdigest()
+            total.update(f"{name} {x.dtype.str} {x.shape}".encode())
+            total.update(x.tobytes())
+        return total.hexdigest()
 
 
 def read_dataset(

@@ -52,7 +52,7 @@ def explain(
     inputs = sorted(cone.products(now), key=lambda item: -abs(item["product"]))
     op = op_of(node, Stateful)
     params = {r: _at(graph, node, r, neuron) for r in node.params if not op.params[r].is_unit}
-    found: dict[str, Any] = {
+    story: dict[str, Any] = {
         "inputs": inputs[:limit],
         "inputs_nonzero": len(inputs),
         "current": int(current[t]),
@@ -60,22 +60,22 @@ def explain(
         **params,
     }
     if not isinstance(op, Membrane):
-        return found
+        return story
     before = params.get("v0", 0)
     if t > 0:
         before = int(traces[layer].potentials[(t - 1, sample, *neuron)])
-    found["potential_before"] = before
+    story["potential_before"] = before
     if not op.gathers:
-        found["potential_charged"] = charge(op, params, before, found["current"])
+        story["potential_charged"] = charge(op, params, before, story["current"])
     arrays = {role: np.array([value]) for role, value in params.items()}
     spikes, potentials = op.scan([current.reshape(-1, 1, 1)], arrays, steps)
     if isinstance(op, Neuron):
-        found["count_before"] = int(spikes[:t].sum())
-        found["expected_spike"] = int(spikes[t, 0, 0])
-    found["expected_potential"] = int(potentials[t, 0, 0])
-    found["current_before"] = int(current[t - 1]) if t > 0 else 0
-    found["current_after"] = int(current[t + 1]) if t + 1 < steps else None
-    return found
+        story["count_before"] = int(spikes[:t].sum())
+        story["expected_spike"] = int(spikes[t, 0, 0])
+    story["expected_potential"] = int(potentials[t, 0, 0])
+    story["current_before"] = int(current[t - 1]) if t > 0 else 0
+    story["current_after"] = int(current[t + 1]) if t + 1 < steps else None
+    return story
 
 
 def charge(op: Membrane, params: Mapping[str, int], before: int, current: int) -> int:
@@ -122,7 +122,7 @@ class Cone:
                 constants, so that 0 means that nothing non-zero arrives.
         """
         batch = len(next(iter(values.values())))
-        found = {
+        by_name = {
             name: values.get(name, np.zeros((batch, *self.graph[name].type.shape), np.int64))
             for name in self.sources
         }
@@ -132,8 +132,8 @@ class Cone:
                 params.pop("b", None)
             if kind == "reach" and "w" in params:
                 params["w"] = np.abs(params["w"])
-            found[node.name] = op_of(node).run([found[i] for i in node.inputs], params)
-        value = found[self.layer.inputs[0]]
+            by_name[node.name] = op_of(node).run([by_name[i] for i in node.inputs], params)
+        value = by_name[self.layer.inputs[0]]
         if isinstance(self.layer.operation, Pooling):
             value = self.layer.operation.sums(value)
         place: tuple[Any, ...] = (slice(None), *self.neuron)
@@ -162,7 +162,7 @@ class Cone:
     def _connected(self, name: str, elements: Array) -> list[Array]:
         """Those of some elements that reach the neuron, by testing ever smaller groups."""
         shape, groups = self.graph[name].type.shape, [elements] if len(elements) else []
-        found: list[Array] = []
+        connected: list[Array] = []
         while groups:
             parts = [p for g in groups for p in np.array_split(g, min(_PARTS, len(g))) if len(p)]
             groups = []
@@ -173,57 +173,57 @@ class Cone:
                     row[tuple(part.T)] = 1
                 for part, reach in zip(block, self.run({name: marks}, "reach"), strict=True):
                     if reach and len(part) == 1:
-                        found.append(part[0])
+                        connected.append(part[0])
                     elif reach:
                         groups.append(part)
-        return found
+        return connected
 
 
 def likely_cause(
-    op: Membrane, found: Mapping[str, Any], spike: int | None, potential: int, step: int, steps: int
+    op: Membrane, story: Mapping[str, Any], spike: int | None, potential: int, step: int, steps: int
 ) -> str | None:
     """What would explain that an engine left `spike` and `potential`, in a sentence, or None.
 
     Args:
         op: The neuron or readout.
-        found: From `explain`.
+        story: From `explain`.
         spike: What it sent; None for a readout.
         potential: After the reset.
         step: From 0.
         steps: T.
     """
-    if "potential_charged" not in found:
+    if "potential_charged" not in story:
         return None
-    params = {role: found[role] for role in op.params if role in found}
-    before, charged = found["potential_before"], found["potential_charged"]
+    params = {role: story[role] for role in op.params if role in story}
+    before, charged = story["potential_before"], story["potential_charged"]
     left = potential
     if isinstance(op, Neuron):
         arrays = {role: np.array(value) for role, value in params.items()}
         left += int(op.amount(np.array(spike), arrays, step, steps))
     if left == charged and spike is not None:
-        return _decided(op, found, spike)
+        return _decided(op, story, spike)
     for key, when in (("current_before", "before"), ("current_after", "after")):
-        other = found[key]
-        if other not in (None, found["current"]) and left == charge(op, params, before, other):
+        other = story[key]
+        if other not in (None, story["current"]) and left == charge(op, params, before, other):
             return f"it uses the current of the step {when}"
     for role in (role for role in params if op.params[role].kind == "current" and params[role]):
         for factor, what in ((0, "left out"), (2, "added twice")):
             changed = {**params, role: factor * params[role]}
-            if left == charge(op, changed, before, found["current"]):
+            if left == charge(op, changed, before, story["current"]):
                 return f"the {role} is {what}"
     change = left - charged
-    flips = [text for item in found["inputs"] if (text := _flipped(item, change))]
+    flips = [text for item in story["inputs"] if (text := _flipped(item, change))]
     if flips:
         more = f" (or of {len(flips) - 1} others)" if len(flips) > 1 else ""
         return flips[0] + more
     return None
 
 
-def _decided(op: Membrane, found: Mapping[str, Any], spike: int) -> str:
+def _decided(op: Membrane, story: Mapping[str, Any], spike: int) -> str:
     """The potential before the reset is right, what was sent is not."""
-    charged, expected = found["potential_charged"], found["expected_spike"]
-    levels = [r for r in op.params if op.params[r].kind == "potential" and r != "v0" and r in found]
-    level = next((role for role in levels if found[role] == charged), None)
+    charged, expected = story["potential_charged"], story["expected_spike"]
+    levels = [r for r in op.params if op.params[r].kind == "potential" and r != "v0" and r in story]
+    level = next((role for role in levels if story[role] == charged), None)
     if level is not None and spike == 0 and expected != 0:
         return f"it compares with > where >= is right: a potential equal to {level} fires"
     if level is not None and spike != 0 and expected == 0:
@@ -262,19 +262,19 @@ def explain_difference(
     """
     first, other = difference["values"]
     place = tuple(difference["neuron"]), difference["step"], difference["sample"] - start
-    found = explain(graph, feeds, runs[first].traces, difference["layer"], *place)
+    story = explain(graph, feeds, runs[first].traces, difference["layer"], *place)
     causes = {}
     for engine in (first, other):
         seen = difference["values"][engine]
-        right = (found.get("expected_spike"), found.get("expected_potential"))
+        right = (story.get("expected_spike"), story.get("expected_potential"))
         if (seen["spike"], seen["potential"]) != right:
             causes[engine] = likely_cause(
                 op_of(graph[difference["layer"]], Membrane),
-                found,
+                story,
                 seen["spike"],
                 seen["potential"],
                 difference["step"] - 1,
                 len(runs[first].traces[difference["layer"]].potentials),
             )
-    difference["explanation"] = found
+    difference["explanation"] = story
     difference["likely_cause"] = {name: text for name, text in causes.items() if text}

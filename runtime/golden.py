@@ -38,14 +38,14 @@ TRACE = "trace.json"
 
 def network_digest(graph: Graph) -> str:
     """SHA-256 of a graph's text and of the bytes of all its params."""
-    found = hashlib.sha256(graph.to_text().encode())
+    digest = hashlib.sha256(graph.to_text().encode())
     for name in sorted(graph.params):
         array = graph.params[name].array
         if array is not None:
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            found.update(f"{name} {array.dtype.str[1:]} {array.shape}".encode())
-            found.update(little.tobytes())
-    return found.hexdigest()
+            digest.update(f"{name} {array.dtype.str[1:]} {array.shape}".encode())
+            digest.update(little.tobytes())
+    return digest.hexdigest()
 
 
 def record(graph: Graph, feeds: Feeds, simulate: Run, *, arrays: bool = False) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def record(graph: Graph, feeds: Feeds, simulate: Run, *, arrays: bool = False) -
         entry: dict[str, Any] = {"name": name, "op": node.op, "shape": list(node.type.shape)}
         for what in ("spikes", "potentials"):
             steps = hashes.get((name, what), [])
-            entry[what] = [found.hexdigest() for found in steps] if steps else None
+            entry[what] = [digest.hexdigest() for digest in steps] if steps else None
         layers.append(entry)
     joined = {key: np.concatenate(parts, axis=1) for key, parts in kept.items()}
     return {"layers": layers, "arrays": joined}
@@ -87,8 +87,8 @@ def _add(
     """Hash the traces of more samples, and keep them where that is wanted."""
     for (name, what), steps in hashes.items():
         values = getattr(traces[name], what)
-        for step, found in zip(values, steps, strict=True):
-            found.update(np.ascontiguousarray(step, "<i4").tobytes())
+        for step, digest in zip(values, steps, strict=True):
+            digest.update(np.ascontiguousarray(step, "<i4").tobytes())
         if kept is not None:
             kept.setdefault(f"{name}.{what}", []).append(np.ascontiguousarray(values, "<i4"))
 
@@ -124,7 +124,7 @@ def write(
         InvalidArtifact: when something else stands at `folder`.
     """
     check_folder(folder, TRACES)
-    found = record(graph, feeds, simulate, arrays=arrays)
+    recorded = record(graph, feeds, simulate, arrays=arrays)
     coded = {
         node.name: np.ascontiguousarray(as_read(node, feeds, graph.steps), node.type.dtype.storage)
         for node in graph.inputs
@@ -136,14 +136,14 @@ def write(
         "input.npz": npz_bytes(coded),
     }
     if arrays:
-        files["arrays.npz"] = npz_bytes(found["arrays"])
+        files["arrays.npz"] = npz_bytes(recorded["arrays"])
     trace = {
         **(about or {}),
         "format": FORMAT,
         "network": network_digest(graph),
         "steps": graph.steps,
         "samples": len(next(iter(coded.values()))),
-        "layers": found["layers"],
+        "layers": recorded["layers"],
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     with new_folder(folder, TRACES) as made:
@@ -216,8 +216,8 @@ def verify(folder: Path, simulate: Run, graph: Graph | None = None) -> dict[str,
     if set(feeds) != {node.name for node in graph.inputs} or graph.steps != trace.steps:
         raise InvalidArtifact("the traces are of a network with other inputs or steps",
                               loc=str(folder / TRACE))  # fmt: skip
-    found = record(graph, feeds, simulate, arrays=located)
-    own = {layer["name"]: layer for layer in found["layers"]}
+    recorded = record(graph, feeds, simulate, arrays=located)
+    own = {layer["name"]: layer for layer in recorded["layers"]}
     first: dict[str, Any] | None = None
     layers = []
     for want in trace.layers:
@@ -232,7 +232,7 @@ def verify(folder: Path, simulate: Run, graph: Graph | None = None) -> dict[str,
                          "neuron": None, "sample": None}  # fmt: skip
         layers.append(entry)
     if first is not None and located:
-        _locate(arrays_file, found["arrays"], first)
+        _locate(arrays_file, recorded["arrays"], first)
     return {
         "samples": trace.samples,
         "timesteps": trace.steps,
@@ -250,13 +250,13 @@ def _differing(want: list[str] | None, have: list[str] | None) -> list[int]:
     return [step for step, pair in enumerate(zip(want, have, strict=True)) if pair[0] != pair[1]]
 
 
-def _locate(file: Path, found: Mapping[str, Array], first: dict[str, Any]) -> None:
+def _locate(file: Path, recorded: Mapping[str, Array], first: dict[str, Any]) -> None:
     """Add sample, neuron and both values to the first difference."""
     key = f"{first['layer']}.{first['what']}"
-    stored = read_npz(file, [key], most=found[key].nbytes + HEADERS) if key in found else {}
-    if key not in stored or found[key].shape != stored[key].shape:
+    stored = read_npz(file, [key], most=recorded[key].nbytes + HEADERS) if key in recorded else {}
+    if key not in stored or recorded[key].shape != stored[key].shape:
         return
-    want, have = (arrays[key][first["step"] - 1] for arrays in (stored, found))
+    want, have = (arrays[key][first["step"] - 1] for arrays in (stored, recorded))
     if (want == have).all():  # the hashes are not of these arrays
         return
     sample, *neuron = map(int, np.argwhere(want != have)[0])
@@ -266,8 +266,8 @@ def _locate(file: Path, found: Mapping[str, Array], first: dict[str, Any]) -> No
 
 def read_folders(paths: Iterable[Path]) -> list[Path]:
     """The folders among `paths`, and right below them, that hold golden traces."""
-    found = []
+    folders = []
     for path in paths:
         below = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
-        found += [p for p in (path, *below) if is_trace(p)]
-    return found
+        folders += [p for p in (path, *below) if is_trace(p)]
+    return folders

@@ -127,11 +127,11 @@ def forward(graph: Graph, feeds: Feeds, keep: Collection[str] = ()) -> dict[str,
     """
     check_feeds(graph, feeds)
     wanted = {*keep, *graph.outputs}
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for node, value in evaluate(graph, feeds):
         if node.name in wanted:
-            found[node.name] = value
-    return found
+            values[node.name] = value
+    return values
 
 
 def evaluate(graph: Graph, feeds: Feeds) -> Iterator[tuple[Node, Value]]:

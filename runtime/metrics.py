@@ -15,13 +15,13 @@ from spikec.ir.types import Array
 
 def fan_outs(graph: Graph) -> dict[str, Array]:
     """For each synapse node, how many non-zero weights each input element meets (*input shape)."""
-    found = {}
+    fans = {}
     types = graph.by_name
     for node in graph.nodes:
         if op_of(node).weighted:
             shape = types[node.inputs[0]].type.shape
-            found[node.name] = op_of(node, Synapse).fan_out(shape, graph.array(node, "w"))
-    return found
+            fans[node.name] = op_of(node, Synapse).fan_out(shape, graph.array(node, "w"))
+    return fans
 
 
 def dense_operations(graph: Graph) -> int:
@@ -58,7 +58,7 @@ def synaptic_operations(
         samples: Samples that were summed over.
         units: Of graded spikes, the events with a payload of 1 or -1; none by default.
     """
-    nodes, found = graph.by_name, {}
+    nodes, operations = graph.by_name, {}
     for node in graph.nodes:
         if not op_of(node).weighted:
             continue
@@ -71,12 +71,12 @@ def synaptic_operations(
         if source.type.dtype.is_graded:
             single = (units or {}).get(source.name, np.zeros((1, *source.type.shape)))
             accumulates = float((single[:steps].sum(axis=0) * fans[node.name]).sum()) / samples
-        found[node.name] = {
+        operations[node.name] = {
             "effective_acs": accumulates,
             "effective_macs": effective - accumulates,
             "dense": float(dense * steps),
         }
-    return found
+    return operations
 
 
 def spike_counts(
@@ -87,19 +87,19 @@ def spike_counts(
     The payload bits of an event say its sign and which power of two it is: 0 for neurons that only
     send +1, 1 for signed ones, 1 + log2 N for N payloads.
     """
-    found = {}
+    counts = {}
     for node in graph.nodes:
         op = node.operation
         if isinstance(op, Neuron):
             spikes = float(events[node.name][:steps].sum()) / samples
             rate = spikes / (node.type.size * steps)
-            found[node.name] = {
+            counts[node.name] = {
                 "neurons": node.type.size,
                 "spikes": spikes,
                 "rate": rate,
                 "payload_bits": spikes * payload_bits(op),
             }
-    return found
+    return counts
 
 
 def payload_bits(neuron: Neuron) -> int:
@@ -126,8 +126,8 @@ ENERGY = {
 
 def energy(accumulates: float, multiplies: float) -> float:
     """Joules for so many accumulates and multiply-accumulates: arithmetic alone, an estimate."""
-    each = ENERGY["accumulate"].picojoules, ENERGY["multiply-accumulate"].picojoules
-    return 1e-12 * (accumulates * each[0] + multiplies * each[1])
+    once, product = ENERGY["accumulate"].picojoules, ENERGY["multiply-accumulate"].picojoules
+    return 1e-12 * (accumulates * once + multiplies * product)
 
 
 def add_events(total: dict[str, Array], more: Mapping[str, Array]) -> None:

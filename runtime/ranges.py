@@ -83,13 +83,13 @@ def ranges_of(graph: Graph, steps: int | None = None) -> Ranges:
             continue
         source = graph[node.inputs[0]]
         read = [within(source, bounds[source.name]) for bounds in (single, mean)]
-        found = _potential(graph, node, read[0], read[1], steps)
-        if found is None:
+        reach = _potential(graph, node, read[0], read[1], steps)
+        if reach is None:
             unknown.append(node.name)
-            found = np.array(-FAR), np.array(FAR)
+            reach = np.array(-FAR), np.array(FAR)
         membrane = isinstance(op, Membrane)
         limits = state_type(graph, node).bounds if membrane else (-(1 << 31), (1 << 31) - 1)
-        potentials[node.name] = _bound(found, limits)
+        potentials[node.name] = _bound(reach, limits)
     return Ranges(values, potentials, tuple(unknown))
 
 
@@ -135,9 +135,9 @@ def _sums(graph: Graph, node: Node, current: Interval, steps: int) -> Interval:
     """A readout after any number of steps."""
     low, high = (unbounded(part) for part in current)
     params = op_of(node, Membrane).spread_params(graph.arrays(node), node.type.shape, low)
-    found = op_of(node, Stateful).potential_bounds((low, high), (low, high), params, steps)
-    assert found is not None
-    return found
+    bounds = op_of(node, Stateful).potential_bounds((low, high), (low, high), params, steps)
+    assert bounds is not None
+    return bounds
 
 
 def _potential(

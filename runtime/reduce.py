@@ -54,11 +54,13 @@ def shrink(graph: Graph, feeds: Feeds, engines: Engines) -> Case | None:
     Each cut is kept only if the engines still differ after it.
     """
     samples = len(next(iter(feeds.values())))
-    found = differ(graph, feeds, engines)
-    if found is None:
+    difference = differ(graph, feeds, engines)
+    if difference is None:
         return None
-    case = Case(graph, {name: np.asarray(x) for name, x in feeds.items()}, found)
-    one = {name: x[found["sample"] : found["sample"] + 1] for name, x in case.feeds.items()}
+    case = Case(graph, {name: np.asarray(x) for name, x in feeds.items()}, difference)
+    one = {
+        name: x[difference["sample"] : difference["sample"] + 1] for name, x in case.feeds.items()
+    }
     _try(case, engines, case.graph, one, f"{samples} samples to 1")
     step = case.difference["step"]
     if step < graph.steps:
@@ -78,12 +80,12 @@ def shrink(graph: Graph, feeds: Feeds, engines: Engines) -> Case | None:
 def _try(case: Case, engines: Engines, graph: Graph, feeds: Inputs, what: str) -> bool:
     """Take a smaller case if it still differs."""
     try:
-        found = differ(verify(graph), feeds, engines)
+        difference = differ(verify(graph), feeds, engines)
     except InvalidGraph:
         return False
-    if found is None:
+    if difference is None:
         return False
-    case.graph, case.feeds, case.difference = graph, feeds, found
+    case.graph, case.feeds, case.difference = graph, feeds, difference
     if what:
         case.cuts.append(what)
     return True

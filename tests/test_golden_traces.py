@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from spikec.backends import BACKENDS, engine
-from spikec.driver import bisect
+from spikec.driver import differences
 from spikec.runtime import golden
 
 TRACES = Path(__file__).parent / "traces"
@@ -20,7 +20,7 @@ def test_there_are_traces():
 @pytest.mark.parametrize("name", ["reference", "fast"])
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_engines_meet_the_golden_traces(folder, name):
-    (found,) = bisect.verify_traces(folder, name)
+    (found,) = differences.verify_traces(folder, name)
     assert found["equal"], found["first_difference"]
     assert found["same_network"]
 
@@ -30,7 +30,7 @@ def test_engines_meet_the_golden_traces(folder, name):
 @pytest.mark.skipif(BACKENDS["lava"]().unavailable() is not None, reason="no Lava here")
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_lava_meets_the_golden_traces(folder):
-    (found,) = bisect.verify_traces(folder, "lava")
+    (found,) = differences.verify_traces(folder, "lava")
     assert found["equal"], found["first_difference"]
 
 

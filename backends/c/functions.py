@@ -18,14 +18,14 @@ def parameters(network: Network, stage: Stage) -> list[tuple[str, str]]:
     """Type and name of the pointers that a stage's function takes: the network's own."""
     given = (network.external(source) for source in stage.sources)
     inputs = {value.name: value for value in given if value is not None}
-    found = []
+    pointers = []
     for value in inputs.values():
         layout = network.layout(value)
         assert isinstance(layout, NumberLayout)
-        found.append((f"const {layout.type} *", network.names[value.name]))
+        pointers.append((f"const {layout.type} *", network.names[value.name]))
     if stage.result.name in network.plan.outputs:
-        found.append((f"{output_type(stage.result.range)} *", network.names[stage.result.name]))
-    return found
+        pointers.append((f"{output_type(stage.result.range)} *", network.names[stage.result.name]))
+    return pointers
 
 
 def output_type(held: Range) -> CType:

@@ -123,12 +123,12 @@ def _lives(schedule: Schedule, roots: Mapping[str, str]) -> dict[str, Lifetime]:
 
     What is recorded step by step lives from the first stage of the first step on.
     """
-    found: dict[str, Lifetime] = {}
+    lives: dict[str, Lifetime] = {}
     for name, life in lifetimes(schedule.plan).items():
         root = roots[name]
         life = Lifetime(0, life.last) if name in schedule.recorded else life
-        found[root] = _union([found[root], life]) if root in found else life
-    return found
+        lives[root] = _union([lives[root], life]) if root in lives else life
+    return lives
 
 
 def _groups(

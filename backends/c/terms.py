@@ -129,8 +129,8 @@ class SynapsePrinter:
         """The first source channel of the block's group."""
         if self.term.groups == 1:
             return "0"
-        each = self.term.outputs // self.term.groups
-        group = self.lanes.first if each == 1 else f"{self.lanes.first} / {each}"
+        outputs = self.term.outputs // self.term.groups
+        group = self.lanes.first if outputs == 1 else f"{self.lanes.first} / {outputs}"
         return mul(group, self.term.inputs)
 
     def _events(self, source: SpikeLayout) -> None:

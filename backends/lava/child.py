@@ -118,7 +118,7 @@ def _alive(group: int) -> bool:
 def _runs_in(entry: Path, group: int) -> bool:
     """Whether the process of a /proc entry is in a group and not merely waiting to be reaped."""
     try:
-        state, _, found = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+        state, _, own_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
     except OSError:
         return False
-    return int(found) == group and state != "Z"
+    return int(own_group) == group and state != "Z"

@@ -141,9 +141,9 @@ def reshape(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[
 
 def any_linear(planner: Planner, node: Node, inputs: Sequence[list[Wire]]) -> list[Wire]:
     """Every other linear op: for each input the matrix that it multiplies by."""
-    found, offset = matrices(planner.graph, node)
+    by_input, offset = matrices(planner.graph, node)
     made = []
-    for k, matrix in enumerate(found):
+    for k, matrix in enumerate(by_input):
         wires, _, interval = planner.join(inputs[k], node)
         for exponent, rows, part in _row_shares(planner, node, matrix):
             key = f"{node.name}.{k}{part}"

@@ -79,25 +79,25 @@ def describe(graph: Graph, neuron: str = "own") -> list[dict[str, Any]]:
 def rows(graph: Graph, plan: Plan) -> list[Row]:
     """The same of a plan."""
     nodes = graph.by_name
-    found: list[Row] = []
+    parts: list[Row] = []
     for process in plan.processes.values():
         node = nodes[process.node]
         if isinstance(process.call, InputSource | ConstantSource):
-            found.append(_source(process, node))
+            parts.append(_source(process, node))
         elif process.name in plan.layers.values():
-            found += _layer(process, node, plan)
+            parts += _layer(process, node, plan)
         else:
-            found += _synapse(process, node, plan)
+            parts += _synapse(process, node, plan)
     unproven = "checked after the run: no layer sees this value"
-    return found + [
+    return parts + [
         Row(name, "width", unproven, chip=False, change=CHANGES["width"]) for name in plan.unproven
     ]
 
 
-def table(found: list[Row]) -> str:
+def table(parts: list[Row]) -> str:
     """The rows as Markdown, those that say the same in one."""
     merged: dict[tuple[str, str, str], list[str]] = {}
-    for row in found:
+    for row in parts:
         can = ("microcode" if row.microcode else "yes") if row.chip else "no"
         merged.setdefault((row.what, row.how, can), []).append(row.layer)
     lines = ["| what | how | Loihi 2 | where |", "|---|---|---|---|"]

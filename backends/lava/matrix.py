@@ -54,10 +54,10 @@ def _matrix(
         return difference.reshape(len(x), -1)
 
     size = math.prod(shapes[k])
-    found = _moves(run, size)
-    if found is not None:
-        row = np.flatnonzero(found)
-        return Matrix(np.ones(len(row), np.int64), row, found[row] - 1, (offset.size, size))
+    origins = _moves(run, size)
+    if origins is not None:
+        row = np.flatnonzero(origins)
+        return Matrix(np.ones(len(row), np.int64), row, origins[row] - 1, (offset.size, size))
     batch = max(1, _BATCH // max(size, offset.size))
     weights, rows, columns = [], [], []
     for start in range(0, size, batch):

@@ -126,11 +126,11 @@ class Plan:
 
     def readers(self) -> dict[str, list[str]]:
         """For each process, the processes that it sends to."""
-        found: dict[str, list[str]] = {name: [] for name in self.processes}
+        readers: dict[str, list[str]] = {name: [] for name in self.processes}
         for process in self.processes.values():
             for wire in process.wires:
-                found[wire.process].append(process.name)
-        return found
+                readers[wire.process].append(process.name)
+        return readers
 
 
 def merge_delays(plan: Plan) -> None:

@@ -132,13 +132,13 @@ def _run(
 def _fault(folder: Path) -> dict[str, Any]:
     """What a failed run wrote about its fault."""
     path = folder / "fault.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
+    fault: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return fault
 
 
-def _error(graph: Graph, code: int | None, log: str, found: Mapping[str, Any]) -> Exception:
+def _error(graph: Graph, code: int | None, log: str, fault: Mapping[str, Any]) -> Exception:
     """The error that a failed run stands for."""
-    overflow = found.get("overflow")
+    overflow = fault.get("overflow")
     if code == OVERFLOW and overflow:
         node = graph[overflow["layer"]]
         return RangeError(
@@ -148,7 +148,7 @@ def _error(graph: Graph, code: int | None, log: str, found: Mapping[str, Any]) -
             loc=node.loc,
             hint="compile with fewer --weight-bits or a target with wider state",
         )
-    lines = str(found.get("message", log)).strip().splitlines()[-6:]
+    lines = str(fault.get("message", log)).strip().splitlines()[-6:]
     ended = "did not end in time" if code is None else f"failed (exit code {code})"
     return BackendError("\n".join([f"Lava {ended}", *lines]))
 

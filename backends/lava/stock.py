@@ -51,10 +51,10 @@ def fit(graph: Graph, node: Node, wires: tuple[Wire, ...], current: Interval, st
         return Fit(f"a current of {_text(current)} is not proven to fit {_text(width)}")
     if theta.max() > THRESHOLD or theta.min() < 1:
         return Fit(f"a threshold of {theta.max()} does not fit 13 bits")
-    found = _sums(theta, v0, bias, current, offset, steps)
+    sums = _sums(theta, v0, bias, current, offset, steps)
     width = max(limits[0], POTENTIAL[0]), min(limits[1], POTENTIAL[1])
-    if not intervals.within(found, width):
-        return Fit(f"a sum of all input of {_text(found)} is not proven to fit {_text(width)}")
+    if not intervals.within(sums, width):
+        return Fit(f"a sum of all input of {_text(sums)} is not proven to fit {_text(width)}")
     even = bool((theta % 2 == 0).all())
     return Fit(uniform=even and theta.min() == theta.max(), bias_as_input=gated)
 

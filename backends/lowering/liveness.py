@@ -22,13 +22,13 @@ class Lifetime:
 
 def lifetimes(plan: Plan) -> dict[str, Lifetime]:
     """For each stage's result, from the stage that makes it to the last one that reads it."""
-    found: dict[str, Lifetime] = {}
+    lives: dict[str, Lifetime] = {}
     for number, stage in enumerate(plan.stages):
-        found[stage.result.name] = Lifetime(number, number)
+        lives[stage.result.name] = Lifetime(number, number)
         for source in stage.sources:
-            if source.name in found:
-                found[source.name] = Lifetime(found[source.name].first, number)
-    return found
+            if source.name in lives:
+                lives[source.name] = Lifetime(lives[source.name].first, number)
+    return lives
 
 
 def replaced(stage: Stage, number: int, lives: Mapping[str, Lifetime]) -> str | None:

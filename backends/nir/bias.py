@@ -15,12 +15,12 @@ from spikec.ir.types import Array
 def biases(graph: Graph) -> dict[str, Array]:
     """The constants (channels,) that convolutions and dense layers add, by their names."""
     nodes = [node for node in graph if isinstance(node.operation, Conv | Dense)]
-    found = {node.name: _own(graph, node) for node in nodes}
+    currents = {node.name: _own(graph, node) for node in nodes}
     for node in graph:
         carrier = carrier_of(graph, node)
         if carrier is not None:
-            found[carrier] = found[carrier] + _per_channel(graph, node)
-    return found
+            currents[carrier] = currents[carrier] + _per_channel(graph, node)
+    return currents
 
 
 def stranded(graph: Graph, node: Node) -> bool:
@@ -45,9 +45,9 @@ def _feeding(graph: Graph, reader: Node) -> str | None:
         source = nodes[name]
         if isinstance(source.operation, Conv | Dense):
             return name
-        found = _feeding(graph, source) if isinstance(source.operation, Add) else None
-        if found is not None:
-            return found
+        carrier = _feeding(graph, source) if isinstance(source.operation, Add) else None
+        if carrier is not None:
+            return carrier
     return None
 
 

@@ -48,7 +48,7 @@ def losses_of(graph: Graph, node: Node) -> list[str]:
     op = op_of(node)
     v0 = np.any(graph.array(node, "v0")) if "v0" in node.params else False
     graded = node.type.dtype.is_graded and op.neuron
-    found = {
+    lost = {
         "integers": op.weighted or isinstance(op, Input),
         "time": isinstance(op, Input | Accumulate),
         "reset": op.neuron,
@@ -57,13 +57,13 @@ def losses_of(graph: Graph, node: Node) -> list[str]:
         "signed": isinstance(op, Neuron) and op.sign is not Sign.UNSIGNED and not graded,
         "graded": graded,
     }
-    return [name for name in LOSSES if found[name]]
+    return [name for name in LOSSES if lost[name]]
 
 
 def losses(graph: Graph) -> list[Loss]:
     """All that is lost, by kind and in the order of the nodes."""
-    found = [Loss(name, node) for node in graph for name in losses_of(graph, node)]
-    return sorted(found, key=lambda loss: list(LOSSES).index(loss.name))
+    lost = [Loss(name, node) for node in graph for name in losses_of(graph, node)]
+    return sorted(lost, key=lambda loss: list(LOSSES).index(loss.name))
 
 
 def check(graph: Graph, allowed: Collection[str]) -> None:

@@ -65,7 +65,7 @@ def _through(graph: Graph, node: Node) -> bool:
 
 
 def _edges(graph: Graph, names: dict[str, str]) -> list[tuple[str, str]]:
-    found = []
+    edges = []
     for node in graph:
         if node.name in names:
             sources = [source for name in node.inputs for source in _sources(graph, name)]
@@ -75,43 +75,43 @@ def _edges(graph: Graph, names: dict[str, str]) -> list[tuple[str, str]]:
                         f"%{node.name} adds %{source} twice; NIR has one edge between two nodes",
                         loc=node.loc,
                     )
-            found += [(names[source], names[node.name]) for source in sources]
-    return found
+            edges += [(names[source], names[node.name]) for source in sources]
+    return edges
 
 
 def _sources(graph: Graph, name: str) -> list[str]:
     node = graph[name]
     if not _through(graph, node):
         return [name]
-    return [source for each in node.inputs for source in _sources(graph, each)]
+    return [source for term in node.inputs for source in _sources(graph, term)]
 
 
 def _metadata(graph: Graph, node: Node) -> dict[str, Any]:
     """What a node is in spikec, with the originals of all that NIR does not hold."""
-    found: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "spikec.name": node.name,
         "spikec.op": node.op,
         "spikec.type": str(node.type),
     }
     if node.loc:
-        found["spikec.onnx_node"] = node.loc
+        metadata["spikec.onnx_node"] = node.loc
     lost = losses_of(graph, node)
     if lost:
-        found["spikec.lost"] = ",".join(lost)
+        metadata["spikec.lost"] = ",".join(lost)
     if isinstance(node.operation, Input | Accumulate):
-        found["spikec.steps"] = graph.steps
+        metadata["spikec.steps"] = graph.steps
     if isinstance(node.operation, NEURONS):
-        found["spikec.margin"] = margin(graph.steps)
+        metadata["spikec.margin"] = margin(graph.steps)
     carrier = carrier_of(graph, node)
     if carrier is not None:
-        found["spikec.bias_in"] = carrier
+        metadata["spikec.bias_in"] = carrier
     attributes = node.operation.attributes()
     for key in ("free", "levels", "pads"):
         if key in attributes:
-            found[f"spikec.{key}"] = np.array(attributes[key]).reshape(-1)
+            metadata[f"spikec.{key}"] = np.array(attributes[key]).reshape(-1)
     for role, name in node.params.items():
         dtype = graph.params[name].type.dtype
-        found[f"spikec.{role}_type"] = str(dtype)
+        metadata[f"spikec.{role}_type"] = str(dtype)
         if role != "w":
-            found[f"spikec.{role}"] = graph.array(node, role).reshape(-1)
-    return found
+            metadata[f"spikec.{role}"] = graph.array(node, role).reshape(-1)
+    return metadata

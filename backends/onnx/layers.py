@@ -72,10 +72,10 @@ def _finish(scan: Scan, u: str, spikes: str, v: State, type_: int) -> Value:
     traced = node.name in net.traced
     if traced:
         scan.result(scan.op("Identity", [v.after], "potentials"), type_, shape)
-    found = _watched(scan, [u, v.after], type_)
+    results = _watched(scan, [u, v.after], type_)
     if traced:
-        net.potentials[node.name] = found[1]
-    return found[0]
+        net.potentials[node.name] = results[1]
+    return results[0]
 
 
 def _watched(scan: Scan, potentials: list[str], type_: int, name: str = "") -> list[Value]:
@@ -85,12 +85,12 @@ def _watched(scan: Scan, potentials: list[str], type_: int, name: str = "") -> l
         return scan.finish(name)
     for potential in potentials:
         scan.watch(potential, type_, state_type(net.graph, node).bounds, node.type.shape)
-    found = scan.finish(name)
-    for watched in found[-len(potentials) :]:
+    results = scan.finish(name)
+    for watched in results[-len(potentials) :]:
         total = net.out.add("ReduceSum", [watched.name, net.out.shape(0)],
                             f"{node.name}/overflows", keepdims=0)  # fmt: skip
         net.overflows.append(total)
-    return found
+    return results
 
 
 def _window(net: Net, node: Node, current: Value, type_: int) -> str:
@@ -274,10 +274,10 @@ def max_pool(net: Net, node: Node) -> Value:
     if node.name in net.traced:
         counts = scan.op("Cast", [m.after], "potentials", to=INT32)
         scan.result(counts, INT32, node.type.shape)
-    found = scan.finish()
+    results = scan.finish()
     if node.name in net.traced:
-        net.potentials[node.name] = found[1]
-    return found[0]
+        net.potentials[node.name] = results[1]
+    return results[0]
 
 
 def _check_pool(net: Net, node: Node) -> None:
@@ -326,9 +326,9 @@ def accumulate_radix(net: Net, node: Node) -> Value:
     if "bias" in node.params:
         v.after = scan.op("Add", [v.after, net.param(node, "bias", type_)], "biased")
     scan.result(scan.op("Identity", [v.after], "potentials"), type_, node.type.shape)
-    found = _watched(scan, [v.after], type_, f"{node.name}/by_step")
-    net.potentials[node.name] = found[0]
-    return found[0]
+    results = _watched(scan, [v.after], type_, f"{node.name}/by_step")
+    net.potentials[node.name] = results[0]
+    return results[0]
 
 
 LAYERS: dict[type[Op], Callable[[Net, Node], Value]] = {

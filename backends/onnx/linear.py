@@ -246,9 +246,9 @@ def _digits(
     high = net.out.add("Div", [rest, base], f"{name}/high")
     parts = []
     spans = {low: (0, (1 << bits) - 1), high: (span[0] >> bits, span[1] >> bits)}
-    for part, each in spans.items():
+    for part, digits in spans.items():
         value = net.noted(Value(part, result, x.shape, x.timed))
-        parts.append(_digits(net, node, value, each, rows, type_, result, apply, f"{part}/sum"))
+        parts.append(_digits(net, node, value, digits, rows, type_, result, apply, f"{part}/sum"))
     shifted = net.out.add("Mul", [parts[1], base], f"{parts[1]}/shifted")
     return net.put(node, "Add", [parts[0], shifted], x, result, name[len(node.name) :]).name
 

@@ -65,10 +65,10 @@ class Net:
 
     def inputs(self, node: Node) -> list[Value]:
         """The inputs of a node, all of them in every step if one is."""
-        found = [self.values[name] for name in node.inputs]
-        if any(value.timed for value in found):
-            return [self.timed(value) for value in found]
-        return found
+        values = [self.values[name] for name in node.inputs]
+        if any(value.timed for value in values):
+            return [self.timed(value) for value in values]
+        return values
 
     def array(self, node: Node, role: str) -> Array:
         """A param as int64, shaped so that it broadcasts to the node's result."""
@@ -174,14 +174,14 @@ class Net:
 
     def described(self, node: Node) -> dict[str, Any]:
         """What there is to say of a node besides its ONNX operators."""
-        found = {"spikec.op": node.op, "spikec.type": str(node.type)}
+        metadata = {"spikec.op": node.op, "spikec.type": str(node.type)}
         if node.loc:
-            found["spikec.onnx_node"] = node.loc
+            metadata["spikec.onnx_node"] = node.loc
         if "w" in node.params:
-            found["spikec.weights"] = str(self.graph.params[node.params["w"]].type.dtype)
+            metadata["spikec.weights"] = str(self.graph.params[node.params["w"]].type.dtype)
         if "scale" in node.params:
-            found["spikec.scale"] = listed(self.graph.array(node, "scale"))
-        return {"doc": inspect.getdoc(type(op_of(node))) or "", "props": found}
+            metadata["spikec.scale"] = listed(self.graph.array(node, "scale"))
+        return {"doc": inspect.getdoc(type(op_of(node))) or "", "props": metadata}
 
 
 def count_outside(out: Writer, name: str, type_: int, low: int, high: int, axes: list[int]) -> str:

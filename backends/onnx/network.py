@@ -96,12 +96,12 @@ def traced(graph: Graph, steps: int, wanted: Collection[str], layers: Collection
     _lower(net)
     exposed = {name: net.values[name] for name in wanted}
     potentials = {name: net.potentials[name] for name in layers}
-    found = {value.name: value for value in (*exposed.values(), *potentials.values())}
+    exposed_values = {value.name: value for value in (*exposed.values(), *potentials.values())}
     outputs = [
         helper.make_tensor_value_info(
             name, value.type, [f"{steps}*{BATCH}" if value.timed else BATCH, *value.shape]
         )
-        for name, value in found.items()
+        for name, value in exposed_values.items()
     ]
     overflows = None
     if net.overflows:
@@ -142,8 +142,8 @@ def _interface(graph: Graph, net: Net, outputs: Sequence[str]) -> dict[str, str]
 
 def _nodes(graph: Graph) -> list[str]:
     """The ONNX nodes that outputs come from; their integers have the names of the readouts."""
-    found = [(name, graph[name].loc) for name in graph.outputs]
-    return [loc if loc and loc != name else f"{name}.real" for name, loc in found]
+    outputs = [(name, graph[name].loc) for name in graph.outputs]
+    return [loc if loc and loc != name else f"{name}.real" for name, loc in outputs]
 
 
 def _samples(net: Net, name: str) -> str:

@@ -114,9 +114,9 @@ class Scan:
         )
         names = [wanted or name, *(f"{result[0]}/flat" for result in self._results[1:])]
         return [
-            self.net.flat(each, type_, shape, want) if shape or i == 0 else
-            Value(each, type_, shape, True)
-            for i, (each, want, (_, type_, shape))
+            self.net.flat(output, type_, shape, want) if shape or i == 0 else
+            Value(output, type_, shape, True)
+            for i, (output, want, (_, type_, shape))
             in enumerate(zip(stacked, names, self._results, strict=True))
         ]  # fmt: skip
 

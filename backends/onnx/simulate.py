@@ -72,17 +72,17 @@ def _run(model: bytes, graph: Graph, feeds: Feeds, steps: int) -> Iterator[dict[
         node.name: helper.tensor_dtype_to_np_dtype(code_type(node.type.dtype))
         for node in graph.inputs
     }
-    outputs = [each.name for each in session.get_outputs()]
+    outputs = [output.name for output in session.get_outputs()]
     largest = max(node.type.size for node in graph.nodes)
     block = max(1, _ELEMENTS // (largest * steps))
     cut = {node.name: as_read(node, feeds, steps) for node in graph.inputs}
     for start in range(0, check_feeds(graph, feeds), block):
         given = {name: x[start : start + block].astype(types[name]) for name, x in cut.items()}
         try:
-            found = session.run(outputs, given)
+            arrays = session.run(outputs, given)
         except Exception as error:
             raise BackendError(f"onnxruntime does not run the network: {error}") from None
-        yield dict(zip(outputs, found, strict=True))
+        yield dict(zip(outputs, arrays, strict=True))
 
 
 def session_of(model: bytes) -> Any:

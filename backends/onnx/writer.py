@@ -33,12 +33,12 @@ class Writer:
 
     def unique(self, name: str) -> str:
         """`name`, with a suffix where it is taken already."""
-        found, count = name, 1
-        while found in self._taken:
+        free, count = name, 1
+        while free in self._taken:
             count += 1
-            found = f"{name}.{count}"
-        self._taken.add(found)
-        return found
+            free = f"{name}.{count}"
+        self._taken.add(free)
+        return free
 
     def constant(self, name: str, array: Array, doc: str = "") -> str:
         """Add an initializer; one that is there with the same content is shared."""

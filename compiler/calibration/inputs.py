@@ -52,7 +52,7 @@ def _meetings(graph: Graph, source: Node) -> list[tuple[Array, Array]]:
     reached: dict[str, Array] = {
         source.name: np.arange(1, source.type.size + 1).reshape(source.type.shape)
     }
-    found: list[tuple[Array, Array]] = []
+    meetings: list[tuple[Array, Array]] = []
     for node in graph.nodes:
         op = op_of(node)
         if not any(name in reached for name in node.inputs):
@@ -60,7 +60,7 @@ def _meetings(graph: Graph, source: Node) -> list[tuple[Array, Array]]:
         if isinstance(op, Synapse) and not isinstance(op, Affine):
             value = reached[node.inputs[0]]
             channel = np.arange(len(value)).reshape(-1, *(1,) * (value.ndim - 1))
-            _note(found, value, np.broadcast_to(channel, value.shape))
+            _note(meetings, value, np.broadcast_to(channel, value.shape))
         elif isinstance(op, Affine):
             reached[node.name] = reached[node.inputs[0]]
         elif op.linear and op.result == "same":
@@ -71,17 +71,17 @@ def _meetings(graph: Graph, source: Node) -> list[tuple[Array, Array]]:
             reached[node.name] = op.run([part[None] for part in parts], {})[0]
         elif op.linear and not isinstance(op, Add):
             value = reached[node.inputs[0]]  # a sum over some of it: all of one scale
-            _note(found, value, np.zeros(value.shape, np.int64))
+            _note(meetings, value, np.zeros(value.shape, np.int64))
             first = np.full(node.type.shape, value.max())
             reached[node.name] = first
-    return found
+    return meetings
 
 
-def _note(found: list[tuple[Array, Array]], value: Array, groups: Array) -> None:
+def _note(meetings: list[tuple[Array, Array]], value: Array, groups: Array) -> None:
     """Keep the elements (counted from 1) that are there, without their zeros."""
     used = value > 0
     if used.any():
-        found.append((value[used] - 1, groups[used]))
+        meetings.append((value[used] - 1, groups[used]))
 
 
 def channel_ranges(x: Array, channels: Array) -> tuple[Array, Array]:

@@ -63,9 +63,9 @@ class Observe(Pass):
         nodes = []
         for node in graph.nodes:
             if isinstance(node.operation, Input):
-                found = codes[node.name]
+                statistics = codes[node.name]
             elif node.name in hist:
-                found = {
+                statistics = {
                     "low": Param.of(low[node.name], F32),
                     "high": Param.of(high[node.name], F32),
                     "hist": Param.of(np.minimum(hist[node.name], 2**32 - 1), DType("u", 32)),
@@ -78,9 +78,9 @@ class Observe(Pass):
             if node.name in given:
                 coded = replace(op_of(node, Input), levels=given[node.name].levels)
                 node = replace(node, operation=coded)
-            roles = {**node.params, **{role: f"{node.name}.{role}" for role in found}}
+            roles = {**node.params, **{role: f"{node.name}.{role}" for role in statistics}}
             nodes.append(replace(node, params=roles))
-            params.update({f"{node.name}.{role}": param for role, param in found.items()})
+            params.update({f"{node.name}.{role}": param for role, param in statistics.items()})
         record.note(f"observed {len(acts)} activations on {samples} samples")
         graph = graph.with_nodes(nodes, params)
         if given:  # from here on the network reads what its own quantisers made of the data

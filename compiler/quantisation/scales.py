@@ -199,9 +199,9 @@ class Scales:
             full = np.broadcast_to(spread(limit, shape) / spread(gain, shape), shape)
             index = np.broadcast_to(spread(variable, shape), shape).ravel()
             used, place = np.unique(index, return_inverse=True)
-            found = np.full(len(used), np.inf if name == "smallest" else 0.0)
-            worst.at(found, place.ravel(), full.ravel())
-            for which, wanted in zip(used.tolist(), found.tolist(), strict=True):
+            worst_of = np.full(len(used), np.inf if name == "smallest" else 0.0)
+            worst.at(worst_of, place.ravel(), full.ravel())
+            for which, wanted in zip(used.tolist(), worst_of.tolist(), strict=True):
                 if which >= 0:
                     bound[which] = keep(bound[which], wanted)
 

@@ -37,7 +37,7 @@ class Compose(Pass):
             made = _composed(graph, node)
             if made is not None:
                 nodes, params, pool = made
-                changed = {each.name: each for each in nodes}
+                changed = {new.name: new for new in nodes}
                 graph = graph.with_nodes([changed.get(n.name, n) for n in graph.nodes], params)
                 record.note(f"%{pool.name} is part of synapse %{node.name}")
         return remove_dead(graph)

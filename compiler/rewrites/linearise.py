@@ -76,15 +76,15 @@ def _refuse_rounding(smooth: list[Node]) -> None:
 def _ranges(graph: Graph, calib: Feeds, smooth: list[Node]) -> dict[str, tuple[float, float]]:
     """Smallest and largest value that each function reads."""
     wanted = {node.inputs[0] for node in smooth}
-    found: dict[str, tuple[float, float]] = {}
+    ranges: dict[str, tuple[float, float]] = {}
     total = check_feeds(graph, calib)
     for start in range(0, total, _BLOCK):
         block = {name: x[start : start + _BLOCK] for name, x in calib.items()}
         for node, value in evaluate(graph, block):
             if node.name in wanted:
-                low, high = found.get(node.name, (np.inf, -np.inf))
-                found[node.name] = min(low, float(value.min())), max(high, float(value.max()))
-    return found
+                low, high = ranges.get(node.name, (np.inf, -np.inf))
+                ranges[node.name] = min(low, float(value.min())), max(high, float(value.max()))
+    return ranges
 
 
 def spelled_out(node: Node, fit: Fit, params: dict[str, Param], taken: set[str]) -> list[Node]:

@@ -133,10 +133,10 @@ class Trains:
         """New values, each one train behind linear ops without synapses, whose sum `name` is."""
         if name not in self._parts:
             try:
-                found = self._separated(name)
+                separated = self._separated(name)
             except NotSeparable:
-                found = [self.relayed(name)]
-            self._parts[name] = found if len(found) <= MOST_PARTS else [self.relayed(name)]
+                separated = [self.relayed(name)]
+            self._parts[name] = separated if len(separated) <= MOST_PARTS else [self.relayed(name)]
         return self._parts[name]
 
     def _separated(self, name: str) -> list[str]:
@@ -214,7 +214,7 @@ class Trains:
         """Each input of a concatenation, with zeros in the place of the others."""
         axis = op_of(node, Concat).axis
         total, start = node.type.shape[axis], 0
-        found = []
+        padded = []
         for index, name in enumerate(node.inputs):
             size = self._old[name].type.shape[axis]
             for part in self.parts(name):
@@ -222,9 +222,9 @@ class Trains:
                 pads = [0] * (2 * rank)
                 pads[axis], pads[axis + rank] = start, total - start - size
                 inner = f"{node.name}.{index}"
-                found.append(self._put(node, inner, Pad(tuple(pads)), (part,)))
+                padded.append(self._put(node, inner, Pad(tuple(pads)), (part,)))
             start += size
-        return found
+        return padded
 
     # --- readers ----------------------------------------------------------------------------
 

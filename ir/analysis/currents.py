@@ -19,18 +19,18 @@ def constant_currents(graph: Graph, offsets: bool = False) -> dict[str, Array]:
     Returns:
         Node name to array (*shape), float64. Inputs stand at 0 (or their offset).
     """
-    found: dict[str, Array] = {}
+    currents: dict[str, Array] = {}
     for node in graph.nodes:
         op = op_of(node)
         if op.linear:
             params = {role: graph.array(node, role).astype(np.float64) for role in node.params}
-            found[node.name] = op.run([found[i][None] for i in node.inputs], params)[0]
+            currents[node.name] = op.run([currents[i][None] for i in node.inputs], params)[0]
         else:
-            found[node.name] = np.zeros(node.type.shape)
+            currents[node.name] = np.zeros(node.type.shape)
             if isinstance(node.operation, Input) and offsets and "offset" in node.params:
                 offset = graph.array(node, "offset")
-                found[node.name] = found[node.name] + spread(offset, node.type.shape)
-    return found
+                currents[node.name] = currents[node.name] + spread(offset, node.type.shape)
+    return currents
 
 
 def channelwise(array: Array) -> Array:

@@ -37,9 +37,9 @@ def simulate(
     steps = run_length(graph, steps)
     check_feeds(graph, feeds, steps)
     if graph.stage == "int":
-        found = run_plan(plan_of(graph, steps), feeds, trace, events, threads)
-        if found is not None:
-            return found
+        run = run_plan(plan_of(graph, steps), feeds, trace, events, threads)
+        if run is not None:
+            return run
     return simple.simulate(graph, feeds, steps, trace)
 
 

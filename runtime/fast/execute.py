@@ -164,9 +164,9 @@ class Run:
         value = self.values[name]
         if value.dense is None:
             assert value.words is not None
-            found = unpack(value.words, self._coding(name), self.samples)
+            unpacked = unpack(value.words, self._coding(name), self.samples)
             shape = self.plan.graph[name].type.shape
-            value.dense = found.reshape(*found.shape[:2], *shape)
+            value.dense = unpacked.reshape(*unpacked.shape[:2], *shape)
         return value.dense
 
     def _coding(self, name: str) -> Coding:
@@ -192,11 +192,11 @@ class Run:
         node, steps = step.node, self.plan.steps
         if isinstance(step, View):
             inner = node.inputs[0]
-            found = self.events[inner] if inner in self.events else self._counted(inner)
-            return found.reshape(steps, *node.type.shape)
-        found = self._counted(node.name)
-        self.events[node.name] = found
-        return found
+            counted = self.events[inner] if inner in self.events else self._counted(inner)
+            return counted.reshape(steps, *node.type.shape)
+        counted = self._counted(node.name)
+        self.events[node.name] = counted
+        return counted
 
     def _units(self, step: Step) -> NDArray[np.int64]:
         """As `_events`, of payloads 1 and -1 alone."""

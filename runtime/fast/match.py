@@ -146,21 +146,21 @@ def _pooled(
 def sum_of(graph: Graph, nodes: Mapping[str, Node], name: str) -> Sum | None:
     """The synapses whose sum a current node is; None if it is anything else."""
     node = nodes[name]
-    found: Sum | None = None
+    total: Sum | None = None
     if isinstance(node.operation, Add):
-        parts = [sum_of(graph, nodes, each) for each in node.inputs]
+        parts = [sum_of(graph, nodes, term) for term in node.inputs]
         known = [part for part in parts if part is not None]
-        found = _joined(known) if len(known) == len(parts) else None
+        total = _joined(known) if len(known) == len(parts) else None
     elif isinstance(node.operation, COMPILED):
         synapse = _synapse(graph, nodes, node)
-        found = None if synapse is None else _bounded(graph, node, synapse)
-    if found is None:
+        total = None if synapse is None else _bounded(graph, node, synapse)
+    if total is None:
         return None
     low, high = node.type.dtype.bounds
-    reach = max(abs(int(found.low.min())), abs(int(found.high.max())))
-    within = low <= found.low.min() and found.high.max() <= high
-    found = replace(found, nodes=found.nodes | {name})
-    return found if within and reach < INT32_REACH else None
+    reach = max(abs(int(total.low.min())), abs(int(total.high.max())))
+    within = low <= total.low.min() and total.high.max() <= high
+    total = replace(total, nodes=total.nodes | {name})
+    return total if within and reach < INT32_REACH else None
 
 
 def _joined(parts: list[Sum]) -> Sum | None:

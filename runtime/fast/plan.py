@@ -87,8 +87,8 @@ class _Planner:
         for step in self.program:
             try:
                 program.append(self._compiled(step, codings))
-            except _TooLarge as found:
-                large |= found.names
+            except _TooLarge as segment:
+                large |= segment.names
         self.only_dot |= large
         return None if large else tuple(program)
 
@@ -118,15 +118,15 @@ class _Planner:
 
     def _views(self, node: Node) -> set[str]:
         """Reshapes between a compiled layer's synapses and their sources."""
-        found: set[str] = set()
+        read: set[str] = set()
         below = [node] if isinstance(node.operation, Conv | Dense | Affine) else []
         below += [self.nodes[name] for name in node.inputs] if not below else []
-        for each in below:
-            if isinstance(each.operation, Add):
-                found |= self._views(each)
-            elif each.inputs and isinstance(self.nodes[each.inputs[0]].operation, Reshape):
-                found.add(each.inputs[0])
-        return found
+        for inner in below:
+            if isinstance(inner.operation, Add):
+                read |= self._views(inner)
+            elif inner.inputs and isinstance(self.nodes[inner.inputs[0]].operation, Reshape):
+                read.add(inner.inputs[0])
+        return read
 
     def _step(self, node: Node, dense: bool) -> Step | None:
         """How to compute a node; None if nothing needs it."""

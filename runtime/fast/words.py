@@ -104,8 +104,8 @@ def digit_of(coding: Coding, channel: int) -> list[tuple[int, Array]]:
     pos, neg = int(coding.pos_group[channel]), int(coding.neg_group[channel])
     if channel < coding.ternary:
         return [(pos, np.array([0, 1, -1])[up % 3])]
-    found = [(pos, up % 2)]
-    return [*found, (neg, -(entry // down % 2))] if coding.signed else found
+    digits = [(pos, up % 2)]
+    return [*digits, (neg, -(entry // down % 2))] if coding.signed else digits
 
 
 def aligned(shape: tuple[int, ...], dtype: DTypeLike, slack: int = 0) -> Array:

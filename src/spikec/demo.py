@@ -48,14 +48,14 @@ def run_demo(ui: Ui, target: str, limit: int) -> dict[str, Any]:
             rows.append(_row(arts[steps], data, model, steps, progress))
         arts[STEPS[-1]].save(Path(folder) / "fashion")
         exact = _check(arts[STEPS[-1]], data, target, progress)
-    found = {
+    measured = {
         "ann_accuracy": rows[0]["ann_accuracy"],
         "results": rows,
         **exact,
         "seconds": time.perf_counter() - start,
     }
-    _show(ui, found)
-    return found
+    _show(ui, measured)
+    return measured
 
 
 def _compile(
@@ -86,13 +86,13 @@ def _check(art: driver.Artifact, data: Dataset, target: str, progress: Progress)
     """Reference, fast engine and, where it can run, Lava, on a few images."""
     reason = BACKENDS["lava"]().unavailable() if target == "lava" else "left out by --target"
     engines = ["reference", "fast"] + ([] if reason else ["lava"])
-    found = art.check(data.head(LAVA_IMAGES), engines, progress)
-    layers = found["layers"]
+    check = art.check(data.head(LAVA_IMAGES), engines, progress)
+    layers = check["layers"]
     return {
-        "equal": found["equal"],
+        "equal": check["equal"],
         "engines": engines,
         "lava_unavailable": reason,
-        "images_checked": found["samples"],
+        "images_checked": check["samples"],
         "spikes_compared": sum(layer["spikes_compared"] for layer in layers),
         "spikes_differing": sum(layer["spikes_differing"] for layer in layers),
         "potentials_compared": sum(layer["potentials_compared"] for layer in layers),
@@ -100,23 +100,23 @@ def _check(art: driver.Artifact, data: Dataset, target: str, progress: Progress)
     }
 
 
-def _show(ui: Ui, found: dict[str, Any]) -> None:
+def _show(ui: Ui, measured: dict[str, Any]) -> None:
     rows = [
-        (r["timesteps"], percent(found["ann_accuracy"]), percent(r["float_accuracy"]),
+        (r["timesteps"], percent(measured["ann_accuracy"]), percent(r["float_accuracy"]),
          percent(r["accuracy"]), short(r["spikes"]), short(r["effective_acs"]),
          short(r["effective_macs"]))
-        for r in found["results"]
+        for r in measured["results"]
     ]  # fmt: skip
     ui.table(
         "Spiking network, compiled for T steps (per image: spikes, synaptic operations)",
         ["T", "ANN", "float SNN", "integer SNN", "spikes", "ACs", "MACs"],
         rows,
     )
-    names = " = ".join(found["engines"])
+    names = " = ".join(measured["engines"])
     ui.say(
-        f"{names}: {found['spikes_differing']} of {found['spikes_compared']:,} spikes and "
-        f"{found['potentials_differing']} of {found['potentials_compared']:,} potentials differ "
-        f"({found['images_checked']} images, T = {STEPS[-1]})"
+        f"{names}: {measured['spikes_differing']} of {measured['spikes_compared']:,} spikes and "
+        f"{measured['potentials_differing']} of {measured['potentials_compared']:,} potentials "
+        f"differ ({measured['images_checked']} images, T = {STEPS[-1]})"
     )
-    if found["lava_unavailable"]:
-        ui.note(f"Lava was not run: {found['lava_unavailable']}")
+    if measured["lava_unavailable"]:
+        ui.note(f"Lava was not run: {measured['lava_unavailable']}")

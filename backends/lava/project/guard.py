@@ -84,8 +84,8 @@ class _Watch:
         actors = _actors(self.runtime)
         dead = [actor.name for actor in actors if not actor.is_alive()]
         for actor in actors:
-            if found := _exception(actor):
-                raise LavaError(found[1].strip(), found[0])
+            if failure := _exception(actor):
+                raise LavaError(failure[1].strip(), failure[0])
         if dead:
             raise LavaError(f"child processes died: {', '.join(dead)}")
         if time.monotonic() > self.deadline:

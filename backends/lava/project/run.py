@@ -86,18 +86,18 @@ def _inputs(path: Path, steps: int, *, real: bool) -> dict[str, Any]:
     """Input name to integers (samples, *shape), checked against what the network takes."""
     loaded = np.load(path)
     names = list(network.INPUTS)
-    found = {names[0]: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    arrays = {names[0]: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     if real:
-        found = {name: _code(name, x, steps) for name, x in found.items() if name in names}
+        arrays = {name: _code(name, x, steps) for name, x in arrays.items() if name in names}
     for name, (_, low, high) in network.INPUTS.items():
-        x = found.get(name)
+        x = arrays.get(name)
         if x is None or not _fits(name, x, steps) or x.dtype.kind not in "iu" or len(x) == 0:
             sys.exit(f"{path}: input {name} must be integers {_expected(name, steps)}")
         if x.min() < low or x.max() > high:
             sys.exit(f"{path}: input {name} must lie in {low} to {high}")
-    if len({len(x) for x in found.values()}) != 1:
+    if len({len(x) for x in arrays.values()}) != 1:
         sys.exit(f"{path}: all inputs need the same number of samples")
-    return found
+    return arrays
 
 
 def _fits(name: str, x: Any, steps: int) -> bool:
@@ -156,8 +156,8 @@ def _run_block(
     try:
         run(readout, total, options.tag, timeout)
     except LavaError as fault:
-        if found := _overflow(fault):
-            found["sample"] += first
+        if overflow := _overflow(fault):
+            overflow["sample"] += first
         raise
     return {key: _per_sample(np.load(path), options.steps) for key, path in files.items()}
 
@@ -192,8 +192,8 @@ def _logits(results: dict[str, Any], weights: dict[str, Any], steps: int) -> dic
 def _overflow(fault: LavaError) -> dict[str, Any] | None:
     """What left its range, if that is the fault."""
     cause = fault.cause
-    found = cause.args[0] if isinstance(cause, OverflowError) and cause.args else None
-    return found if isinstance(found, dict) else None
+    details = cause.args[0] if isinstance(cause, OverflowError) and cause.args else None
+    return details if isinstance(details, dict) else None
 
 
 def _report(fault: LavaError, path: Path | None) -> int:

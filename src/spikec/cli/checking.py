@@ -67,44 +67,44 @@ def check(
         dataset = read_data(data, art, limit)
     with ui.progress() as progress:
         if against is None:
-            found = art.check(dataset, names, progress)
+            comparison = art.check(dataset, names, progress)
         else:
             other = driver.load(against)
             names = names[:1] or ["reference"]
-            found = differences.check_against(art, other, dataset, names[0], progress)
+            comparison = differences.check_against(art, other, dataset, names[0], progress)
         if model is not None:
             stated = read_metrics(metric or [])
-            found["model"] = driver.check_model(art, dataset, model, stated)
+            comparison["model"] = driver.check_model(art, dataset, model, stated)
     rows = [
         (layer["name"], layer["spikes_compared"], layer["spikes_differing"],
          layer["potentials_compared"], layer["potentials_differing"])
-        for layer in found["layers"]
+        for layer in comparison["layers"]
     ]  # fmt: skip
     if against is not None:
         names = [str(out), str(against)]
     title = f"{' = '.join(names)} on {len(dataset)} samples, T = {art.graph.steps}"
     ui.table(title, ["layer", "spikes", "differing", "potentials", "differing"], rows)
     if model is not None:
-        results = [OutputResult(**figures) for figures in found["model"]["outputs"]]
+        results = [OutputResult(**figures) for figures in comparison["model"]["outputs"]]
         show_outputs(ui, results)
         doubts = measures.doubts_of_labels(art.outputs(stated), dataset.labels)
         for note in [*frames_of.notes_of_frames(art.graph), *doubts]:
             ui.note(f"note: {note}")
-        if found["model"]["agreement"] is not None:
-            ui.say(f"agreement with the ANN: {percent(found['model']['agreement'])}")
-    if found["equal"]:
+        if comparison["model"]["agreement"] is not None:
+            ui.say(f"agreement with the ANN: {percent(comparison['model']['agreement'])}")
+    if comparison["equal"]:
         line = "equal: 0 spikes and 0 potentials differ"
-    elif found["first_difference"] is None:
-        line = f"these layers could not be compared: {', '.join(found['layers_not_compared'])}"
+    elif comparison["first_difference"] is None:
+        line = f"these layers could not be compared: {', '.join(comparison['layers_not_compared'])}"
     else:
-        line = driver.describe_difference(found["first_difference"])
-        _explain(ui, found["first_difference"])
+        line = driver.describe_difference(comparison["first_difference"])
+        _explain(ui, comparison["first_difference"])
     if against is None:
         of = {"data": None if data is None else data.name, "samples": len(dataset),
               "engines": names}  # fmt: skip
-        art.record(from_json(Check, {"of": of, **found}))
-    ui.result(found, line)
-    raise typer.Exit(0 if found["equal"] else 1)
+        art.record(from_json(Check, {"of": of, **comparison}))
+    ui.result(comparison, line)
+    raise typer.Exit(0 if comparison["equal"] else 1)
 
 
 _SAID = {
@@ -127,12 +127,12 @@ def _said(explanation: Mapping[str, Any]) -> list[str]:
 
 def _explain(ui: Ui, difference: dict[str, Any]) -> None:
     """What entered the neuron of the first difference, and what follows from it."""
-    found = difference["explanation"]
+    story = difference["explanation"]
     rows = [(f"%{v['source']}", str(v["element"]), v["value"], v["weight"], v["product"])
-            for v in found["inputs"]]  # fmt: skip
-    title = f"Its inputs in this step: {found['inputs_nonzero']} non-zero, the largest first"
+            for v in story["inputs"]]  # fmt: skip
+    title = f"Its inputs in this step: {story['inputs_nonzero']} non-zero, the largest first"
     ui.table(title, ["from", "element", "value", "weight", "product"], rows)
-    ui.say(", ".join(f"{_SAID.get(key, key)} {found[key]}" for key in _said(found)))
+    ui.say(", ".join(f"{_SAID.get(key, key)} {story[key]}" for key in _said(story)))
     for name, text in difference["likely_cause"].items():
         ui.say(f"{name}: {text}")
 
@@ -159,17 +159,17 @@ def reduce(
     ui, art = Ui(json, quiet), driver.load(out)
     names = split_list(engines)
     with ui.progress() as progress:
-        found = differences.reduce_case(art, read_data(data, art, limit), names, output, progress)
-    if found["equal"]:
+        reduced = differences.reduce_case(art, read_data(data, art, limit), names, output, progress)
+    if reduced["equal"]:
         line = f"equal: {' and '.join(names)} do not differ, there is nothing to reduce"
     else:
-        for cut in found["cuts"]:
+        for cut in reduced["cuts"]:
             ui.say(f"cut: {cut}")
-        ui.say(driver.describe_difference(found["first_difference"]))
-        _explain(ui, found["first_difference"])
+        ui.say(driver.describe_difference(reduced["first_difference"]))
+        _explain(ui, reduced["first_difference"])
         line = f"wrote {output}; run it with `spikec trace --verify {output} --engine {names[1]}`"
-    ui.result(found, line)
-    raise typer.Exit(0 if found["equal"] else 1)
+    ui.result(reduced, line)
+    raise typer.Exit(0 if reduced["equal"] else 1)
 
 
 @app.command(epilog=EPILOGS["trace"])
@@ -213,9 +213,11 @@ def trace(
     if art is None or data is None or output is None:
         raise UsageError("trace needs OUT, --data and -o, or --verify FOLDER")
     driver.check_folder(output, differences.kind_of(form), [data])
-    found = differences.write_traces(art, read_data(data, art, limit), engine, output, arrays, form)
+    written = differences.write_traces(
+        art, read_data(data, art, limit), engine, output, arrays, form
+    )
     ui.result(
-        {"out": str(output), **{k: found[k] for k in ("samples", "steps", "network")}},
-        f"wrote {output}: {found['samples']} samples, T = {found['steps']}, "
-        f"{len(found['layers'])} layers",
+        {"out": str(output), **{k: written[k] for k in ("samples", "steps", "network")}},
+        f"wrote {output}: {written['samples']} samples, T = {written['steps']}, "
+        f"{len(written['layers'])} layers",
     )

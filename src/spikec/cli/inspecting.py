@@ -46,48 +46,51 @@ def inspect(
 
     if chip is not None:
         driver.check_file(chip, [path])
-    ui, found = Ui(json, quiet), driver.inspect(path, Options.of(settings))
-    rows = [(name, count) for name, count in sorted(found["operators"].items())]
+    ui, contents = Ui(json, quiet), driver.inspect(path, Options.of(settings))
+    rows = [(name, count) for name, count in sorted(contents["operators"].items())]
     ui.table("Operators", ["operator", "nodes"], rows)
-    rows_ = [(u["node"], u["op"], u["reason"], u["hint"]) for u in found["unsupported"]]
+    rows_ = [(u["node"], u["op"], u["reason"], u["hint"]) for u in contents["unsupported"]]
     if rows_:
         ui.table("Not supported", ["node", "operator", "reason", "what would help"], rows_)
-    layers = [(v["name"], v["op"], v["shape"], v["params"]) for v in found["layers"]]
+    layers = [(v["name"], v["op"], v["shape"], v["params"]) for v in contents["layers"]]
     ui.table("Layers", ["layer", "op", "shape", "parameters"], layers)
-    if found["placement"] is not None:
-        _show_placement(ui, found["placement"])
+    if contents["placement"] is not None:
+        _show_placement(ui, contents["placement"])
     if chip is not None:
-        if found["placement"] is None:
+        if contents["placement"] is None:
             raise UsageError("--chip needs an artifact: compile the model first")
         driver.draw_chip(driver.load(path), chip)
         ui.note(f"wrote {chip}")
-    for note in found["notes"]:
+    for note in contents["notes"]:
         ui.note(f"note: {note}")
-    ui.result(found, "supported" if found["supported"] else "not supported")
-    raise typer.Exit(0 if found["supported"] else 1)
+    ui.result(contents, "supported" if contents["supported"] else "not supported")
+    raise typer.Exit(0 if contents["supported"] else 1)
 
 
-def _show_placement(ui: Ui, found: dict[str, Any]) -> None:
+def _show_placement(ui: Ui, placement: dict[str, Any]) -> None:
     rows = [
         (layer["name"], layer["neurons"], layer["synapses"], layer["fan_in"], layer["memory"],
          layer["memory_without_sharing"], layer["cores"], layer["cores_without_sharing"],
          layer["first_core"], layer["bound_by"])
-        for layer in found["layers"]
+        for layer in placement["layers"]
     ]  # fmt: skip
     ui.table(
-        f"Placement on {found['hardware']} (memory: bytes of weights, shared over positions / not)",
+        f"Placement on {placement['hardware']} (memory: bytes of weights, shared over positions or "
+        "not)",
         ["layer", "neurons", "synapses", "fan-in", "memory", "unshared", "cores", "unshared",
          "first", "bound by"],
         rows,
     )  # fmt: skip
-    figures = [(f["figure"], f["value"], f["status"], f["source"]) for f in found["figures"]]
-    ui.table(f"Figures of {found['hardware']}", ["figure", "value", "status", "source"], figures)
-    for problem in found["problems"]:
+    figures = [(f["figure"], f["value"], f["status"], f["source"]) for f in placement["figures"]]
+    ui.table(
+        f"Figures of {placement['hardware']}", ["figure", "value", "status", "source"], figures
+    )
+    for problem in placement["problems"]:
         ui.say(f"does not fit: {problem['text']}")
-    if found["fits"]:
-        ui.say(f"fits: {found['cores']} neurocores, {found['memory']:,} bytes of synapses "
-               f"(without weight sharing {found['cores_without_sharing']} and "
-               f"{found['memory_without_sharing']:,})")  # fmt: skip
+    if placement["fits"]:
+        ui.say(f"fits: {placement['cores']} neurocores, {placement['memory']:,} bytes of synapses "
+               f"(without weight sharing {placement['cores_without_sharing']} and "
+               f"{placement['memory_without_sharing']:,})")  # fmt: skip
 
 
 @app.command(epilog=EPILOGS["opt"])

@@ -64,13 +64,13 @@ def run(
     outputs = art.outputs(read_metrics(metric or []))
     dataset = read_data(data, art, limit)
     with ui.progress() as progress:
-        found, traces = driver.predict(art, dataset, engine, stage, trace, progress)
+        predictions, traces = driver.predict(art, dataset, engine, stage, trace, progress)
     if output is not None:
-        arrays = {out.name: out.part(found) for out in outputs}
-        arrays |= {"logits": found} if len(outputs) == 1 else {}
+        arrays = {out.name: out.part(predictions) for out in outputs}
+        arrays |= {"logits": predictions} if len(outputs) == 1 else {}
         driver.write_file(output, npz_bytes({**arrays, **traces}))
         ui.note(f"wrote {output}")
-    accuracy = measures.accuracy(outputs, found, dataset.labels)
+    accuracy = measures.accuracy(outputs, predictions, dataset.labels)
     own = measures.classifier(outputs)
     warn(ui, art, dataset)
     for doubt in measures.doubts_of_labels(outputs, dataset.labels):
@@ -82,7 +82,7 @@ def run(
             "timesteps": art.graph.steps,
             "accuracy": accuracy,
             "output": None if output is None else str(output),
-            "predictions": None if own is None else own.classes(found).tolist(),
+            "predictions": None if own is None else own.classes(predictions).tolist(),
         },
         f"{len(dataset)} samples, T = {art.graph.steps}, engine {engine}"
         + (f": accuracy {percent(accuracy)}" if accuracy is not None else ""),
@@ -218,6 +218,6 @@ def demo(
     from spikec.ui import Ui
 
     ui = Ui(json, quiet)
-    found = run_demo(ui, target, limit)
-    ui.result(found, f"{found['seconds']:.0f} s in all")
-    raise typer.Exit(0 if found["equal"] is not False else 1)
+    shown = run_demo(ui, target, limit)
+    ui.result(shown, f"{shown['seconds']:.0f} s in all")
+    raise typer.Exit(0 if shown["equal"] is not False else 1)

@@ -219,14 +219,14 @@ def _imported(pairs: Mapping[str, str], rewritten: Graph, ann: Graph) -> dict[st
 
     A relay stands for what it sends; copies that passes made stand for none.
     """
-    found = {}
+    imported = {}
     for layer, value in pairs.items():
         node = rewritten[value]
         stood_for = node.inputs[0] if isinstance(node.operation, Relay) else value
         known = ann.by_name.get(stood_for)
         if known is not None and known.type.shape == node.type.shape:
-            found[layer] = stood_for
-    return found
+            imported[layer] = stood_for
+    return imported
 
 
 def pass_entry(record: Record) -> PassEntry:
@@ -265,23 +265,23 @@ def doubts(calib: Dataset | None) -> list[str]:
     """What is wrong with calibration data that nevertheless can be used."""
     if calib is None:
         return []
-    found = []
+    reasons = []
     if len(calib) < FEW:
-        found.append(f"only {len(calib)} calibration samples: thresholds will fit them by chance")
+        reasons.append(f"only {len(calib)} calibration samples: thresholds will fit them by chance")
     if len(calib) > 1 and all((x == x[:1]).all() for x in calib.feeds.values()):
-        found.append("all calibration samples are the same")
-    return found
+        reasons.append("all calibration samples are the same")
+    return reasons
 
 
 def warnings_of(records: Iterable[Record]) -> list[str]:
     """What a user should know before trusting the result."""
-    found = []
+    lines = []
     for record in records:
         for name, figures in record.layers.items():
             if figures.get("weight_error", 0) > 0.1:
                 share = figures["weight_error"]
-                found.append(f"%{name}: weights lose {share:.0%} of their norm to rounding")
-    return found
+                lines.append(f"%{name}: weights lose {share:.0%} of their norm to rounding")
+    return lines
 
 
 def _shown_signature() -> inspect.Signature:

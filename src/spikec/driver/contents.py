@@ -42,12 +42,12 @@ def resources(graph: Graph) -> dict[str, Any]:
 
 def placement(art: Artifact) -> dict[str, Any]:
     """Where an artifact's layers are on the chip; computed where it was compiled without."""
-    found = art.report.placement
-    if found is None:
+    placed = art.report.placement
+    if placed is None:
         record = Record("place", {})
         PASSES["place"]().run(art.graph, Context(steps=art.graph.steps), record)
-        found = read_placement(record.summary)
-    return dict(found)
+        placed = read_placement(record.summary)
+    return dict(placed)
 
 
 def draw_chip(art: Artifact, path: Path) -> None:
@@ -86,7 +86,7 @@ def first_line(doc: str | None) -> str:
 
 def list_onnx_operators() -> dict[str, list[str]]:
     """Imported ONNX operators by domain."""
-    found: dict[str, list[str]] = {}
+    domains: dict[str, list[str]] = {}
     for domain, name in sorted(rules()):
-        found.setdefault(domain or "ai.onnx", []).append(name)
-    return found
+        domains.setdefault(domain or "ai.onnx", []).append(name)
+    return domains

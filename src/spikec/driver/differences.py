@@ -45,12 +45,12 @@ def check_against(
         runs["this"] = traced(simulate, art.graph, feeds, steps)
         runs["other"] = traced(simulate, other.graph, theirs, steps)
         comparison.add(art.graph, runs, start, names)
-        found = comparison.first_difference
-        if found is not None and "explanation" not in found:
-            explain_difference(art.graph, feeds, runs, found, start)
-            place = tuple(found["neuron"]), found["step"], found["sample"] - start
-            found["other_explanation"] = explain(
-                other.graph, theirs, runs["other"].traces, found["layer"], *place
+        difference = comparison.first_difference
+        if difference is not None and "explanation" not in difference:
+            explain_difference(art.graph, feeds, runs, difference, start)
+            place = tuple(difference["neuron"]), difference["step"], difference["sample"] - start
+            difference["other_explanation"] = explain(
+                other.graph, theirs, runs["other"].traces, difference["layer"], *place
             )
         progress("check", min(start + size, len(data)), len(data))
     return {
@@ -75,7 +75,7 @@ def common_layers(left: Graph, right: Graph) -> tuple[list[str], list[str]]:
 
 def differing_params(left: Graph, right: Graph) -> list[dict[str, Any]]:
     """Params whose values differ, with how many and the first place."""
-    found = []
+    entries = []
     for name in dict.fromkeys((*left.params, *right.params)):
         a, b = (g.params[name].array if name in g.params else None for g in (left, right))
         entry: dict[str, Any] = {"name": name, "differing": None, "first": None, "values": None}
@@ -86,8 +86,8 @@ def differing_params(left: Graph, right: Graph) -> list[dict[str, Any]]:
             first = tuple(int(i) for i in places[0])
             entry = {"name": name, "differing": len(places), "first": list(first),
                      "values": [a[first].item(), b[first].item()]}  # fmt: skip
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def reduce_case(
@@ -159,4 +159,4 @@ def verify_traces(
     if not folders:
         raise UsageError(f"{folder} holds no golden traces (no trace.json)")
     simulate, graph = engine(engine_name), None if art is None else art.graph
-    return [{"folder": str(each), **golden.verify(each, simulate, graph)} for each in folders]
+    return [{"folder": str(inner), **golden.verify(inner, simulate, graph)} for inner in folders]

@@ -130,8 +130,8 @@ def _total(
     for part in measure_all(graph, data, name, wanted, progress, cluster):
         add_events(totals.events, part.events)
         add_events(totals.units, part.units)
-        for t, found in part.outputs.items():
-            totals.outputs[t].append(found)
+        for t, outputs in part.outputs.items():
+            totals.outputs[t].append(outputs)
     totals.seconds = time.perf_counter() - start
     return totals
 
@@ -146,15 +146,15 @@ def _figures(
     outputs: Sequence[Output],
 ) -> StepResult:
     """The figures of the network after `t` steps, per sample."""
-    found, samples = np.concatenate(totals.outputs[t]), len(data)
+    given, samples = np.concatenate(totals.outputs[t]), len(data)
     counts = spike_counts(graph, totals.events, t, samples).values()
     ops = synaptic_operations(graph, totals.events, fans, t, samples, totals.units).values()
     spikes, neurons = (sum(c[key] for c in counts) for key in ("spikes", "neurons"))
     return StepResult(
         timesteps=t,
-        accuracy=accuracy(outputs, found, data.labels),
-        agreement=None if ann is None else agreement(outputs, found, ann),
-        outputs=[] if ann is None else [out.result(found, ann) for out in outputs],
+        accuracy=accuracy(outputs, given, data.labels),
+        agreement=None if ann is None else agreement(outputs, given, ann),
+        outputs=[] if ann is None else [out.result(given, ann) for out in outputs],
         spikes=spikes,
         spikes_per_neuron_step=spikes / max(neurons * t, 1),
         activation_sparsity=1 - spikes / max(neurons * t, 1),
@@ -178,10 +178,10 @@ def predict(
     traces: dict[str, list[Array]] = {}
     for run in art.blocks(data, engine_name, stage, trace=layers, progress=progress):
         parts.append(logits(graph, run.readout, graph.steps))
-        for name, found in run.traces.items():
-            traces.setdefault(f"{name}.potentials", []).append(found.potentials)
-            if found.spikes is not None:
-                traces.setdefault(f"{name}.spikes", []).append(found.spikes)
+        for name, layer in run.traces.items():
+            traces.setdefault(f"{name}.potentials", []).append(layer.potentials)
+            if layer.spikes is not None:
+                traces.setdefault(f"{name}.spikes", []).append(layer.spikes)
     joined = {name: np.concatenate(arrays, axis=1) for name, arrays in traces.items()}
     return np.concatenate(parts), joined
 

@@ -72,14 +72,14 @@ def _layers(graph: Graph) -> list[dict[str, Any]]:
 
 def _hardware(art: Artifact) -> dict[str, Any]:
     """Neurocores and bytes of synaptic memory that an artifact takes."""
-    found = placement(art)
+    placed = placement(art)
     return {
-        "hardware": found["hardware"],
-        "fits": found["fits"],
-        "neurocores": found["cores"],
-        "neurocores_without_sharing": found["cores_without_sharing"],
-        "memory": found["memory"],
-        "memory_without_sharing": found["memory_without_sharing"],
+        "hardware": placed["hardware"],
+        "fits": placed["fits"],
+        "neurocores": placed["cores"],
+        "neurocores_without_sharing": placed["cores_without_sharing"],
+        "memory": placed["memory"],
+        "memory_without_sharing": placed["memory_without_sharing"],
     }
 
 

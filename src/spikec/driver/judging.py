@@ -69,8 +69,8 @@ class Judge:
             lost = losses(self.outputs, outputs, self.ann)
         else:
             right = (own.classes(y) == labels for y in (self.ann, outputs))
-            wanted, found = (answers.astype(float) for answers in right)
-            lost = wanted - found
+            wanted, given = (answers.astype(float) for answers in right)
+            lost = wanted - given
         return {
             "samples": len(lost),
             "accuracy": accuracy(self.outputs, outputs, labels),

@@ -23,9 +23,9 @@ def notes_of_levels(ann: Graph, counted: int, steps: int) -> list[str]:
         steps: T.
     """
     activations = [op_of(node) for node in ann.nodes if op_of(node).activation]
-    found = Counter(op.levels for op in activations if isinstance(op, Qcfs))
-    found.update(op.hi - op.lo for op in activations if isinstance(op, Quantize))
-    levels, many = max(found.items(), key=lambda item: item[1], default=(counted, 0))
+    trained = Counter(op.levels for op in activations if isinstance(op, Qcfs))
+    trained.update(op.hi - op.lo for op in activations if isinstance(op, Quantize))
+    levels, many = max(trained.items(), key=lambda item: item[1], default=(counted, 0))
     if levels == counted:
         return []
     made = "trained with" if levels <= MOST_TRAINED_LEVELS else "quantised to"
@@ -39,9 +39,9 @@ def _exact(levels: int) -> list[str]:
     """The options with which spikes count so many levels, layer after layer."""
     bits = levels.bit_length()
     window = [f"--timesteps {levels} --schedule layerwise"]
-    found = window if levels <= MOST_TRAINED_LEVELS else []
+    ways = window if levels <= MOST_TRAINED_LEVELS else []
     if levels == (1 << bits) - 1:
-        found += [f"--timesteps {bits} --code radix"] if 1 < bits <= MOST_DIGITS else []
+        ways += [f"--timesteps {bits} --code radix"] if 1 < bits <= MOST_DIGITS else []
         payload = f"--timesteps 1 --spikes graded --payload integer --payload-bits {bits}"
-        found += [payload] if 1 < bits <= _PAYLOAD_BITS else []
-    return found or window
+        ways += [payload] if 1 < bits <= _PAYLOAD_BITS else []
+    return ways or window

@@ -125,7 +125,7 @@ def _outputs(
     network: Network,
     model: Model,
     data: Dataset,
-    found: dict[str, Array],
+    given: dict[str, Array],
     ann: Array,
     judged: Sequence[Output],
 ) -> list[OutputLoss]:
@@ -134,7 +134,7 @@ def _outputs(
     def errors(y: Array) -> list[float]:
         return [deviation(out.part(y), out.part(ann)) for out in judged]
 
-    rows = zip(judged, errors(found["float"]), errors(found["int"]), strict=True)
+    rows = zip(judged, errors(given["float"]), errors(given["int"]), strict=True)
     outputs = [OutputLoss(out.name, *row) for out, *row in rows]
     if not any(map(is_far, outputs)):
         return outputs

@@ -42,19 +42,19 @@ class Output:
         axis = 2 if len(self.shape) == 2 else 1
         return np.asarray(self.part(side_by_side).argmax(axis=axis))
 
-    def lost(self, found: Array, wanted: Array) -> Array:
+    def lost(self, given: Array, wanted: Array) -> Array:
         """What each sample loses, from 0 to 1: classes that differ, or error over deviation."""
         if self.metric == "argmax":
-            other = self.classes(found) != self.classes(wanted)
+            other = self.classes(given) != self.classes(wanted)
             return np.asarray(other.reshape(len(other), -1).mean(axis=1))
-        a, b = (self.part(y).reshape(len(y), -1) for y in (found, wanted))
+        a, b = (self.part(y).reshape(len(y), -1) for y in (given, wanted))
         error = np.sqrt(((a - b) ** 2).mean(axis=1)) / _spread(b)
         return np.minimum(error, 1.0)
 
-    def result(self, found: Array, wanted: Array) -> OutputResult:
+    def result(self, given: Array, wanted: Array) -> OutputResult:
         """All figures against the ANN's output."""
-        a, b = (self.part(y).reshape(len(y), -1) for y in (found, wanted))
-        agrees = 1.0 - float(self.lost(found, wanted).mean()) if self.metric == "argmax" else None
+        a, b = (self.part(y).reshape(len(y), -1) for y in (given, wanted))
+        agrees = 1.0 - float(self.lost(given, wanted).mean()) if self.metric == "argmax" else None
         return OutputResult(
             name=self.name,
             metric=self.metric,
@@ -107,13 +107,13 @@ def classifier(outputs: Sequence[Output]) -> Output | None:
 
 
 def accuracy(
-    outputs: Sequence[Output], found: Array, labels: NDArray[np.int64] | None
+    outputs: Sequence[Output], given: Array, labels: NDArray[np.int64] | None
 ) -> float | None:
     """Share of samples with the class that their label names; None where labels name none."""
     own = classifier(outputs)
     if labels is None or own is None:
         return None
-    return float((own.classes(found) == labels).mean())
+    return float((own.classes(given) == labels).mean())
 
 
 def doubts_of_labels(outputs: Sequence[Output], labels: NDArray[np.int64] | None) -> list[str]:
@@ -136,22 +136,22 @@ def doubts_of_labels(outputs: Sequence[Output], labels: NDArray[np.int64] | None
     ]
 
 
-def agreement(outputs: Sequence[Output], found: Array, wanted: Array) -> float | None:
+def agreement(outputs: Sequence[Output], given: Array, wanted: Array) -> float | None:
     """Share of classes that the ANN gives, too, mean over outputs of classes; None without any."""
     of_classes = [out for out in outputs if out.metric == "argmax"]
     if not of_classes:
         return None
-    return float(np.mean([1.0 - out.lost(found, wanted).mean() for out in of_classes]))
+    return float(np.mean([1.0 - out.lost(given, wanted).mean() for out in of_classes]))
 
 
-def losses(outputs: Sequence[Output], found: Array, wanted: Array) -> Array:
+def losses(outputs: Sequence[Output], given: Array, wanted: Array) -> Array:
     """What each sample loses against the ANN, from 0 to 1, mean over outputs."""
-    return np.asarray(np.mean([out.lost(found, wanted) for out in outputs], axis=0))
+    return np.asarray(np.mean([out.lost(given, wanted) for out in outputs], axis=0))
 
 
-def deviation(found: Array, wanted: Array) -> float:
+def deviation(given: Array, wanted: Array) -> float:
     """Root mean square of the difference over the standard deviation of what is wanted."""
-    return float(np.sqrt(np.mean((found - wanted) ** 2)) / _spread(wanted))
+    return float(np.sqrt(np.mean((given - wanted) ** 2)) / _spread(wanted))
 
 
 def _spread(wanted: Array) -> float:
@@ -160,8 +160,8 @@ def _spread(wanted: Array) -> float:
     return max(spread, 0.05 * size, 1e-30)  # where an output hardly depends on the input
 
 
-def _correlation(found: Array, wanted: Array) -> float | None:
+def _correlation(given: Array, wanted: Array) -> float | None:
     """Of all elements about their means over samples; None where nothing varies."""
-    a, b = (y - y.mean(axis=0) for y in (found, wanted))
+    a, b = (y - y.mean(axis=0) for y in (given, wanted))
     size = float(np.sqrt((a**2).sum() * (b**2).sum()))
     return float((a * b).sum() / size) if size > 0 else None

@@ -143,12 +143,12 @@ def _result(client: Any, future: Any) -> Part:
 def _workers(client: Any) -> dict[str, Any]:
     """The workers by address; raises UsageError when the scheduler is gone."""
     try:
-        found: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+        workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
     except (OSError, RuntimeError, TimeoutError, asyncio.TimeoutError):
         raise _gone() from None
     if client.status != "running":
         raise _gone()
-    return found
+    return workers
 
 
 def _gone() -> UsageError:

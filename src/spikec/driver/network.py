@@ -162,8 +162,8 @@ class Network:
 
     def clipped(self, x: Dataset) -> tuple[int, int]:
         """How many input elements lie outside the coded range, and how many there are."""
-        found = [encode(self.graph, feeds) for _, feeds in slices(x, LARGE_BLOCK)]
-        return sum(e.clipped for e in found), sum(e.total for e in found)
+        coded = [encode(self.graph, feeds) for _, feeds in slices(x, LARGE_BLOCK)]
+        return sum(e.clipped for e in coded), sum(e.total for e in coded)
 
     def check(
         self,

@@ -16,8 +16,8 @@ def numerics() -> dict[str, str]:
     Calibration adds floats in the order that is fastest here. What runs on the integer graph that
     comes out adds integers, and gives the same numbers everywhere.
     """
-    found = {name: version(name) for name in LIBRARIES}
-    return {**found, "blas": _blas(), "machine": platform.machine()}
+    versions = {name: version(name) for name in LIBRARIES}
+    return {**versions, "blas": _blas(), "machine": platform.machine()}
 
 
 def _blas() -> str:

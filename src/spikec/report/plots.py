@@ -53,16 +53,16 @@ def new_figure(
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for each in axes:
-        each.patch.set_alpha(0)
-        each.tick_params(which="both", colors=INK, labelsize=8)
-        each.spines[["top", "right"]].set_visible(False)
-        for spine in each.spines.values():
+    for axis in axes:
+        axis.patch.set_alpha(0)
+        axis.tick_params(which="both", colors=INK, labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        for spine in axis.spines.values():
             spine.set_color(INK)
-        for text in (each.xaxis.label, each.yaxis.label, each.title):
+        for text in (axis.xaxis.label, axis.yaxis.label, axis.title):
             text.set_color(INK)
             text.set_fontsize(9)
-        each.grid(color=GREY, alpha=0.25, linewidth=0.5)
+        axis.grid(color=GREY, alpha=0.25, linewidth=0.5)
     return figure, axes
 
 
@@ -80,8 +80,8 @@ def svg(figure: Figure) -> str:
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "spikec"}
     with matplotlib.rc_context(settings):
         figure.savefig(text, format="svg", metadata=nothing)
-    found = text.getvalue()
-    return found[found.index("<svg") :].replace(INK, "currentColor")
+    drawing = text.getvalue()
+    return drawing[drawing.index("<svg") :].replace(INK, "currentColor")
 
 
 def write_figure(figure: Figure, path: Path) -> None:
