@@ -32,33 +32,28 @@ class Relay(Pass):
 
 
 def _rectify_before_pooling(graph: Graph, record: Record) -> Graph:
-    while True:
-        nodes, readers = graph.by_name, graph.readers
-        pair = next(
-            (
-                (nodes[node.inputs[0]], node)
-                for node in graph.nodes
-                if isinstance(node.operation, Relu | Clip)
-                and isinstance(nodes[node.inputs[0]].operation, MaxPool)
-                and readers[node.inputs[0]] == (node,)
-                and node.inputs[0] not in graph.outputs
-            ),
-            None,
-        )
-        if pair is None:
-            return graph
-        pool, act = pair
-        swapped = {
-            pool.name: replace(act, inputs=pool.inputs, type=nodes[pool.inputs[0]].type),
-            act.name: replace(pool, inputs=(act.name,)),
-        }
-        renamed = {act.name: pool.name}
-        graph = graph.with_nodes(
-            (
-                swapped.get(node.name)
-                or replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
-                for node in graph.nodes
-            ),
-            outputs=tuple(renamed.get(name, name) for name in graph.outputs),
-        )
-        record.note(f"%{act.name} rectifies before its max pooling")
+    """Exchange max poolings with the rectifiers that alone read them, in linear time."""
+    order, outputs = list(graph.nodes), list(graph.outputs)
+    place = {node.name: number for number, node in enumerate(order)}
+    readers = {name: [node.name for node in nodes] for name, nodes in graph.readers.items()}
+    for rectifier in [node for node in order if isinstance(node.operation, Relu | Clip)]:
+        act = order[place[rectifier.name]]
+        while (pool := order[place[act.inputs[0]]]).name not in outputs:
+            if not isinstance(pool.operation, MaxPool) or readers[pool.name] != [act.name]:
+                break
+            source = order[place[pool.inputs[0]]]
+            first, last = place[pool.name], place[act.name]
+            for name in readers[act.name]:
+                reader = order[place[name]]
+                inputs = tuple(pool.name if i == act.name else i for i in reader.inputs)
+                order[place[name]] = replace(reader, inputs=inputs)
+            readers[source.name] = [
+                act.name if name == pool.name else name for name in readers[source.name]
+            ]
+            readers[pool.name], readers[act.name] = readers[act.name], [pool.name]
+            outputs = [pool.name if name == act.name else name for name in outputs]
+            order[last] = replace(pool, inputs=(act.name,))
+            order[first] = act = replace(act, inputs=(source.name,), type=source.type)
+            place[act.name], place[pool.name] = first, last
+            record.note(f"%{act.name} rectifies before its max pooling")
+    return graph.with_nodes(order, outputs=tuple(outputs))

@@ -10,9 +10,11 @@ from spikec.compiler.pipeline import Context, Pipeline, parse_pipeline
 from spikec.ir import F32, Graph, Node, Param, TensorType, op_of, verify
 from spikec.ir.ops.activations.relu import Relu
 from spikec.ir.ops.input import Input
+from spikec.ir.ops.max_pool import MaxPool
 from spikec.ir.ops.routing.transpose import Transpose
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
+from spikec.runtime.interpreter import forward
 
 ROWS, COLUMNS = TensorType(F32, (2, 4)), TensorType(F32, (4, 2))
 BLOCK = 5
@@ -83,6 +85,38 @@ def test_a_pass_is_linear_in_the_length_of_a_chain(name):
         return lambda: Pipeline(passes).run(graph, Context())
 
     assert 1.8 < growth(work) < 2.2
+
+
+def pooled(graph):
+    """The chain with a max pooling before each rectifier."""
+    nodes = []
+    for node in graph:
+        if isinstance(node.operation, Relu):
+            window = MaxPool(kernel=(1,), strides=(1,), pads=(0, 0), dilations=(1,))
+            nodes.append(Node(f"p{len(nodes)}", window, node.inputs, node.type))
+            node = replace(node, inputs=(nodes[-1].name,))
+        nodes.append(node)
+    return verify(graph.with_nodes(nodes))
+
+
+def test_exchanging_pools_and_rectifiers_is_linear():
+    def work(graph):
+        graph = pooled(graph)
+        return lambda: Pipeline(parse_pipeline("relay")).run(graph, Context())
+
+    assert 1.8 < growth(work) < 2.2
+
+
+def test_rectifiers_pass_all_poolings_before_them():
+    graph = pooled(chain(2))
+    last = replace(graph[graph.outputs[0]], name="again", inputs=(graph.outputs[0],))
+    graph = verify(graph.with_nodes([*graph.nodes, last], outputs=("again",)))
+    found, _ = Pipeline(parse_pipeline("relay")).run(graph, Context())
+    ops = [node.op for node in found]
+    assert ops[-3:] == ["relu", "relu", "max_pool"]
+    x = {"x": np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)}
+    (want,), (got,) = forward(graph, x).values(), forward(found, x).values()
+    np.testing.assert_array_equal(got, want)
 
 
 def test_lookups_are_made_once():
