@@ -150,7 +150,7 @@ class _Slide(SynapsePrinter):
         read = "network_bytes" if channels % 8 == 0 else "network_bits"
         size = f"[{len(coding.payloads)}][{self.network.steps}][{self._total}]"
         code.line(f"network_word words{size} = {{{{{{0}}}}}};")
-        with code.loop(step, self.network.steps), self.outer():
+        with self.outer(), code.loop(step, self.network.steps):
             tap = flat([self.tap(n) for n in range(len(self._outer))], tuple(self._outer))
             word, place = (tap, "0") if self._packed == 1 else ("0", tap)
             if self._packed > 1 and self._total > 1:
@@ -178,15 +178,15 @@ class _Slide(SynapsePrinter):
         block = "block" if self.lanes.blocks > 1 else "0"
         rows = add(mul(block, self._length), mul(group, self._stride))
         rows = add(weights, mul(rows, stride))
-        for plane, factor in self.planes(coding):
-            with code.loop(self.step, steps, count):
-                sums = [f"sums[{add(self.step, n)}]" for n in parts]
-                for n in parts:
-                    if not self._held:
-                        code.line(f"{self.type} *const part{n} = {add(sums[n], column)};")
-                        continue
-                    code.line(f"{self.type} part{n}[{self._size}];")
-                    code.line(f"memcpy(part{n}, {add(sums[n], column)}, sizeof part{n});")
+        with code.loop(self.step, steps, count):
+            sums = [add(f"sums[{add(self.step, n)}]", column) for n in parts]
+            for n in parts:
+                if not self._held:
+                    code.line(f"{self.type} *const part{n} = {sums[n]};")
+                    continue
+                code.line(f"{self.type} part{n}[{self._size}];")
+                code.line(f"memcpy(part{n}, {sums[n]}, sizeof part{n});")
+            for plane, factor in self.planes(coding):
                 with code.loop(group, self._total):
                     code.line(f"const {type_} *const rows = {rows};")
                     for n in parts:
@@ -200,8 +200,8 @@ class _Slide(SynapsePrinter):
                         for n in parts:
                             for at, weight in self.row_of(constant, f"row{n}"):
                                 self.assign(weight, factor, f"[{at}]", f"part{n}")
-                for n in parts if self._held else ():
-                    code.line(f"memcpy({add(sums[n], column)}, part{n}, sizeof part{n});")
+            for n in parts if self._held else ():
+                code.line(f"memcpy({sums[n]}, part{n}, sizeof part{n});")
 
     def _lowest(self, word: str, count: int) -> str:
         """The number of the next spike; of the row of zeros if there is none."""
