@@ -101,8 +101,10 @@ def _bound(interval: Interval, limits: tuple[int, int]) -> Bound:
 def within(node: Node, interval: Interval) -> Interval:
     """What whoever reads a value can meet, int64: a run ends where one leaves its type."""
     low, high = node.type.dtype.bounds
-    parts = (np.minimum(np.maximum(part, low), high).astype(np.int64) for part in interval)
-    return next(parts), next(parts)
+    shape = np.shape(interval[0])
+    parts = (np.atleast_1d(part) for part in interval)  # NumPy makes arrays without axes ints
+    least, most = (np.minimum(np.maximum(part, low), high).astype(np.int64) for part in parts)
+    return least.reshape(shape), most.reshape(shape)
 
 
 def element_bounds(
@@ -133,11 +135,12 @@ def element_bounds(
 
 def _sums(graph: Graph, node: Node, current: Interval, steps: int) -> Interval:
     """A readout after any number of steps."""
-    low, high = (unbounded(part) for part in current)
+    low, high = (unbounded(part)[None] for part in current)  # NumPy makes arrays without axes ints
     params = op_of(node, Membrane).spread_params(graph.arrays(node), node.type.shape, low)
     bounds = op_of(node, Stateful).potential_bounds((low, high), (low, high), params, steps)
     assert bounds is not None
-    return bounds
+    least, most = bounds
+    return least[0], most[0]
 
 
 def _potential(

@@ -145,7 +145,7 @@ class Planner:
         call = calls.ConstantSource(self._store(name, array[None].astype(np.int32)))
         variable = self._variable(name)
         process = self.plan.add(Process(variable, call, comment=comment, node=node.name))
-        self.constants[process.name] = array
+        self.constants[process.name] = array.astype(np.int64)
         return Wire(process.name, "s_out", array.shape, array.shape, None, bounds)
 
     def bias(self, node: Node) -> list[Wire]:

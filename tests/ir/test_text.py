@@ -504,3 +504,13 @@ def test_wrong_ops_and_attributes_have_a_place(node, problem):
         parse(f"{HEAD}{X}  %y : f32[2] = {node}\n  return %y\n}}")
     assert caught.value.message.splitlines()[0] == problem
     assert caught.value.loc.startswith("<text>:3:")
+
+
+def test_types_stand_below_each_other():
+    text = parse("""graph @x <stage=int, steps=1> {
+      %a : u8[1] = input()
+      %longer : i24[1] = accumulate(%a)
+      return %longer
+    }""").to_text()
+    nodes = [line for line in text.splitlines() if line.startswith("  %")]
+    assert [line.index(" : ") for line in nodes] == [len("  %longer")] * 2

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -140,14 +140,20 @@ def part(tree: Tree, output: str) -> Tree:
     return {n: c for n, c in tree.items() if n == output or n.startswith(f"{output}/")}
 
 
+def beside(tree: Tree, outputs: Sequence[str]) -> Tree:
+    """What is no output."""
+    inside = {name for output in outputs for name in part(tree, output)}
+    return {name: content for name, content in tree.items() if name not in inside}
+
+
 def faults(
     template: Path,
     folder: Path,
     command: Sequence[str],
-    output: str,
+    outputs: Sequence[str],
     *,
     every: int = 1,
-    partly: Callable[[Tree, Tree, Tree], bool] = lambda found, old, new: False,
+    partly: Mapping[str, Callable[[Tree, Tree, Tree], bool]] | None = None,
 ) -> tuple[list[str], int]:
     """Kill a command at every (or every so many-th) call, and run it again.
 
@@ -155,9 +161,9 @@ def faults(
         template: The world before.
         folder: Where worlds are made.
         command: Arguments of spikec, relative to the world.
-        output: What it writes.
+        outputs: What it writes.
         every: Leave out calls between.
-        partly: Whether something between the old and the new output is right, too.
+        partly: For an output, whether something between the old and the new is right, too.
 
     Returns:
         What is wrong, and how many times the command was killed.
@@ -184,12 +190,12 @@ def faults(
             told.append(f"{where}: it made other calls than before")
             continue
         now = snapshot(world)
-        found, before, after = (part(tree, output) for tree in (now, old, new))
-        if found not in (before, after) and not partly(found, before, after):
-            told.append(f"{where}: {output} is neither the old nor the new")
-        if {n: c for n, c in now.items() if n not in found} != {
-            n: c for n, c in old.items() if n not in before
-        }:
+        for output in outputs:
+            found, before, after = (part(tree, output) for tree in (now, old, new))
+            between = (partly or {}).get(output)
+            if found not in (before, after) and not (between and between(found, before, after)):
+                told.append(f"{where}: {output} is neither the old nor the new")
+        if beside(now, outputs) != beside(old, outputs):
             told.append(f"{where}: something else was changed")
         run(world, command)
         if snapshot(world) != new:

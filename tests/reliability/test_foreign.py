@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
 import foreign
+import models
 import pytest
-from damage import damaged_json
+from damage import damaged_json, odd_files
 from foreign import Reader, attempt, campaign, make_world, readers
+from within import within
 
-from spikec.ir import ParseError, parse, reading
+from spikec.compiler.onnx import load_model
+from spikec.ir import InvalidData, InvalidModel, ParseError, parse, reading
+from spikec.runtime.images import Preparation, read_images
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +32,7 @@ def test_the_files_themselves_are_read(world):
 
 def test_damaged_files(world):
     """Some 700 variants; the campaign has as many as one wants."""
-    tally = campaign(world, seed=0, end=math.inf, most=25)
+    tally = campaign(world, seed=0, end=math.inf, most=8)
     assert tally.found == {}
     assert tally.tried > 500
     assert min(tally.refused.values()) > 5
@@ -40,6 +45,37 @@ def test_an_error_names_file_and_field(world, tmp_path):
     manifest.write_text(json.dumps({**content, "target": {"name": 5, "options": {}}}))
     kind, told = attempt(readers(world, pages=False)[0], tmp_path / "w")
     assert (kind, told) == ("refused", f"{manifest}: target.name: expected str, got int")
+
+
+@pytest.mark.parametrize("name", ["out/manifest.json", "out/graph.spk", "recipe.json", "x.npz",
+                                  "x.npy", "traces/input.npz"])  # fmt: skip
+def test_what_is_no_file_is_refused(world, tmp_path, name):
+    """A pipe that says nothing, a device that never ends, links in a circle: none is waited for."""
+    (reader,) = (reader for reader in readers(world, pages=False) if reader.file == name)
+    for label, put in odd_files(tmp_path / "w" / name):
+        shutil.rmtree(tmp_path / "w", ignore_errors=True)
+        shutil.copytree(world, tmp_path / "w")
+        (tmp_path / "w" / name).unlink()
+        put()
+        assert attempt(reader, tmp_path / "w")[0] == "refused", label
+
+
+def test_a_model_or_an_image_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "net.onnx")
+    os.mkfifo(tmp_path / "1.png")
+    with within(5), pytest.raises(InvalidModel, match="is no file"):
+        load_model(tmp_path / "net.onnx")
+    with within(5), pytest.raises(InvalidData, match="is no file"):
+        read_images(tmp_path, (1, 4, 4), Preparation())
+
+
+def test_random_models() -> None:
+    """Valid and damaged ones; the campaign has as many as one wants."""
+    tally = models.Tally()
+    models.campaign(range(2000, 2030), tally, math.inf)
+    assert tally.found == {}
+    assert tally.outcomes["valid: compiled"] > 1
+    assert any(kind.startswith("damaged: imported") for kind in tally.outcomes)
 
 
 @pytest.mark.parametrize("text", ["{" * 500, "graph @x <stage=int, steps=1> {" + "[" * 100_000])
