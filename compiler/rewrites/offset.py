@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spikec.compiler.calibration.inputs import without_input_quantisers
 from spikec.compiler.pipeline import Context, Pass, Record, within
+from spikec.compiler.rewrites.input_codes import without_input_quantisers
 from spikec.ir import Graph, GraphBuilder, Node
 from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.activations.quantize import Quantize
