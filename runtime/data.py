@@ -252,6 +252,8 @@ def _checked_labels(labels: Array, samples: int, file: str | None) -> Array:
             f"y has shape {list(given.shape)} and type {given.dtype}; "
             f"expected {samples} integers, or as many rows of one 1",
             loc=file,
+            hint="labels are classes; leave out y that holds numbers to come near to: outputs that "
+            "are no classes are compared with the ANN's (--model)",
         )
     return labels
 

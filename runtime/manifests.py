@@ -73,6 +73,7 @@ class ArtifactManifest(Manifest, frozen=True):
     numerics: dict[str, str] | None = None
     images: str | None = None
     metrics: dict[str, str] | None = None
+    class_axes: dict[str, Count] | None = None
     shapes: dict[str, list[Count]] | None = None
     frames: list[str] | None = None
     counterparts: dict[str, str] | None = None

@@ -1,5 +1,7 @@
 """Networks that were trained with quantisation, or quantised after it, are exact in integers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -11,9 +13,12 @@ from spikec.driver.inspecting import inspect
 from spikec.driver.levels import notes_of_levels
 from spikec.driver.losses import deviation
 from spikec.driver.model import Model
-from spikec.ir import F32, Graph, Node, TensorType
+from spikec.ir import F32, Graph, Node, TensorType, op_of
 from spikec.ir.ops.activations.qcfs import Qcfs
+from spikec.ir.ops.activations.quantize import Quantize
 from spikec.options import Options
+
+DATA = Path(__file__).parent / "onnx" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +77,43 @@ def test_a_network_trained_with_levels_is_exact_in_its_window(images):
 )
 def test_eight_bits_are_exact_in_one_step_of_integer_payloads(options, images, tmp_path):
     model = quantised(tmp_path, images, weight_type=QuantType.QInt8, **options)
-    error, same, _ = compare(
+    error, same, art = compare(
         model, images, timesteps=1, spikes="graded", payload="integer", payload_bits=8
     )
+    assert spiking_layers(art.graph) <= quantised_activations(Model.load(model).graph)
     # Averages of four pixels lie in the middle between two levels now and then, where onnxruntime
     # rounds to the even one and a neuron fires; all else is equal.
     assert same >= 0.97
     assert error <= 0.06
+
+
+def quantised_activations(ann):
+    return sum(isinstance(node.operation, Qcfs | Quantize) for node in ann)
+
+
+def spiking_layers(graph):
+    return sum(op_of(node).neuron for node in graph)
+
+
+@pytest.mark.parametrize("kind", ["brevitas_qcdq", "brevitas_qonnx"])
+@pytest.mark.parametrize(
+    ("options", "exact"),
+    [
+        ({"timesteps": 15, "schedule": "layerwise"}, True),
+        ({"timesteps": 4, "code": "radix"}, True),
+        ({"timesteps": 8, "code": "radix"}, False),
+    ],
+    ids=["window", "digits", "more digits"],
+)
+def test_brevitas_has_no_neurons_but_its_quantisers(kind, options, exact):
+    """Nor one for that of its input, which is the input's code, whatever spikes count."""
+    ann = Model.load(DATA / f"{kind}.onnx")
+    x = np.random.default_rng(0).uniform(0, 1, (100, 1, 28, 28)).astype(np.float32)
+    art = spikec.compile(ann, x, progress=False, **options)
+    assert spiking_layers(art.graph) == quantised_activations(ann.graph) - 1 == 2
+    wanted = ann.logits({ann.graph.inputs[0].name: x})
+    if exact:
+        assert deviation(art.run(x).reshape(wanted.shape), wanted) < 0.005
 
 
 QCFS_NOTE = (

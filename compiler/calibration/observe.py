@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikec.compiler.calibration.inputs import (
-    Code,
     channel_ranges,
     compact,
     input_channels,
     with_margin,
-    without_input_quantisers,
 )
 from spikec.compiler.pipeline import Context, Pass, Record, within
+from spikec.compiler.rewrites.input_codes import Code, without_input_quantisers
 from spikec.ir import F32, F64, Graph, InvalidData, Node, Param, PassError, op_of
 from spikec.ir.ops.input import Input
 from spikec.ir.types import Array, DType

@@ -6,7 +6,7 @@ Every ONNX value is either a constant (folded at once) or a `Tensor` of the grap
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 import numpy as np
@@ -44,6 +44,8 @@ class Imported:
             output, or what a cut-off tail reads.
         source: File name of the model.
         has_batch: Whether the model's inputs have a batch axis; else each sample is a whole input.
+        class_axes: By name of those of `logits` that a softmax or an ArgMax was cut off from, its
+            axis per sample.
     """
 
     graph: Graph | None
@@ -53,6 +55,7 @@ class Imported:
     logits: list[str]
     source: str | None = None
     has_batch: bool = True
+    class_axes: dict[str, int] = field(default_factory=dict)
 
     def require(self) -> Graph:
         """The graph; raises UnsupportedOperator listing every refused node."""
@@ -201,6 +204,8 @@ def _finish(
         if value.grid is not None:
             value = off_grid(node, value)
         logits.setdefault(value.name, tail.value if tail else name)
+        if tail is not None and tail.classes is not None:
+            imported.class_axes.setdefault(logits[value.name], tail.classes)
         if tail is not None:
             note = f"{tail.operator} at the end is left out: outputs are its input"
             scope.notes.append(note)

@@ -29,10 +29,17 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """An operator cut off at the end, and the ONNX value that it reads."""
+    """An operator cut off at the end.
+
+    Attributes:
+        operator: It and its name.
+        value: The ONNX value that it reads.
+        classes: The axis per sample along which it chooses or weighs classes, if it does.
+    """
 
     operator: str
     value: str
+    classes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikec.compiler.pipeline import Context, Pass, Record, within
+from spikec.compiler.rewrites.input_codes import without_input_quantisers
 from spikec.ir import Graph, GraphBuilder, Node
 from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.activations.quantize import Quantize
@@ -33,9 +34,11 @@ class Offset(Pass):
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         builder, shifted = GraphBuilder(graph), 0
+        without, _ = without_input_quantisers(graph, context.spec.input_bits)
         for node in list(builder):
             op = node.operation
-            if isinstance(op, Quantize) and self._fits(builder, node, op):
+            is_code = node.name not in without.by_name  # of an input: no neuron
+            if isinstance(op, Quantize) and not is_code and self._fits(builder, node, op):
                 _shift(builder, node, op)
                 shifted += 1
         record.note(f"{shifted} signed quantisers are unsigned ones beside a constant")

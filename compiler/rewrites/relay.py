@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from spikec.compiler.pipeline import Context, Pass, Record
+from spikec.compiler.rewrites.behind import behind_moves
 from spikec.compiler.rewrites.trains import Trains
 from spikec.ir import Graph
 from spikec.ir.builder import remove_dead
@@ -20,12 +21,17 @@ class Relay(Pass):
     A synapse that reads a sum, a concatenation or a slope of trains becomes a sum of synapses, one
     per train (`trains.py`). Where a synapse's output enters another (a linear bottleneck), or a
     sum has too many trains, a signed relay neuron sends it. `relu(maxpool(x))` becomes
-    `maxpool(relu(x))`, which is the same, so that pooling sees spikes.
+    `maxpool(relu(x))`, which is the same, so that pooling sees spikes; and an activation goes
+    behind the moves that lead from it to a pooling (`behind.py`).
     """
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
-        trains = Trains(_rectify_before_pooling(graph, record))
+        graph = _rectify_before_pooling(graph, record)
+        trains = Trains(graph)
         separated = trains.run()
+        if trains.pooled:
+            trains = Trains(behind_moves(graph, trains.pooled))
+            separated = trains.run()
         for note in trains.notes:
             record.note(note)
         return remove_dead(separated)

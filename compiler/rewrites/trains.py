@@ -53,12 +53,14 @@ class Trains:
         nodes: The new graph so far.
         params: New params.
         notes: What was relayed, in sentences.
+        pooled: Old values that are relayed to be pooled.
     """
 
     graph: Graph
     nodes: dict[str, Node] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    pooled: list[str] = field(default_factory=list)
     _old: Mapping[str, Node] = field(default_factory=dict)
     _readers: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
     _values: dict[str, str] = field(default_factory=dict)
@@ -262,6 +264,7 @@ class Trains:
         window = op_of(node, MaxPool).window
         pooled = self._pool(node, node.name, self._values[node.inputs[0]], window)
         if pooled is None:
+            self.pooled.append(node.inputs[0])
             train = self.relayed(node.inputs[0])
             return self._put(node, node.name, node.operation, (train,))
         return pooled
@@ -338,6 +341,8 @@ class Trains:
     def _with_pads(self, node: Node, pad: Pad, window: Window) -> Window | None:
         """The window that pads by itself, where zeros around a rectified value never win."""
         source = self.nodes[node.inputs[0]]
+        while isinstance(source.operation, Pad):
+            source = self.nodes[source.inputs[0]]
         pads, rank = pad.pads, len(node.type.shape)
         rectifier = source.operation
         unsigned = isinstance(rectifier, Activation) and not rectifier.signed

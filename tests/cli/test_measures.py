@@ -145,3 +145,110 @@ def test_a_number_is_not_right_because_it_is_the_only_one(policy):
     ]
     assert rough.loss > 0.15 >= chosen.loss
     assert rough.agreement is None
+
+
+# Networks of all kinds, small and with random weights
+
+
+def network(kind):
+    """A network with its inputs (name, shape) and its outputs (name, shape)."""
+    rng = np.random.default_rng(3)
+    image, constants = ("x", (2, 8, 8)), {}
+    nodes = [helper.make_node("Conv", ["x", "stem"], ["c"], pads=[1] * 4),
+             helper.make_node("Relu", ["c"], ["r"])]  # fmt: skip
+    shapes = {"stem": (8, 2, 3, 3)}
+    if kind == "regressor":
+        shapes |= {"v": (1, 512)}
+        nodes += [helper.make_node("Flatten", ["r"], ["f"]),
+                  helper.make_node("Gemm", ["f", "v"], ["price"], transB=1)]  # fmt: skip
+        outputs = {"price": (1,)}
+    elif kind == "detector":
+        shapes |= {"boxed": (4, 8, 1, 1), "classed": (3, 8, 1, 1)}
+        constants = {"four": np.array([0, 64, 4]), "three": np.array([0, 64, 3])}
+        for made, weights, size in (("boxes", "boxed", "four"), ("scores", "classed", "three")):
+            nodes += [
+                helper.make_node("Conv", ["r", weights], [f"{made}.map"]),
+                helper.make_node("Transpose", [f"{made}.map"], [f"{made}.last"], perm=[0, 2, 3, 1]),
+                helper.make_node("Reshape", [f"{made}.last", size], [made]),
+            ]
+        nodes.append(helper.make_node("Softmax", ["scores"], ["classes"], axis=-1))
+        outputs = {"boxes": (64, 4), "classes": (64, 3)}
+    elif kind == "segmenter":
+        shapes |= {"pixels": (4, 8, 1, 1)}
+        nodes += [helper.make_node("Conv", ["r", "pixels"], ["mask"])]
+        outputs = {"mask": (4, 8, 8)}
+    else:
+        nodes += [helper.make_node("Flatten", ["r"], ["f"])]
+        outputs = {f"digit{k}": (10,) for k in range(1, 6)}
+        for name in outputs:
+            shapes[f"{name}.w"] = (10, 512)
+            nodes.append(helper.make_node("Gemm", ["f", f"{name}.w"], [name], transB=1))
+    constants |= {
+        name: (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, kind, [info("x", TensorProto.FLOAT, ["N", *image[1]])],
+        [info(name, TensorProto.FLOAT, ["N", *shape]) for name, shape in outputs.items()],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "metrics", "more"),
+    [
+        ("regressor", {"price": "relative"}, []),
+        ("detector", {"boxes": "relative", "scores": "argmax"}, []),
+        ("segmenter", {"mask": "relative"}, []),
+        ("segmenter", {"mask": "argmax"}, ["--metric", "mask=argmax"]),
+        ("captcha", {f"digit{k}": "argmax" for k in range(1, 6)}, []),
+    ],
+)
+def test_networks_of_all_kinds_are_judged_by_output(kind, metrics, more, tmp_path, cli, as_json):
+    x = np.random.default_rng(4).uniform(0, 1, (40, 2, 8, 8)).astype(np.float32)
+    data, model, out = tmp_path / "x.npz", tmp_path / "m.onnx", tmp_path / "out"
+    np.savez(data, x=x)
+    onnx.save(network(kind), model)
+    code, text, _ = cli("compile", model, "--calib", data, "--timesteps", 16, "-o", out, *more)
+    assert code == 0
+    assert all(name in text for name in metrics) == (len(metrics) > 1 or "relative" in str(metrics))
+    (result,) = as_json("eval", out, "--data", data, "--model", model)["results"]
+    found = {figures["name"]: figures for figures in result["outputs"]}
+    assert {name: figures["metric"] for name, figures in found.items()} == metrics
+    for figures in found.values():
+        assert (figures["agreement"] or 1.0) > 0.7
+        assert figures["correlation"] > 0.9
+    assert cli("run", out, "--data", data, "-o", tmp_path / "p.npz")[0] == 0
+    with np.load(tmp_path / "p.npz") as arrays:
+        assert set(arrays) - {"logits"} == set(metrics)
+    code, text, _ = cli("check", out, "--data", data, "--model", model, "--limit", 8)
+    assert code == 0
+    assert all(name in text for name in metrics) == (metrics != {"mask": "argmax"})
+    assert cli("report", out)[0] == 0
+    page = (out / "report.html").read_text()
+    assert ("its numbers" in page) == ("relative" in metrics.values())
+    assert ("its classes" in page) == ("argmax" in metrics.values() and len(metrics) > 1)
+
+
+def test_classes_may_be_pointed_to(tmp_path, cli):
+    x = np.random.default_rng(4).uniform(0, 1, (40, 2, 8, 8)).astype(np.float32)
+    data, model, out = tmp_path / "x.npz", tmp_path / "m.onnx", tmp_path / "out"
+    np.savez(data, x=x)
+    onnx.save(network("segmenter"), model)
+    assert cli("compile", model, "--calib", data, "-o", out, "-q")[0] == 0
+    _, _, said = cli("eval", out, "--data", data, "--model", model)
+    assert ("judged by their numbers: mask; where channels (of two axes the last one) are classes, "
+            "say --metric mask=argmax") in said  # fmt: skip
+    _, _, said = cli("eval", out, "--data", data, "--model", model, "--metric", "mask=argmax")
+    assert "judged by their numbers" not in said
+
+
+def test_labels_that_are_numbers_are_explained(files, fails, tmp_path):
+    data = tmp_path / "y.npz"
+    np.savez(data, x=np.load(files.calib)["x"], y=np.linspace(0, 1, 48))
+    assert "outputs that are no classes are compared with the ANN's (--model)" in fails(
+        "eval", files.out, "--data", data
+    )

@@ -132,12 +132,18 @@ def _show_loss(ui: Ui, loss: Loss | None) -> None:
     if loss is None:
         return
     of = "samples not calibrated on" if loss.held_out else "calibration samples"
-    rows = [
-        (name, percent(loss.agreement[stage]), loss.relative_error[stage])
-        for stage, name in (("float", "float network"), ("int", "integers"))
-    ]
-    ui.table(f"Against the ANN on {loss.samples} {of} (standard error {loss.standard_error:.1%})",
-             ["", "same class", "relative error"], rows)  # fmt: skip
+    title = f"Against the ANN on {loss.samples} {of} (standard error {loss.standard_error:.1%})"
+    if loss.agreement["int"] is not None:
+        rows = [
+            (name, percent(loss.agreement[stage]), loss.relative_error[stage])
+            for stage, name in (("float", "float network"), ("int", "integers"))
+        ]
+        ui.table(title, ["", "same class", "relative error"], rows)
+        title = "Outputs against the ANN"
+    if len(loss.outputs) > 1 or loss.agreement["int"] is None:
+        errors = [(out.output, out.float_error, out.int_error) for out in loss.outputs]
+        ui.table(f"{title}: error over the standard deviation",
+                 ["output", "float network", "integers"], errors)  # fmt: skip
     if not loss.held_out:
         ui.note("note: give more calibration data than --samples to measure the loss on others")
     for line in loss.advice:

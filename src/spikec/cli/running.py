@@ -170,7 +170,7 @@ def _line(evaluation: Evaluation) -> str:
     shares = {"accuracy": best.accuracy, "agreement": best.agreement}
     parts = [f"{name} {percent(share)}" for name, share in shares.items() if share is not None]
     parts += [
-        f"{out.name} off by {out.relative_error:.3g} of its deviation"
+        f"{out.name} off by {out.relative_error:.3g} of its standard deviation"
         for out in best.outputs
         if out.metric == "relative"
     ]

@@ -157,6 +157,7 @@ def compile_network(
         "model": {"file": model.source, "sha256": model.digest},
         "outputs": imported.logits,
         "metrics": {out.name: out.metric for out in model.outputs(options.metrics())},
+        "class_axes": imported.class_axes,
         "target": {"name": emitter.name, "options": emitter.options},
         "steps": options.steps,
         "passes": [str(part) for p in passes for part in p.parts],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikec.compiler.pipeline import Progress
 from spikec.driver.blocks import logits, quiet
 from spikec.driver.frames import framed_inputs, notes_of_frames
-from spikec.driver.measures import Output, accuracy, agreement, doubts_of_labels
+from spikec.driver.measures import Output, accuracy, agreement, doubts_of_labels, notes_of_metrics
 from spikec.driver.measuring import Cluster, measure_all
 from spikec.driver.model import Model, ModelSource
 from spikec.driver.network import Network
@@ -67,7 +67,7 @@ def evaluate(
     if model is not None:
         network = ann_of(art, model)
         ann = network.logits(data.feeds, progress)
-        notes += notes_of_frames(graph)
+        notes += [*notes_of_frames(graph), *notes_of_metrics(outputs)]
         notes += [f"the ANN ran in spikec, as onnxruntime cannot run it: {why}"
                   for why in network.refused]  # fmt: skip
     fans = fan_outs(graph)

@@ -76,10 +76,18 @@ def measure_loss(
             {stage: float(values.mean()) for stage, values in lost.items()},
             len(data),
             layers,
-            "classes" if any(out.metric == "argmax" for out in judged) else "outputs' deviation",
+            _lost_of(judged),
             framed=bool(data.frames),
         ),
     )
+
+
+def _lost_of(outputs: Sequence[Output]) -> str:
+    """What a loss is a share of."""
+    kinds = {out.metric for out in outputs}
+    if kinds == {"argmax"}:
+        return "classes"
+    return "outputs' deviation" if kinds == {"relative"} else "outputs (classes and deviations)"
 
 
 def advice(

@@ -26,21 +26,24 @@ class Output:
         metric: `argmax`: its classes are compared, for each element where there are other axes;
             `relative`: its numbers.
         places: Its columns.
+        axis: Of its classes, where that is known; else channels, or the last of two axes.
     """
 
     name: str
     shape: tuple[int, ...]
     metric: Metric
     places: slice
+    axis: int | None = None
 
     def part(self, side_by_side: Array) -> Array:
         """This output (samples, *shape) out of all of them (samples, values)."""
         return side_by_side[:, self.places].reshape(-1, *self.shape)
 
     def classes(self, side_by_side: Array) -> NDArray[np.int64]:
-        """The classes (samples, *elements): of channels, or of the last of two axes."""
-        axis = 2 if len(self.shape) == 2 else 1
-        return np.asarray(self.part(side_by_side).argmax(axis=axis))
+        """The classes (samples, *elements)."""
+        usual = 1 if len(self.shape) == 2 else 0
+        axis = usual if self.axis is None else self.axis
+        return np.asarray(self.part(side_by_side).argmax(axis=axis + 1))
 
     def lost(self, given: Array, wanted: Array) -> Array:
         """What each sample loses, from 0 to 1: classes that differ, or error over deviation."""
@@ -66,19 +69,25 @@ class Output:
 
 
 def outputs_of(
-    graph: Graph, names: Sequence[str], metrics: Mapping[str, Metric], ann: Graph | None = None
+    graph: Graph,
+    names: Sequence[str],
+    metrics: Mapping[str, Metric],
+    ann: Graph | None = None,
+    class_axes: Mapping[str, int] | None = None,
 ) -> list[Output]:
     """The outputs of a graph.
 
-    An output is one of classes where that is stated; else where it has one axis with several
-    values. Of several outputs, one that ends in a function that is not linear is none of classes:
-    an action between bounds beside the scores.
+    An output is one of classes where that is stated; else where a softmax or ArgMax was cut off
+    behind it, or where it has one axis with several values. Of several outputs, one of one axis
+    that ends in a function that is not linear is none of classes: an action between bounds beside
+    the scores.
 
     Args:
         graph: The ANN's or a spiking one.
         names: Their ONNX names, in order.
         metrics: Those that are stated, by name.
         ann: The imported ANN, whose last operations tell classes from numbers.
+        class_axes: Axes of classes that are known, by name.
 
     Raises:
         UsageError: for a metric of an output that there is not.
@@ -92,12 +101,25 @@ def outputs_of(
     for name, node, end in zip(names, graph.outputs, ends, strict=True):
         shape = graph[node].type.shape
         bounded = len(names) > 1 and ann is not None and not ann[end].operation.linear
-        plain: Metric = "argmax" if len(shape) == 1 and shape[0] > 1 and not bounded else "relative"
+        axis = (class_axes or {}).get(name)
+        scores = len(shape) == 1 and shape[0] > 1 and not bounded
+        plain: Metric = "argmax" if scores or axis is not None else "relative"
         size = graph[node].type.size
         places = slice(start, start + size)
-        outputs.append(Output(name, shape, metrics.get(name, plain), places))
+        outputs.append(Output(name, shape, metrics.get(name, plain), places, axis))
         start += size
     return outputs
+
+
+def notes_of_metrics(outputs: Sequence[Output]) -> list[str]:
+    """How outputs of several axes could be judged otherwise, where they may hold classes."""
+    names = [o.name for o in outputs if o.metric == "relative" and len(o.shape) > 1]
+    if not names:
+        return []
+    return [
+        f"judged by their numbers: {', '.join(names)}; where channels (of two axes the last one) "
+        f"are classes, say --metric {names[0]}=argmax"
+    ]
 
 
 def classifier(outputs: Sequence[Output]) -> Output | None:

@@ -106,7 +106,8 @@ class Model:
 
     def outputs(self, metrics: Mapping[str, Metric]) -> list[Output]:
         """Its outputs, and how each is judged: as stated, or as its last operation tells."""
-        return outputs_of(self.graph, self.imported.logits, metrics, self.graph)
+        imported = self.imported
+        return outputs_of(self.graph, imported.logits, metrics, self.graph, imported.class_axes)
 
     def logits(self, feeds: Mapping[str, Array], progress: Progress = quiet) -> Array:
         """The ANN's outputs (N, values), float; several outputs side by side."""

@@ -65,7 +65,8 @@ class Network:
         """Its outputs, and how each is judged: as stated here, or when it was compiled."""
         names = self.stored.manifest.get("outputs") or self.graph.outputs
         kept = self.stored.manifest.get("metrics") or {}
-        return outputs_of(self.graph, names, {**kept, **(metrics or {})})
+        axes = self.stored.manifest.get("class_axes")
+        return outputs_of(self.graph, names, {**kept, **(metrics or {})}, class_axes=axes)
 
     @property
     def counterparts(self) -> dict[str, str]:

@@ -96,6 +96,7 @@ def build(report: Report) -> str:
         next_steps=next_steps(report),
         pictures={name: _picture(name, draw(report)) for name, draw in PICTURES.items()},
         loss=_loss(report.loss),
+        outputs=_outputs(report.evaluated()),
         passes=[_pass_row(entry) for entry in report.passes],
         chip=Markup(draw_chip(report.placement, report.model or "")) if report.placement else None,
         energy=_energy(report),
@@ -133,7 +134,7 @@ def _accuracy_card(report: Report, best: tuple[Evaluation, StepResult] | None) -
     of = f"{evaluation.samples:,} samples of {evaluation.of.get('data')}"
     if result.accuracy is None and result.agreement is None and result.outputs:
         far = max(out.relative_error for out in result.outputs)
-        return Card("off the ANN's outputs", f"{far:.3g} of their deviation", of)
+        return Card("off the ANN's outputs", f"{far:.3g} of their standard deviation", of)
     if result.accuracy is None:
         return Card("same class as the ANN", percent(result.agreement), of)
     error = (result.accuracy * (1 - result.accuracy) / evaluation.samples) ** 0.5
@@ -159,7 +160,7 @@ def _agreement_card(loss: Loss | None) -> Card:
     )
     if loss.agreement["int"] is None:
         far = max(out.int_error for out in loss.outputs)
-        return Card("off the ANN's outputs", f"{far:.3g} of their deviation", text, "open")
+        return Card("off the ANN's outputs", f"{far:.3g} of their standard deviation", text, "open")
     return Card("same class as the ANN", percent(loss.agreement["int"]), text, "open")
 
 
@@ -171,6 +172,7 @@ def _loss(loss: Loss | None) -> dict[str, Any] | None:
     return {
         "samples": f"{loss.samples} {'' if loss.held_out else 'calibration '}samples",
         "held_out": loss.held_out,
+        "classes": loss.agreement["int"] is not None,
         "stages": [(name, percent(loss.agreement[stage]), f"{loss.relative_error[stage]:.3g}")
                    for stage, name in stages],
         "outputs": [(out.output, f"{out.float_error:.3g}", f"{out.int_error:.3g}")
@@ -178,6 +180,22 @@ def _loss(loss: Loss | None) -> dict[str, Any] | None:
         "layers": [(v.layer, f"{v.error:.3g}", f"{v.rounding:.3g}") for v in loss.worst_layers],
         "advice": loss.advice,
     }  # fmt: skip
+
+
+def _outputs(best: tuple[Evaluation, StepResult] | None) -> dict[str, Any] | None:
+    """Each output as it was evaluated, for the template; None where one of classes is all."""
+    results = [] if best is None else best[1].outputs
+    if best is None or not results or (len(results) == 1 and results[0].metric == "argmax"):
+        return None
+    rows = [
+        (out.name, _METRICS[out.metric], percent(out.agreement), f"{out.relative_error:.3g}",
+         f"{out.max_error:.3g}", "-" if out.correlation is None else f"{out.correlation:.3f}")
+        for out in results
+    ]  # fmt: skip
+    return {"rows": rows, "samples": best[0].samples}
+
+
+_METRICS = {"argmax": "its classes", "relative": "its numbers"}
 
 
 def _operations_card(best: tuple[Evaluation, StepResult] | None) -> Card:
