@@ -257,6 +257,13 @@ def test_every_option_is_documented_with_its_default():
         assert row in text, row
 
 
+def test_the_command_line_reference_is_made_from_the_program():
+    from spikec.cli.reference import reference
+
+    made = "python -m spikec.cli.reference > docs/cli.md"
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == reference(), made
+
+
 def test_every_key_of_the_json_is_documented():
     from spikec.report import schema
 

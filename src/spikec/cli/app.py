@@ -121,7 +121,7 @@ def show_outputs(ui: Ui, outputs: Sequence[OutputResult]) -> None:
          out.correlation)
         for out in outputs
     ]  # fmt: skip
-    columns = ["output", "metric", "same class", "relative error", "largest error", "correlation"]
+    columns = ["output", "metric", "agreement", "relative error", "largest error", "correlation"]
     ui.table("Outputs against the ANN (relative error: of the standard deviation)", columns, rows)
 
 
