@@ -283,6 +283,13 @@ def test_every_command_exists(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_nested_lists_are_lists_on_the_site(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    flat = re.findall(r"^ {1,3}(?:[-*]|\d+\.) .*$", text, re.MULTILINE)
+    assert not flat, f"{page.name}: indent by four: {flat[0]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
     text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -36,6 +36,7 @@ page is made from the program by `python -m spikec.cli.reference`.
 """
 _SHARED = ("json", "quiet", "debug")
 """Options of every command, which the head of the page describes."""
+_REQUIRED = "required"
 _OF_COMPILE = "Takes the options of [`compile`](#compile) as well, from `--timesteps` on.\n"
 _KINDS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
@@ -45,13 +46,13 @@ class Row:
     """One option of a command.
 
     Attributes:
-        names: As typed, with what it takes.
+        typed: Its names, with what it takes.
         default: What it is without it; empty for none.
         text: What it does.
         group: The heading under which `--help` shows it.
     """
 
-    names: str
+    typed: tuple[str, ...]
     default: str
     text: str
     group: str
@@ -74,13 +75,17 @@ def _section(command: typer.models.CommandInfo) -> str:
             as_compile = True
         elif parameter.name not in _SHARED:
             rows.append(_row(parameter, kind, info))
-    lines = [f"## {name}", "", f"    spikec {' '.join([name, *arguments])}", "", about, ""]
+    needed = [row.typed[0] for row in rows if row.default == _REQUIRED]
+    usage = " ".join([name, *arguments, *needed])
+    lines = [f"## {name}", "", f"    spikec {usage}", "", about, ""]
     if rows:
         lines += ["| option | default | what it does |", "|---|---|---|"]
     for group in dict.fromkeys(row.group for row in rows):
         own = [row for row in rows if row.group == group]
         lines += [f"| **{group}** | | |"] if group else []
-        lines += [f"| {row.names} | {row.default} | {row.text} |" for row in own]
+        lines += [
+            f"| {', '.join(map(_code, row.typed))} | {row.default} | {row.text} |" for row in own
+        ]
     lines += [""] if rows else []
     lines += [_OF_COMPILE] if as_compile else []
     if examples := re.findall(r"\$\[/\] (.+)", command.epilog or ""):
@@ -107,18 +112,23 @@ def _row(parameter: inspect.Parameter, kind: Any, info: OptionInfo) -> Row:
     flag = parameter.name.replace("_", "-")
     default, value = str(parameter.default), f" {_value(kind, info)}"
     if parameter.default is inspect.Parameter.empty:
-        default = "required"
+        default = _REQUIRED
     elif kind is bool:
         names = names or [f"--{flag}", f"--no-{flag}"][: 1 + parameter.default]
         default, value = "`on`" if parameter.default else "", ""
     else:
         default = f"`{default}`" if parameter.default not in (None, [], "") else ""
     return Row(
-        ", ".join(f"`{name}{value}`" for name in names or [f"--{flag}"]).replace("|", "\\|"),
+        tuple(f"{name}{value}" for name in names or [f"--{flag}"]),
         default,
-        (info.help or "").replace("|", "\\|"),
+        info.help or "",
         info.rich_help_panel if isinstance(info.rich_help_panel, str) else "",
     )
+
+
+def _code(text: str) -> str:
+    """Code in a table: a bar would end the cell in some readers of Markdown."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def _value(kind: Any, info: OptionInfo) -> str:
