@@ -39,7 +39,7 @@ STEPS = (1, 2, 4, 8, 16, 32)
 Array = NDArray[Any]
 Settings = dict[str, Any]
 
-_OFF: Settings = {"dni": "half", "snm": "off", "bias": "off", "reconstruct": "off"}
+_OFF: Settings = {"dni": "half", "snm": "off", "bias_correction": "off", "reconstruct": "off"}
 _PERCENTILE = (
     "channels_first,quantisers,linearise,fold,relay,observe,"
     "qcfs{per=channel v0=zero percentile=99.9},quantise{bits=8},range,place"
@@ -53,12 +53,12 @@ RECIPES: dict[str, Settings] = {
 ABLATIONS: dict[str, Settings] = {
     "without DNI": {"dni": "half"},
     "without SNM": {"snm": "off"},
-    "without bias": {"bias": "off"},
+    "without bias": {"bias_correction": "off"},
     "without reconstruct": {"reconstruct": "off"},
     "reconstruct + bias": {"dni": "half", "snm": "off"},
-    "DNI + SNM": {"bias": "off", "reconstruct": "off"},
+    "DNI + SNM": {"bias_correction": "off", "reconstruct": "off"},
     "reconstruct only": {**_OFF, "reconstruct": "on"},
-    "bias only": {**_OFF, "bias": "on"},
+    "bias only": {**_OFF, "bias_correction": "on"},
     "DNI only": {**_OFF, "dni": "on"},
     "SNM only": {**_OFF, "snm": "auto"},
     "QCFS only": _OFF,

@@ -6,12 +6,17 @@ A comment before a fenced block says what becomes of it:
     <!-- run slow -->   the same, in the slow tests only; `<!-- run lava -->` needs Lava as well
     <!-- run board -->  the same in a shell, where compilers and qemu for boards are there
     <!-- needs NAME --> cannot run here: Python is compiled, a command is left alone
+    <!-- output -->     what the block before it prints: these lines in this order, others between
+                        them; numbers may differ by a twentieth, `...` stands for any word
 
 `python title="PATH"` is a file of the package: the page then runs in a process of its own, on a
 copy of the package that holds the file.
 """
 
+import contextlib
 import dataclasses
+import io
+import math
 import os
 import re
 import shlex
@@ -73,8 +78,8 @@ def with_marks(*marks: str) -> list[Path]:
 def prepare(folder: Path) -> None:
     """The bundled networks and a few of the bundled images."""
     for name in ("fashion_resnet8", "fashion_qcfs_vgg"):
-        (folder / f"{name}.onnx").symlink_to(EXAMPLES / f"{name}.onnx")
-    (folder / "model.onnx").symlink_to(EXAMPLES / "fashion_resnet8.onnx")
+        shutil.copy(EXAMPLES / f"{name}.onnx", folder)  # pages write files of these names
+    shutil.copy(EXAMPLES / "fashion_resnet8.onnx", folder / "model.onnx")
     with np.load(EXAMPLES / "fashion_mnist_small.npz") as images:
         np.savez(folder / "calib.npz", x=images["x_calib"][:48])
         np.savez(folder / "test.npz", x=images["x"][:64], y=images["y"][:64])
@@ -105,9 +110,65 @@ def run_block(block: Block, names: dict[str, object]) -> None:
 
 def run_page(page: Path, marks: tuple[str, ...]) -> None:
     names: dict[str, object] = {"__name__": "__docs__"}
+    printed = None
     for block in blocks_of(page):
-        if block.mark in marks and not block.file:
-            run_block(block, names)
+        if block.mark == "output" and printed is not None:
+            assert_printed(block, printed)
+        elif block.mark in marks and not block.file:
+            stream = io.StringIO()
+            with contextlib.redirect_stdout(stream):
+                run_block(block, names)
+            printed = stream.getvalue()
+            print(printed)
+        elif block.mark != "output":
+            printed = None
+
+
+def assert_printed(block: Block, printed: str) -> None:
+    lines = iter(printed.splitlines())
+    for wanted in block.code.splitlines():
+        assert any(is_like(line, wanted) for line in lines), (
+            f"{block.place}: '{wanted}' is not printed, or not in this place:\n{printed}"
+        )
+
+
+def is_like(line: str, wanted: str) -> bool:
+    """Whether a line has the words that are wanted, and numbers near those."""
+    if wanted.strip() == "...":
+        return True
+    words, others = line.split(), wanted.split()
+    return len(words) == len(others) and all(map(is_like_word, words, others))
+
+
+def is_like_word(word: str, wanted: str) -> bool:
+    if wanted in (word, "..."):
+        return True
+    numbers = [re.fullmatch(r"±?([\d.,]*\d)(\D*)", text) for text in (word, wanted)]
+    if None in numbers:
+        return False
+    (value, unit), (near, same) = (number.groups() for number in numbers if number)
+    close = math.isclose(*(float(text.replace(",", "")) for text in (value, near)), rel_tol=0.05)
+    return unit == same and close
+
+
+@pytest.mark.parametrize(
+    ("printed", "wanted", "like"),
+    [
+        ("│ 4 │ 91.2% │ 0.00123 │", "│ 4 │ 92.0% │ ... │", True),
+        ("│ 4 │ 91.2% │", "│ 4 │ 81.2% │", False),
+        ("│ 4 │ 91.2% │", "│ 4 │ 91.2 │", False),
+        ("a line of another length", "a line of another", False),
+        ("first\nsecond", "second\nfirst", False),
+        ("first\nsecond\nthird", "first\n...\nthird", True),
+    ],
+)
+def test_outputs_are_compared(printed, wanted, like):
+    block = Block("page", "text", "output", "", wanted)
+    if like:
+        assert_printed(block, printed)
+    else:
+        with pytest.raises(AssertionError, match="is not printed"):
+            assert_printed(block, printed)
 
 
 def overlay(page: Path, into: Path) -> None:
@@ -195,7 +256,7 @@ def test_python_compiles_and_marks_are_known(page):
     for block in blocks_of(page):
         if block.kind == "python":
             compile(block.code, block.place, "exec")
-        known = block.mark in ("", *RUNS) or block.mark.startswith("needs ")
+        known = block.mark in ("", "output", *RUNS) or block.mark.startswith("needs ")
         assert known, f"{block.place}: unknown mark '{block.mark}'"
 
 
@@ -214,11 +275,18 @@ def test_every_command_exists(page):
         if block.kind != "bash":
             continue
         for words in commands(block.code):
-            if words[0] != "spikec":
+            if words[0] != "spikec" or words[1] == "--version":
                 continue
             given = {word.partition("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)}
             assert words[1] in known, f"{block.place}: {words[1]}"
             assert given <= known[words[1]] | {"--help"}, f"{block.place}: {shlex.join(words)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_nested_lists_are_lists_on_the_site(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    flat = re.findall(r"^ {1,3}(?:[-*]|\d+\.) .*$", text, re.MULTILINE)
+    assert not flat, f"{page.name}: indent by four: {flat[0]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -255,6 +323,13 @@ def test_every_option_is_documented_with_its_default():
         flag = f"--{field.name.replace('_', '-')}"
         row = f"| `{field.name}` | `{field.default!r}` | `{flag}` | {about_of(field).text} |"
         assert row in text, row
+
+
+def test_the_command_line_reference_is_made_from_the_program():
+    from spikec.cli.reference import reference
+
+    made = "python -m spikec.cli.reference > docs/cli.md"
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == reference(), made
 
 
 def test_every_key_of_the_json_is_documented():

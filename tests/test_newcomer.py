@@ -85,7 +85,11 @@ def test_a_module_needs_data_and_an_export_that_works(torch, tiny_data):
         raise RuntimeError("unsupported: aten::magic\nlong trace")
 
     torch.onnx.export = broken
-    with pytest.raises(spikec.InvalidModel, match=r"cannot be exported: unsupported: aten::magic$"):
+    said = (
+        r"cannot be exported: unsupported: aten::magic\n"
+        r"  hint: it was called with the first calibration sample, of shape \[1, 2, 6, 6\]$"
+    )
+    with pytest.raises(spikec.InvalidModel, match=said):
         spikec.compile(Module(), tiny_data)
 
 

@@ -95,7 +95,7 @@ def test_unknown_keywords_get_suggestions(given, hint):
         ({"weight_bits": 16}, "weight_bits must be at most 8, not 16"),
         ({"max_loss": 1.5}, r"max_loss must be from 0 up to 1 \(a share\), not 1.5"),
         ({"spikes": "graded", "code": "radix"}, "a radix code has binary spikes"),
-        ({"payload_bits": 3}, "payload_bits is an option of graded spikes"),
+        ({"payload_bits": 3}, "payload_bits=3 is for graded spikes"),
     ],
 )
 def test_values_that_an_option_cannot_take(given, message):

@@ -13,6 +13,8 @@ from spikec.backends.nir.network import build, write
 from spikec.ir import BackendError, Graph
 
 FILE = "network.nir"
+READER = "sinabs_reader.py"
+"""Reads the file into sinabs without losing what NIR cannot say."""
 
 
 def unavailable() -> str | None:
@@ -21,7 +23,7 @@ def unavailable() -> str | None:
 
 
 def emit(graph: Graph, folder: Path, allow_lossy: Collection[str] = ()) -> None:
-    """Write an integer graph as `network.nir`.
+    """Write an integer graph as `network.nir`, and beside it its reader for sinabs.
 
     Args:
         graph: Of stage int.
@@ -36,6 +38,7 @@ def emit(graph: Graph, folder: Path, allow_lossy: Collection[str] = ()) -> None:
         raise BackendError(f"target 'nir' is not available: {reason}")
     check(graph, allow_lossy)
     write(folder / FILE, build(graph))
+    (folder / READER).write_bytes(Path(__file__).with_name(READER).read_bytes())
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class Options:
     max_loss: float | None = option(
         None, "find the smallest T that loses at most this share, such as 0.01", CHOICE
     )
-    max_timesteps: int = option(64, "with max_loss: the largest T", CHOICE, low=1)
+    max_timesteps: int = option(64, "the largest T that is tried for a loss", CHOICE, low=1)
     require_proof: bool = option(False, "refuse layers that might overflow", CHECKS)
     require_fit: bool = option(False, "refuse a network that exceeds the hardware", CHECKS)
     allow_rounding_loss: bool = option(
@@ -171,14 +171,15 @@ class Options:
         if self.max_loss is not None and self.frames:
             raise UsageError(
                 "max_loss chooses T, and frames give it: step t takes frame t",
-                hint="leave out max_loss, or try a smaller T with timesteps",
+                hint="leave out max_loss, or try a smaller T, such as timesteps=4",
             )
         if self.code == "radix" and self.spikes == "graded":
             raise UsageError("a radix code has binary spikes: their payload is their step")
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name in ("payload", "payload_bits"):
             if self.spikes != "graded" and getattr(self, name) != defaults[name]:
-                raise UsageError(f"{name} is an option of graded spikes", hint="spikes=graded")
+                given = f"{name}={getattr(self, name)}"
+                raise UsageError(f"{given} is for graded spikes", hint="give spikes=graded too")
         if self.spikes == "graded" and self.payload == "power2" and self.payload_bits > 3:
             raise UsageError(
                 f"power2 payloads of {self.payload_bits} bits reach beyond 2^7",

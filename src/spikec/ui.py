@@ -95,7 +95,9 @@ class Ui:
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=title or None, title_justify="left", header_style="bold")
+        if title:  # not of the table, which would fold it to its own width
+            self.out.print(escape(title), style="italic", highlight=False, soft_wrap=True)
+        table = Table(header_style="bold")
         for index, column in enumerate(columns):
             cells = [row[index] for row in rows]
             numeric = all(cell is None or isinstance(cell, (int, float)) for cell in cells)

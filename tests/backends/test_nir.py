@@ -16,7 +16,7 @@ from lava_nets import Net
 from numpy.lib.stride_tricks import sliding_window_view
 
 import spikec
-from spikec.backends.nir import LOSSES, Nir, build, emit
+from spikec.backends.nir import FILE, LOSSES, READER, Nir, build, emit
 from spikec.backends.nir import unavailable as nir_unavailable
 from spikec.backends.nir.nodes import margin
 from spikec.ir import SPIKE, BackendError, Graph
@@ -378,24 +378,55 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 # Another framework
 
+needs_sinabs = pytest.mark.skipif(
+    importlib.util.find_spec("sinabs") is None, reason="sinabs is not installed"
+)
+
+
+def read_by_sinabs(folder: Path) -> Any:
+    """The network in a folder, by the reader that lies beside it."""
+    spec = importlib.util.spec_from_file_location("sinabs_reader", folder / READER)
+    assert spec is not None
+    assert spec.loader is not None
+    reader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reader)
+    return reader.SpikingNetwork(folder / FILE)
+
 
 @needs_nir
-@pytest.mark.skipif(importlib.util.find_spec("sinabs") is None, reason="sinabs is not installed")
+@needs_sinabs
 @pytest.mark.filterwarnings("ignore")
 def test_sinabs_fires_as_the_reference(tmp_path: Path) -> None:
-    """Sinabs resets by subtraction; told to fire once a step and not to clip, it is exact."""
-    torch = pytest.importorskip("torch")
-    activation = pytest.importorskip("sinabs.activation")
     net = small()
     neuron = net.add("integrate", "conv1", (2, 4, 4), SPIKE, theta=net.values(500, 900, 2),
-                     v0=net.values(0, 1, 2), bias=net.values(-90, 90, 2))  # fmt: skip
+                     v0=net.values(0, 400, 2), bias=net.values(-900, 90, 2))  # fmt: skip
     graph = finished(net, neuron)
-    loaded = pytest.importorskip("sinabs.nir").from_nir(written(graph, tmp_path), batch_size=3)
-    for module in loaded.modules():
-        if hasattr(module, "min_v_mem"):
-            module.spike_fn, module.min_v_mem = activation.SingleSpike, None
+    emit(graph, tmp_path, ALL)
+    network = read_by_sinabs(tmp_path)
     x = np.random.default_rng(0).integers(0, 256, (3, 1, 4, 4))
-    with torch.no_grad():
-        out, _ = loaded(torch.tensor(np.repeat(x, 4, 0), dtype=torch.float32))
     want = simulate(graph, {"x": x}).readout[graph.outputs[0]][-1]
-    np.testing.assert_array_equal(out.numpy().reshape(3, 4, 3).sum(1), want)
+    for _ in range(2):  # each run starts anew
+        np.testing.assert_array_equal(network.readout(x), want)
+
+
+@needs_nir
+@needs_sinabs
+@pytest.mark.filterwarnings("ignore")
+def test_sinabs_gives_the_outputs_of_an_example(
+    examples: Path, images: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    art = spikec.compile(
+        examples / "fashion_qcfs_vgg.onnx", images["x_calib"][:16], timesteps=4, snm="off"
+    )
+    emit(art.graph, tmp_path, ALL)
+    x = images["x"][:4]
+    np.testing.assert_array_equal(read_by_sinabs(tmp_path)(x), art.run(x))
+
+
+@needs_nir
+@needs_sinabs
+@pytest.mark.filterwarnings("ignore")
+def test_branches_are_refused_for_sinabs(tmp_path: Path) -> None:
+    emit(random_net(0), tmp_path, ALL)
+    with pytest.raises(ValueError, match="branches, which nirtorch does not add up"):
+        read_by_sinabs(tmp_path)

@@ -149,3 +149,23 @@ def test_a_recipe_is_written_and_read_and_options_come_before_it(files, as_json,
     assert again["passes"] == first["passes"]
     other = as_json(*common, "-o", tmp_path / "c", "--recipe", tmp_path / "a", "--timesteps", 3)
     assert (other["timesteps"], len(other["passes"])) == (3, len(first["passes"]))
+
+
+@pytest.mark.parametrize(
+    ("typed", "error"),
+    [
+        (("--max-loss", "1.5"), "--max-loss must be from 0 up to 1 (a share), not 1.5"),
+        (
+            ("--payload-bits", "3"),
+            "--payload-bits 3 is for graded spikes\n  hint: give --spikes graded too",
+        ),
+        (
+            ("--frames", "x", "--max-loss", "0.1"),
+            "--max-loss chooses T, and frames give it: step t takes frame t\n"
+            "  hint: leave out --max-loss, or try a smaller T, such as --timesteps 4",
+        ),
+    ],
+)
+def test_errors_name_options_as_they_are_typed(typed, error, files, cli, tmp_path):
+    for command in (["compile", files.model, "-o", tmp_path / "o"], ["inspect", files.model]):
+        assert cli(*command, *typed) == (2, "", f"error: {error}\n")

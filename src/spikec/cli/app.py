@@ -121,9 +121,9 @@ def show_outputs(ui: Ui, outputs: Sequence[OutputResult]) -> None:
          out.correlation)
         for out in outputs
     ]  # fmt: skip
-    columns = ["output", "metric", "same class", "relative error", "largest error", "correlation"]
+    columns = ["output", "metric", "agreement", "relative error", "largest error", "correlation"]
     ui.table("Outputs against the ANN", columns, rows)
-    ui.note("metric: what it is judged by; same class: in each sample and place")
+    ui.note("metric: what it is judged by; agreement: the same class in each sample and place")
     ui.note("relative error: root mean square over the ANN's standard deviation; largest error: in "
             "the output's own unit")  # fmt: skip
 

@@ -176,7 +176,7 @@ def reduce(
 def trace(
     out: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="Artifact.")] = None,
     data: Annotated[Path | None, typer.Option(help=".npz with x, or .npy.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write.")] = None,
     verify: Annotated[
         Path | None, typer.Option(help="Recompute the traces in this folder and compare.")
     ] = None,
@@ -217,7 +217,12 @@ def trace(
         art, read_data(data, art, limit), engine, output, arrays, form
     )
     ui.result(
-        {"out": str(output), **{k: written[k] for k in ("samples", "steps", "network")}},
+        {
+            "out": str(output),
+            "samples": written["samples"],
+            "timesteps": written["steps"],
+            "network": written["network"],
+        },
         f"wrote {output}: {written['samples']} samples, T = {written['steps']}, "
         f"{len(written['layers'])} layers",
     )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spikec.cli.app import Debug, Json, Quiet, app
-from spikec.cli.options import with_options
+from spikec.cli.options import read_options, with_options
 from spikec.cli.text import EPILOGS
-from spikec.options import Options, read_recipe
+from spikec.options import read_recipe
 
 if TYPE_CHECKING:
     from spikec.report.schema import Judged, Loss, MappedPart, PassEntry, Range
@@ -30,7 +30,7 @@ def compile(
     recipe: Annotated[
         Path | None, typer.Option(help="Options of an earlier compile: OUT or its recipe.json.")
     ] = None,
-    validate: Annotated[
+    validation: Annotated[
         Path | None, typer.Option(help="Data (labels y if any) to judge each pass or T on.")
     ] = None,
     time_passes: Annotated[bool, typer.Option(help="Show the time of each pass.")] = False,
@@ -49,9 +49,9 @@ def compile(
 
     ui, start = Ui(json, quiet), time.perf_counter()
     typed = {key: value for key, value in settings.items() if _is_typed(context, key)}
-    options = Options.of({**({} if recipe is None else read_recipe(recipe)), **typed})
+    options = read_options({**({} if recipe is None else read_recipe(recipe)), **typed})
     options.passes()
-    inputs = [model, calib, validate, options.hardware]
+    inputs = [model, calib, validation, options.hardware]
     driver.check_folder(out, ARTIFACT, inputs)
     if options.dump_ir is not None:
         if options.dump_ir.resolve().is_relative_to(out.resolve()):
@@ -62,7 +62,7 @@ def compile(
         images = read_preparation(options.images)
         data, held = (
             None if path is None else read_dataset(path, read.graph, labels=labels, images=images)
-            for path, labels in ((calib, options.max_loss is not None), (validate, True))
+            for path, labels in ((calib, options.max_loss is not None), (validation, True))
         )
         art = driver.compile(read, data, validation=held, options=options, progress=progress)
         art.save(out)
@@ -138,7 +138,7 @@ def _show_loss(ui: Ui, loss: Loss | None) -> None:
             (name, percent(loss.agreement[stage]), loss.relative_error[stage])
             for stage, name in (("float", "float network"), ("int", "integers"))
         ]
-        ui.table(title, ["", "same class", "relative error"], rows)
+        ui.table(title, ["", "agreement", "relative error"], rows)
         title = "Outputs against the ANN"
     if len(loss.outputs) > 1 or loss.agreement["int"] is None:
         errors = [(out.output, out.float_error, out.int_error) for out in loss.outputs]
@@ -164,7 +164,7 @@ def _show_tried(ui: Ui, tried: list[Judged], max_loss: float | None) -> None:
     ]  # fmt: skip
     judged = "accuracy" if tried[0].accuracy is not None else "agreement with the ANN"
     title = f"Loss of {judged} on {tried[0].samples} samples not calibrated on"
-    columns = ["T", "accuracy", "agrees", "loss", "std. error", "at most", "enough"]
+    columns = ["T", "accuracy", "agreement", "loss", "standard error", "at most", "enough"]
     ui.table(title, columns, rows)
 
 
@@ -181,4 +181,4 @@ def _show_judged(ui: Ui, passes: list[PassEntry]) -> None:
         accuracy, agreement = (judged.accuracy, judged.agreement) if judged else (None, None)
         rows.append((entry.name, before, after, percent(accuracy), percent(agreement)))
     ui.table("What each pass did (error: mean over layers, before and after the pass)",
-             ["pass", "error before", "after", "accuracy", "agrees"], rows)  # fmt: skip
+             ["pass", "error before", "after", "accuracy", "agreement"], rows)  # fmt: skip

@@ -16,9 +16,8 @@ from spikec.cli.app import (
     Steps,
     app,
 )
-from spikec.cli.options import with_options
+from spikec.cli.options import read_options, with_options
 from spikec.cli.text import EPILOGS
-from spikec.options import Options
 
 if TYPE_CHECKING:
     from spikec.ui import Ui
@@ -46,7 +45,7 @@ def inspect(
 
     if chip is not None:
         driver.check_file(chip, [path])
-    ui, contents = Ui(json, quiet), driver.inspect(path, Options.of(settings))
+    ui, contents = Ui(json, quiet), driver.inspect(path, read_options(settings))
     rows = [(name, count) for name, count in sorted(contents["operators"].items())]
     ui.table("Operators", ["operator", "nodes"], rows)
     rows_ = [(u["node"], u["op"], u["reason"], u["hint"]) for u in contents["unsupported"]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -29,6 +30,26 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     stated = [_parameter(field, kinds[field.name]) for field in dataclasses.fields(Options)]
     setattr(command, "__signature__", inspect.Signature([*own, *stated]))  # noqa: B010
     return command
+
+
+def read_options(settings: Mapping[str, Any]) -> Options:
+    """The options that were typed; raises UsageError, which names them as they are typed."""
+    from spikec.ir import UsageError
+
+    try:
+        return Options.of(settings)
+    except UsageError as error:
+        error.message, error.hint = as_typed(error.message), error.hint and as_typed(error.hint)
+        raise
+
+
+def as_typed(text: str) -> str:
+    """A text with options named as on the command line instead of as in Python."""
+    for field in dataclasses.fields(Options):
+        flag = f"--{field.name.replace('_', '-')}"
+        text = re.sub(rf"\b{field.name}=(\w+)", rf"{flag} \1", text)
+        text = re.sub(rf"\b{field.name}\b", flag, text) if "_" in field.name else text
+    return text
 
 
 def _parameter(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:

@@ -43,7 +43,9 @@ def run(
     engine: EngineName = "fast",
     stage: Stage = "int",
     limit: Limit = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="An .npz.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="An .npz of outputs.")
+    ] = None,
     trace: Annotated[bool, typer.Option(help="Also write spikes and potentials.")] = False,
     metric: Metrics = None,
     frames: FramedInputs = None,
@@ -138,8 +140,9 @@ def eval(
     title = f"{len(dataset)} samples, compiled for T = {art.graph.steps}"
     if evaluation.ann_accuracy is not None:
         title += f", ANN accuracy {percent(evaluation.ann_accuracy)}"
-    ui.table(title, ["T", "accuracy", "agrees", "rate", "ACs", "MACs", "dense", "s/sample"], rows)
-    ui.note("agrees: same class as the ANN; rate: spikes per neuron and step")
+    columns = ["T", "accuracy", "agreement", "rate", "ACs", "MACs", "dense", "s/sample"]
+    ui.table(title, columns, rows)
+    ui.note("agreement: same class as the ANN; rate: spikes per neuron and step")
     ui.note("ACs, MACs: effective synaptic operations per sample (spike or graded input and weight "
             "not zero); dense: all")  # fmt: skip
     for r in evaluation.results:

@@ -10,7 +10,7 @@ EPILOGS = {
         "spikec compile model.onnx --calib calib.npz -o out/",
         "spikec compile model.onnx --calib calib.npz -o out/ --timesteps 4 --target lava",
         "spikec compile model.onnx --calib calib.npz -o out/ --max-loss 0.01",
-        "spikec compile model.onnx --calib calib.npz -o out/ --validate labelled.npz --time-passes",
+        "spikec compile model.onnx --calib calib.npz -o out/ --validation labelled.npz",
     ),
     "run": _examples(
         "spikec run out/ --data test.npz -o predictions.npz",

@@ -39,11 +39,13 @@ def choose_steps(
     limit = options.max_loss
     assert limit is not None
     if calib is None:
-        raise PassError("max_loss needs calibration data", hint="give --calib CALIB.npz")
+        raise PassError("--max-loss needs calibration data", hint="give --calib CALIB.npz")
     data, held = calib, validation
     if held is None:
         if len(data) < 2:
-            raise UsageError("max_loss needs samples to judge on: give --validate or more samples")
+            raise UsageError(
+                "--max-loss needs samples to judge on", hint="give --validation or more samples"
+            )
         data, held = hold_out(data, options.samples, options.seed)
     judge = Judge.of(model, held, options.seed, options.metrics(), progress)
     tried: dict[int, tuple[Artifact, Judged]] = {}
@@ -70,7 +72,7 @@ def choose_steps(
     if limit > 0 and not can_show(len(judge.data), limit):
         art.report.warnings.append(
             f"{len(judge.data)} samples cannot show a loss of at most {limit:.2%}: T = {chosen} "
-            "was taken because they do not show more; give more of them (--validate)"
+            "was taken because they do not show more; give more of them (--validation)"
         )
     return art
 

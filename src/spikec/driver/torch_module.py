@@ -76,7 +76,11 @@ def export(module: TorchModule, sample: Sequence[Array] | None) -> bytes:
             )  # fmt: skip
     except Exception as error:  # the exporter raises many unrelated kinds
         text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InvalidModel(f"the torch module cannot be exported: {text}") from error
+        shapes = " and ".join(str(list(x.shape)) for x in sample)
+        raise InvalidModel(
+            f"the torch module cannot be exported: {text}",
+            hint=f"it was called with the first calibration sample, of shape {shapes}",
+        ) from error
     finally:
         module.train(was_training)
     return content.getvalue()

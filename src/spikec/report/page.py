@@ -136,7 +136,7 @@ def _accuracy_card(report: Report, best: tuple[Evaluation, StepResult] | None) -
         far = max(out.relative_error for out in result.outputs)
         return Card("off the ANN's outputs", f"{far:.3g} of their standard deviation", of)
     if result.accuracy is None:
-        return Card("same class as the ANN", percent(result.agreement), of)
+        return Card("agreement with the ANN", percent(result.agreement), of)
     error = (result.accuracy * (1 - result.accuracy) / evaluation.samples) ** 0.5
     of = f"standard error {percent(error)}, {of}"
     name, figure = f"accuracy at T = {result.timesteps}", percent(result.accuracy)
@@ -161,7 +161,7 @@ def _agreement_card(loss: Loss | None) -> Card:
     if loss.agreement["int"] is None:
         far = max(out.int_error for out in loss.outputs)
         return Card("off the ANN's outputs", f"{far:.3g} of their standard deviation", text, "open")
-    return Card("same class as the ANN", percent(loss.agreement["int"]), text, "open")
+    return Card("agreement with the ANN", percent(loss.agreement["int"]), text, "open")
 
 
 def _loss(loss: Loss | None) -> dict[str, Any] | None:

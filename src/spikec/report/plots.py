@@ -102,7 +102,7 @@ def draw_steps(results: Sequence[StepResult], ann_accuracy: float | None) -> Fig
     for key, colour in (("accuracy", BLUE), ("agreement", GREEN)):
         values = [getattr(r, key) for r in results]
         if None not in values:
-            label = {"accuracy": "accuracy", "agreement": "same class as the ANN"}[key]
+            label = {"accuracy": "accuracy", "agreement": "agreement with the ANN"}[key]
             left.plot(steps, [100 * v for v in values], "o-", color=colour, ms=4, label=label)
     if ann_accuracy is not None:
         left.axhline(100 * ann_accuracy, color=ORANGE, ls="--", lw=1, label="accuracy of the ANN")
