@@ -55,8 +55,8 @@ def test_labels_that_are_no_classes_are_noticed(labels, said, files, cli, tmp_pa
         ("eval", files.out, "--data", data),
         ("run", files.out, "--data", data),
         ("check", files.out, "--data", data, "--model", files.model, "--limit", "48"),
-        ("compile", files.model, "--calib", files.calib, "--validate", data, "-o", out),
+        ("compile", files.model, "--calib", files.calib, "--validation", data, "-o", out),
     ):
         code, _, err = cli(*command)
-        assert code == 0
+        assert code == 0, err
         assert (said in err) if said else "labels" not in err
