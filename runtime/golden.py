@@ -188,7 +188,7 @@ def _read_inputs(file: Path, graph: Graph, samples: int) -> dict[str, Array]:
         for n in graph.inputs
     }
     room = sum(math.prod(shape) * dtype.itemsize for shape, dtype in declared.values())
-    feeds = read_npz(file, most=room + HEADERS)
+    feeds = read_npz(file, declared.keys(), most=room + HEADERS)
     for name, (shape, dtype) in declared.items():
         if name not in feeds or (feeds[name].shape, feeds[name].dtype) != (shape, dtype):
             raise InvalidArtifact(f"input {name} is not {dtype} of shape {list(shape)}",

@@ -284,6 +284,8 @@ def _check_pool(net: Net, node: Node) -> None:
     window, dtype = op_of(node, Pooling).window, net.graph[node.inputs[0]].type.dtype
     if not dtype.is_spike:
         raise BackendError(f"%{node.name} pools {dtype}; it needs spikes", loc=node.loc)
+    if dtype.bits > node.type.dtype.bits:  # what leaves its width would go unseen
+        raise BackendError(f"%{node.name} pools {dtype} as {node.type.dtype}", loc=node.loc)
     rank = len(window.kernel)
     if any(pad >= size for pad, size in zip(window.pads, window.kernel * 2, strict=True)):
         raise BackendError(f"%{node.name}: pads as large as the window", loc=node.loc)

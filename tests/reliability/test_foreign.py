@@ -16,6 +16,7 @@ from foreign import Reader, attempt, campaign, make_world, readers
 from within import within
 
 from spikec.compiler.onnx import load_model
+from spikec.driver.model import Model
 from spikec.ir import InvalidData, InvalidModel, ParseError, parse, reading
 from spikec.runtime.images import Preparation, read_images
 
@@ -45,6 +46,20 @@ def test_an_error_names_file_and_field(world, tmp_path):
     manifest.write_text(json.dumps({**content, "target": {"name": 5, "options": {}}}))
     kind, told = attempt(readers(world, pages=False)[0], tmp_path / "w")
     assert (kind, told) == ("refused", f"{manifest}: target.name: expected str, got int")
+
+
+def test_a_manifest_without_counterparts_is_read(world, tmp_path):
+    shutil.copytree(world, tmp_path / "w")
+    manifest = tmp_path / "w" / "out" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "counterparts": None}))
+    assert attempt(readers(world, pages=False)[0], tmp_path / "w") == ("read", "")
+
+
+def test_a_batch_below_none_is_any(tiny_onnx, tiny_data):
+    model = tiny_onnx()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -7
+    assert Model.load(model).batch == 0
 
 
 @pytest.mark.parametrize("name", ["out/manifest.json", "out/graph.spk", "recipe.json", "x.npz",

@@ -102,7 +102,7 @@ class Model:
             return 1
         names = {node.loc for node in self.graph.inputs}
         dims = [i.type.tensor_type.shape.dim for i in self.proto.graph.input if i.name in names]
-        return max((d[0].dim_value for d in dims if len(d)), default=0)
+        return max((d[0].dim_value for d in dims if len(d) and d[0].dim_value > 0), default=0)
 
     def outputs(self, metrics: Mapping[str, Metric]) -> list[Output]:
         """Its outputs, and how each is judged: as stated, or as its last operation tells."""

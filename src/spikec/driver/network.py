@@ -71,7 +71,7 @@ class Network:
     @property
     def counterparts(self) -> dict[str, str]:
         """The ANN's value that each layer stands for; nothing where there is no ANN."""
-        stored = self.stored.manifest.get("counterparts", {})
+        stored = self.stored.manifest.get("counterparts") or {}
         return {node.name: stored[node.name] for node in self.graph.nodes if node.name in stored}
 
     @property
