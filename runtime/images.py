@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spikec.ir import InvalidData, UsageError
+from spikec.ir import InvalidData, SpikecError, UsageError
 from spikec.ir.options import configure, read_call
 from spikec.ir.reading import check_file
 from spikec.ir.types import Array
@@ -108,7 +108,9 @@ def _read(path: Path, shape: tuple[int, ...], preparation: Preparation) -> Array
     try:
         with PIL.Image.open(path) as image:
             pixels = preparation.apply(image, shape[0] if first else shape[-1])
-    except (OSError, ValueError) as error:
+    except SpikecError:
+        raise
+    except Exception as error:  # Pillow raises many unrelated kinds, SyntaxError among them
         raise InvalidData(f"cannot be read as an image: {error}", loc=str(path)) from None
     sample: Array = pixels.transpose(2, 0, 1) if first else pixels
     if sample.shape != shape:

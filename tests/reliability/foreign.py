@@ -243,7 +243,7 @@ def picture(shape: Sequence[int], file: Path) -> None:
     """An image that a model takes."""
     from PIL import Image
 
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     channels, height, width = shape
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     image = Image.fromarray(pixels)

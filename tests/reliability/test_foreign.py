@@ -12,7 +12,7 @@ import foreign
 import models
 import pytest
 from damage import damaged_json, odd_files
-from foreign import Reader, attempt, campaign, make_world, readers
+from foreign import Reader, attempt, campaign, make_world, picture, readers
 from within import within
 
 from spikec.compiler.onnx import load_model
@@ -46,6 +46,17 @@ def test_an_error_names_file_and_field(world, tmp_path):
     manifest.write_text(json.dumps({**content, "target": {"name": 5, "options": {}}}))
     kind, told = attempt(readers(world, pages=False)[0], tmp_path / "w")
     assert (kind, told) == ("refused", f"{manifest}: target.name: expected str, got int")
+
+
+def test_an_image_with_a_damaged_chunk_is_refused(tmp_path):
+    file = tmp_path / "1.png"
+    picture((1, 40, 40), file)
+    content = file.read_bytes()
+    at = content.index(b"IDAT")  # its length stands before it
+    size = int.from_bytes(content[at - 4 : at], "big") - 20
+    file.write_bytes(content[: at - 4] + size.to_bytes(4, "big") + content[at:])
+    with pytest.raises(InvalidData, match="cannot be read as an image: broken PNG file"):
+        read_images(tmp_path, (1, 40, 40), Preparation())
 
 
 def test_a_manifest_without_counterparts_is_read(world, tmp_path):
