@@ -17,7 +17,7 @@ from within import within
 
 from spikec.compiler.onnx import load_model
 from spikec.driver.model import Model
-from spikec.ir import InvalidData, InvalidModel, ParseError, parse, reading
+from spikec.ir import InvalidArtifact, InvalidData, InvalidModel, ParseError, parse, reading
 from spikec.runtime.images import Preparation, read_images
 
 
@@ -57,6 +57,14 @@ def test_an_image_with_a_damaged_chunk_is_refused(tmp_path):
     file.write_bytes(content[: at - 4] + size.to_bytes(4, "big") + content[at:])
     with pytest.raises(InvalidData, match="cannot be read as an image: broken PNG file"):
         read_images(tmp_path, (1, 40, 40), Preparation())
+
+
+def test_an_error_says_what_the_library_found(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"hello")
+    with pytest.raises(InvalidArtifact, match="cannot be read as .npz: File is not a zip file"):
+        reading.read_npz(tmp_path / "x.npz")
+    with pytest.raises(InvalidModel, match="not a valid ONNX model: .*(parsing|protobuf)"):
+        load_model(b"hello")
 
 
 def test_a_manifest_without_counterparts_is_read(world, tmp_path):
