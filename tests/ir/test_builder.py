@@ -141,3 +141,9 @@ def test_dead_nodes_are_removed(graph):
     dead = graph.with_nodes(graph.nodes, outputs=("d",))
     assert names(remove_dead(dead)) == ["x", "d"]
     assert set(remove_dead(dead).params) == {"w"}
+
+
+def test_arrays_of_params_are_those_with_values(builder, graph):
+    assert builder.array(graph["a"], "w").tolist() == [2, 3]
+    with pytest.raises(InvalidGraph, match="param 'b' of %a has no values"):
+        builder.array(graph["a"], "b")

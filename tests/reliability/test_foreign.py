@@ -61,9 +61,9 @@ def test_an_image_with_a_damaged_chunk_is_refused(tmp_path):
 
 def test_an_error_says_what_the_library_found(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"hello")
-    with pytest.raises(InvalidArtifact, match="cannot be read as .npz: File is not a zip file"):
+    with pytest.raises(InvalidArtifact, match=r"cannot be read as \.npz: File is not a zip file"):
         reading.read_npz(tmp_path / "x.npz")
-    with pytest.raises(InvalidModel, match="not a valid ONNX model: .*(parsing|protobuf)"):
+    with pytest.raises(InvalidModel, match=r"not a valid ONNX model: .*(parsing|protobuf)"):
         load_model(b"hello")
 
 
