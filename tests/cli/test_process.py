@@ -24,7 +24,7 @@ def test_a_process_fails_with_code_2_and_debug_shows_why(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "error: none.onnx: no such file: " + f"{tmp_path / 'none.onnx'}\n"
+    assert done.stderr == f"error: {tmp_path / 'none.onnx'}: no such file\n"
     done = subprocess.run([*command, "--debug"], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "Traceback" in done.stderr
