@@ -96,15 +96,44 @@ def instructions(folder: Path, codes: Array, classes: int) -> int:
         f"#define CLASSES {classes}\nstatic const uint8_t sample[] = {{{values}}};\n"
     )
     subprocess.run(
-        ["arm-none-eabi-gcc", "-mthumb", "-mcpu=cortex-m4", "-std=c99", "-O2",
-         "--specs=rdimon.specs", "-T", "boards/mps2.ld", "-I.", "boards/start.c", "count.c",
-         "network.c", "weights.c", "-o", "count.elf"], cwd=folder, check=True,
-    )  # fmt: skip
+        [
+            "arm-none-eabi-gcc",
+            "-mthumb",
+            "-mcpu=cortex-m4",
+            "-std=c99",
+            "-O2",
+            "--specs=rdimon.specs",
+            "-T",
+            "boards/mps2.ld",
+            "-I.",
+            "boards/start.c",
+            "count.c",
+            "network.c",
+            "weights.c",
+            "-o",
+            "count.elf",
+        ],
+        cwd=folder,
+        check=True,
+    )
     ran = subprocess.run(
-        ["qemu-system-arm", "-nographic", "-icount", "shift=0", "-semihosting-config",
-         "enable=on,target=native", "-M", "mps2-an386", "-kernel", "count.elf"],
-        cwd=folder, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            "qemu-system-arm",
+            "-nographic",
+            "-icount",
+            "shift=0",
+            "-semihosting-config",
+            "enable=on,target=native",
+            "-M",
+            "mps2-an386",
+            "-kernel",
+            "count.elf",
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     result, ticks = map(int, ran.stdout.split())
     assert result == 0
     return ticks * TICK
@@ -113,11 +142,23 @@ def instructions(folder: Path, codes: Array, classes: int) -> int:
 def code_size(folder: Path) -> int:
     """Bytes of code of network_run on a Cortex-M4."""
     subprocess.run(
-        ["arm-none-eabi-gcc", "-mthumb", "-mcpu=cortex-m4", "-std=c99", "-O2", "-c", "network.c",
-         "-o", "arm.o"], cwd=folder, check=True,
-    )  # fmt: skip
-    text = subprocess.run(["arm-none-eabi-size", "arm.o"], cwd=folder, capture_output=True,
-                          text=True, check=True).stdout  # fmt: skip
+        [
+            "arm-none-eabi-gcc",
+            "-mthumb",
+            "-mcpu=cortex-m4",
+            "-std=c99",
+            "-O2",
+            "-c",
+            "network.c",
+            "-o",
+            "arm.o",
+        ],
+        cwd=folder,
+        check=True,
+    )
+    text = subprocess.run(
+        ["arm-none-eabi-size", "arm.o"], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
     return int(text.splitlines()[1].split()[0])
 
 
@@ -150,11 +191,15 @@ def measure(out: Path, data: Array, model: Path | None, arguments: argparse.Name
                 for line in (folder / "README.md").read_text().splitlines()
                 if line.startswith("| constants")
             )
-            counted = sum(instructions(folder, c, graph[graph.outputs[0]].type.size)
-                          for c in codes[:4]) // 4  # fmt: skip
+            counted = (
+                sum(instructions(folder, c, graph[graph.outputs[0]].type.size) for c in codes[:4])
+                // 4
+            )
             memory = build(lower(graph), lanes).memory.bytes
-            print(f"| {lanes} | {constants} | {memory} | {code_size(folder)} | {counted} |",
-                  flush=True)  # fmt: skip
+            print(
+                f"| {lanes} | {constants} | {memory} | {code_size(folder)} | {counted} |",
+                flush=True,
+            )
             for compiler in arguments.compilers:
                 library = compiled(graph, folder, compiler)
                 runs[f"C, {lanes} lanes, {compiler}"] = runs_of(library, graph, codes)

@@ -99,9 +99,15 @@ def compare(subject: Subject, batch: int, steps: int, threads: int, repeats: int
     pause = 0.1 if threads > 1 else 0  # onnxruntime's threads spin for a while after a run
     fast, ann = best(runs, repeats, clock(threads), pause)
     return {
-        "network": subject.name, "T": steps, "batch": batch, "threads": threads,
-        "fast ms": fast, "ANN ms": ann, "ratio": fast / ann, "ratio per step": fast / ann / steps,
-    }  # fmt: skip
+        "network": subject.name,
+        "T": steps,
+        "batch": batch,
+        "threads": threads,
+        "fast ms": fast,
+        "ANN ms": ann,
+        "ratio": fast / ann,
+        "ratio per step": fast / ann / steps,
+    }
 
 
 def others(subject: Subject, repeats: int) -> Rows:

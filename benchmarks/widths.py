@@ -20,13 +20,24 @@ def vgg(width: int) -> bytes:
     value, channels = "x", 1
     for i, out in enumerate((width, width, 2 * width, 2 * width)):
         w = tensor(f"w{i}", out, channels, 3, 3)
-        nodes.append(helper.make_node("Conv", [value, w], [f"c{i}"], f"conv{i}",
-                                      kernel_shape=[3, 3], pads=[1, 1, 1, 1]))  # fmt: skip
+        nodes.append(
+            helper.make_node(
+                "Conv", [value, w], [f"c{i}"], f"conv{i}", kernel_shape=[3, 3], pads=[1, 1, 1, 1]
+            )
+        )
         nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"], f"relu{i}"))
         value, channels = f"r{i}", out
         if i % 2:
-            nodes.append(helper.make_node("AveragePool", [value], [f"p{i}"], f"pool{i}",
-                                          kernel_shape=[2, 2], strides=[2, 2]))  # fmt: skip
+            nodes.append(
+                helper.make_node(
+                    "AveragePool",
+                    [value],
+                    [f"p{i}"],
+                    f"pool{i}",
+                    kernel_shape=[2, 2],
+                    strides=[2, 2],
+                )
+            )
             value = f"p{i}"
     nodes.append(helper.make_node("Flatten", [value], ["f"], "flatten"))
     wd = tensor("wd", 10, channels * 49)

@@ -95,8 +95,15 @@ class Graph:
         object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Graph, (self.name, self.stage, self.steps, self.nodes, self.outputs,
-                       dict(self.params), self.source)  # fmt: skip
+        return Graph, (
+            self.name,
+            self.stage,
+            self.steps,
+            self.nodes,
+            self.outputs,
+            dict(self.params),
+            self.source,
+        )
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

@@ -102,8 +102,9 @@ LOIHI2 = HardwareSpec(
     provenance={
         "weight_bits": _LAVA,
         "state_bits": _LAVA,
-        "input_bits": Provenance("spikec's input code; graded payloads hold up to 24 bits",
-                                 "assumed"),
+        "input_bits": Provenance(
+            "spikec's input code; graded payloads hold up to 24 bits", "assumed"
+        ),
         "chips": Provenance("a single-chip board", "assumed"),
         "cores_per_chip": _BRIEF,
         "neurons_per_core": _BRIEF,
@@ -111,7 +112,7 @@ LOIHI2 = HardwareSpec(
         "synapses_per_chip": _BRIEF,
         "max_delay": Provenance("netx of lava-dl; the chip is said to hold 63", "second-hand"),
     },
-)  # fmt: skip
+)
 """Loihi 2: widths as Lava 0.10 models them, sizes as far as they are public."""
 
 SPECS = {LOIHI2.name: LOIHI2}

@@ -29,10 +29,22 @@ JSON_BYTES = 1 << 26
 DEPTH = 32
 """Lists and objects inside each other, in all texts; our own files need ten."""
 _DAMAGED = (
-    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
-    RuntimeError, MemoryError, SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+    SyntaxError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
     zlib.error,
-)  # fmt: skip
+)
 """What zipfile and NumPy raise for damaged files."""
 _NPY = np.lib.format.MAGIC_PREFIX
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)

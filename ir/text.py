@@ -103,8 +103,11 @@ def _at(
     shown = lines[line - 1].replace("\t", " ") if line <= len(lines) else ""
     start = max(0, column - 60)
     caret = " " * (column - 1 - start) + "^"
-    return ParseError(f"{message}\n  {shown[start : start + 100]}\n  {caret}",
-                      loc=f"{file}:{line}:{column}", hint=hint)  # fmt: skip
+    return ParseError(
+        f"{message}\n  {shown[start : start + 100]}\n  {caret}",
+        loc=f"{file}:{line}:{column}",
+        hint=hint,
+    )
 
 
 def _number(token: Token) -> int | float:

@@ -129,9 +129,10 @@ def _names(path: Path, graph: Graph) -> tuple[str, str] | None:
         return None
     rank = 1 + _timed(node)
     fitting = [
-        name for name, shape in shapes.items()
+        name
+        for name, shape in shapes.items()
         if len(shape) >= rank and shape[rank:] == node.type.shape
-    ]  # fmt: skip
+    ]
     if len(fitting) != 1:
         have = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "nothing"
         which = f"one of {', '.join(fitting)} as x" if fitting else "the inputs as x"

@@ -41,8 +41,9 @@ def held_elements(graph: Graph) -> int:
     for node in graph.nodes:
         held += node.type.size
         most = max(most, held)
-        held -= sum(graph[name].type.size for name in released.get(node.name, ())
-                    if name not in kept)  # fmt: skip
+        held -= sum(
+            graph[name].type.size for name in released.get(node.name, ()) if name not in kept
+        )
     return most
 
 

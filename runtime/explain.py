@@ -156,8 +156,13 @@ class Cone:
                     unit[tuple(element)] = 1
                 for element, weight in zip(block, self.run({name: units}, "linear"), strict=True):
                     x, w = int(value[tuple(element)]), int(weight)
-                    yield {"source": name, "element": [int(i) for i in element], "value": x,
-                           "weight": w, "product": w * x}  # fmt: skip
+                    yield {
+                        "source": name,
+                        "element": [int(i) for i in element],
+                        "value": x,
+                        "weight": w,
+                        "product": w * x,
+                    }
 
     def _connected(self, name: str, elements: Array) -> list[Array]:
         """Those of some elements that reach the neuron, by testing ever smaller groups."""

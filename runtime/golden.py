@@ -175,8 +175,9 @@ def load(folder: Path) -> tuple[TraceManifest, Graph, dict[str, Array]]:
     for layer in trace.layers:
         for steps in (layer.spikes, layer.potentials):
             if steps is not None and len(steps) != trace.steps:
-                raise InvalidArtifact(f"layer {layer.name}: {len(steps)} steps, not {trace.steps}",
-                                      loc=str(path))  # fmt: skip
+                raise InvalidArtifact(
+                    f"layer {layer.name}: {len(steps)} steps, not {trace.steps}", loc=str(path)
+                )
     graph = read_graph(folder, "graph.spk", "weights.npz")
     return trace, graph, _read_inputs(folder / "input.npz", graph, trace.samples)
 
@@ -191,8 +192,9 @@ def _read_inputs(file: Path, graph: Graph, samples: int) -> dict[str, Array]:
     feeds = read_npz(file, declared.keys(), most=room + HEADERS)
     for name, (shape, dtype) in declared.items():
         if name not in feeds or (feeds[name].shape, feeds[name].dtype) != (shape, dtype):
-            raise InvalidArtifact(f"input {name} is not {dtype} of shape {list(shape)}",
-                                  loc=str(file))  # fmt: skip
+            raise InvalidArtifact(
+                f"input {name} is not {dtype} of shape {list(shape)}", loc=str(file)
+            )
     return feeds
 
 
@@ -214,8 +216,9 @@ def verify(folder: Path, simulate: Run, graph: Graph | None = None) -> dict[str,
     arrays_file = folder / "arrays.npz"
     located = arrays_file.is_file() and "arrays.npz" in trace.files
     if set(feeds) != {node.name for node in graph.inputs} or graph.steps != trace.steps:
-        raise InvalidArtifact("the traces are of a network with other inputs or steps",
-                              loc=str(folder / TRACE))  # fmt: skip
+        raise InvalidArtifact(
+            "the traces are of a network with other inputs or steps", loc=str(folder / TRACE)
+        )
     recorded = record(graph, feeds, simulate, arrays=located)
     own = {layer["name"]: layer for layer in recorded["layers"]}
     first: dict[str, Any] | None = None
@@ -228,8 +231,13 @@ def verify(folder: Path, simulate: Run, graph: Graph | None = None) -> dict[str,
             entry[f"{what}_steps_differing"] = len(steps)
             here = first is not None and first["layer"] == want.name
             if steps and (first is None or (here and steps[0] + 1 < first["step"])):
-                first = {"layer": want.name, "step": steps[0] + 1, "what": what,
-                         "neuron": None, "sample": None}  # fmt: skip
+                first = {
+                    "layer": want.name,
+                    "step": steps[0] + 1,
+                    "what": what,
+                    "neuron": None,
+                    "sample": None,
+                }
         layers.append(entry)
     if first is not None and located:
         _locate(arrays_file, recorded["arrays"], first)
@@ -260,8 +268,12 @@ def _locate(file: Path, recorded: Mapping[str, Array], first: dict[str, Any]) ->
     if (want == have).all():  # the hashes are not of these arrays
         return
     sample, *neuron = map(int, np.argwhere(want != have)[0])
-    first.update(sample=sample, neuron=neuron, golden=int(want[(sample, *neuron)]),
-                 found=int(have[(sample, *neuron)]))  # fmt: skip
+    first.update(
+        sample=sample,
+        neuron=neuron,
+        golden=int(want[(sample, *neuron)]),
+        found=int(have[(sample, *neuron)]),
+    )
 
 
 def read_folders(paths: Iterable[Path]) -> list[Path]:

@@ -86,9 +86,11 @@ def read_images(
     if len(shape) != 3 or not {shape[0], shape[-1]} & {1, 3}:
         raise InvalidData(f"the model's input {list(shape)} is no image", loc=str(folder))
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    files = [(path, None) for path in _images(folder)] if not classes else [
-        (path, label) for label, inner in enumerate(classes) for path in _images(inner)
-    ]  # fmt: skip
+    files = (
+        [(path, None) for path in _images(folder)]
+        if not classes
+        else [(path, label) for label, inner in enumerate(classes) for path in _images(inner)]
+    )
     if not files:
         raise InvalidData("holds no images", loc=str(folder))
     samples = np.stack([_read(path, shape, preparation) for path, _ in files])

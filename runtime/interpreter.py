@@ -73,8 +73,9 @@ def check_feeds(graph: Graph, feeds: Feeds, steps: int = 1) -> int:
         x = feeds[node.name]
         _check_shape(node, x, steps)
         if graph.stage == "int" and not _holds_integers(x):
-            raise InvalidData(f"input '{node.loc or node.name}' holds numbers that are no codes: "
-                              "integers")  # fmt: skip
+            raise InvalidData(
+                f"input '{node.loc or node.name}' holds numbers that are no codes: integers"
+            )
         sizes.add(len(x))
     if len(sizes) != 1 or 0 in sizes:
         raise InvalidData("all inputs need the same number of samples, at least one")

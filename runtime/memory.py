@@ -105,8 +105,11 @@ def _groups(root: Path) -> Iterator[int]:
             if controllers not in ("", "memory"):
                 continue
             top = root / "sys/fs/cgroup" / controllers
-            names = ("memory.max", "memory.current") if controllers == "" else (
-                "memory.limit_in_bytes", "memory.usage_in_bytes")  # fmt: skip
+            names = (
+                ("memory.max", "memory.current")
+                if controllers == ""
+                else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            )
             place = top / path.lstrip("/")
             for folder in (place, *place.parents):
                 if not folder.is_relative_to(top):

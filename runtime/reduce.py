@@ -69,8 +69,13 @@ def shrink(graph: Graph, feeds: Feeds, engines: Engines) -> Case | None:
     for what, build in (("after", _without_later), ("before", _without_earlier)):
         for cut, inputs in build(case, engines):
             layers = len(traced_layers(case.graph)), len(traced_layers(cut))
-            _try(case, engines, cut, inputs, f"layers {what} the difference: {layers[0]} to "
-                 f"{layers[1]}")  # fmt: skip
+            _try(
+                case,
+                engines,
+                cut,
+                inputs,
+                f"layers {what} the difference: {layers[0]} to {layers[1]}",
+            )
     for cut, inputs in _one_channel(case):
         _try(case, engines, cut, inputs, "one output channel")
     _fewer_inputs(case, engines)
@@ -148,8 +153,16 @@ def _without_earlier(case: Case, engines: Engines) -> Iterator[tuple[Graph, Inpu
             value = spikes[t, sample]
             dtype = DType.parse("u8") if value.min() >= 0 else signed(8)
         feeds[name] = value[None].astype(dtype.storage)
-        inputs.append(Node(name, Input(), (), node.type.with_dtype(dtype),
-                           params={"scale": "unit", "offset": "zero"}, loc=node.loc))  # fmt: skip
+        inputs.append(
+            Node(
+                name,
+                Input(),
+                (),
+                node.type.with_dtype(dtype),
+                params={"scale": "unit", "offset": "zero"},
+                loc=node.loc,
+            )
+        )
     types = {node.name: node.type for node in inputs}
     linear = []
     for node in cone.nodes:

@@ -99,8 +99,11 @@ def _compile(command: list[str], files: Mapping[str, str], target: Path) -> None
         sources = [file for file in files if file.endswith(".c")]
         made = subprocess.run(
             [*command, "-o", "network.so", *sources],
-            cwd=folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if made.returncode != 0:
             lines = made.stderr.strip().splitlines() or [f"exit code {made.returncode}"]
             reason = next((line for line in lines if "error" in line), lines[0])

@@ -98,15 +98,22 @@ class _Run:
         self.spikes: dict[str, list[Array]] = {}
         self.potentials: dict[str, list[Array]] = {}
         self._buffers: dict[str, Array] = {}
-        self._set("network_potentials", {
-            stage.result.name: np.empty(steps * stage.result.size, np.int64)
-            for stage in plan.stages if stage.result.name in kept
-        })  # fmt: skip
-        self._set("network_spikes", {
-            stage.result.name: np.empty(layout.size, np.uint8)
-            for stage in plan.stages
-            if isinstance(layout := self.memory.layouts[stage.result.name], SpikeLayout)
-        })  # fmt: skip
+        self._set(
+            "network_potentials",
+            {
+                stage.result.name: np.empty(steps * stage.result.size, np.int64)
+                for stage in plan.stages
+                if stage.result.name in kept
+            },
+        )
+        self._set(
+            "network_spikes",
+            {
+                stage.result.name: np.empty(layout.size, np.uint8)
+                for stage in plan.stages
+                if isinstance(layout := self.memory.layouts[stage.result.name], SpikeLayout)
+            },
+        )
 
     def _set(self, table: str, buffers: dict[str, Array]) -> None:
         """Tell the network where to write what it traces."""

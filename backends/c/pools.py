@@ -76,9 +76,14 @@ def print_pool(code: Code, network: Network, pool: Pool) -> None:
 
 
 def _window_sums(
-    code: Code, network: Network, lanes: Lanes, pool: Pool, source: SpikeLayout, coding: Spikes,
+    code: Code,
+    network: Network,
+    lanes: Lanes,
+    pool: Pool,
+    source: SpikeLayout,
+    coding: Spikes,
     type_: CType,
-) -> None:  # fmt: skip
+) -> None:
     """Add what each tap of a window sends, and take the largest sum."""
     block = lanes.block
     with ExitStack() as stack:

@@ -16,8 +16,9 @@ from spikec.backends.lowering.records import Piece, Reshape, Route, Spikes, Valu
 def print_route(code: Code, network: Network, route: Route) -> None:
     """Copy boxes, place by place."""
     result, layout = route.result, network.layout(route.result)
-    code.comment(f"{result.name}: moved, {sizes(result)}"
-                 + (f", from {route.loc}" if route.loc else ""))  # fmt: skip
+    code.comment(
+        f"{result.name}: moved, {sizes(result)}" + (f", from {route.loc}" if route.loc else "")
+    )
     with code.block(signature(network, route)):
         if isinstance(layout, SpikeLayout):
             assert isinstance(result.coding, Spikes)
@@ -126,8 +127,10 @@ def print_reshape(code: Code, network: Network, reshape: Reshape) -> None:
     assert isinstance(layout, SpikeLayout)
     coding = reshape.result.coding
     assert isinstance(coding, Spikes)
-    code.comment(f"{reshape.result.name}: reshaped, {sizes(reshape.result)}"
-                 + (f", from {reshape.loc}" if reshape.loc else ""))  # fmt: skip
+    code.comment(
+        f"{reshape.result.name}: reshaped, {sizes(reshape.result)}"
+        + (f", from {reshape.loc}" if reshape.loc else "")
+    )
     with code.block(signature(network, reshape)), ExitStack() as stack:
         stack.enter_context(code.loop("i", reshape.result.size))
         for name, value, held in (
@@ -143,8 +146,10 @@ def print_reshape(code: Code, network: Network, reshape: Reshape) -> None:
         step = network.schedule.slot(layout.steps)
         for plane in range(len(coding.payloads)):  # memory may have room for more
             ends = []
-            for name, value, held in (("to", reshape.result, layout),
-                                      ("from", reshape.source, source)):  # fmt: skip
+            for name, value, held in (
+                ("to", reshape.result, layout),
+                ("from", reshape.source, source),
+            ):
                 string = flat(
                     [f"{name}_row", str(plane), step], (held.rows, held.planes, held.steps)
                 )

@@ -87,13 +87,17 @@ def network_source(graph: Graph, plan: Plan) -> str:
 
 def _header(graph: Graph, plan: Plan) -> str:
     source = f", from {graph.source}" if graph.source else ""
-    inputs = [f'"{node.name}": {(node.type.shape, *node.type.dtype.bounds)}'
-              for node in graph.inputs]  # fmt: skip
+    inputs = [
+        f'"{node.name}": {(node.type.shape, *node.type.dtype.bounds)}' for node in graph.inputs
+    ]
     frames = [f'"{node.name}"' for node in graph.inputs if op_of(node, Input).timed]
     spiking = [name for name in plan.layers if graph[name].type.dtype.is_spike]
     readouts = [f'"{name}": "{name}.scale"' for name in graph.outputs]
-    readouts += [f'"{name}": "{name}.scale"' for name in plan.layers
-                 if name not in spiking and name not in graph.outputs]  # fmt: skip
+    readouts += [
+        f'"{name}": "{name}.scale"'
+        for name in plan.layers
+        if name not in spiking and name not in graph.outputs
+    ]
     return _HEADER.format(
         title=_title(f"{graph.name} as a Lava network{source}. Generated; edit the model instead."),
         imports="\n".join(_imports(plan)),

@@ -69,6 +69,7 @@ def _copy(source: Path, folder: Path, names: Mapping[str, object]) -> None:
                 text = text.replace(f"@{name}@", str(value))
             target = folder / entry.name.removesuffix(".tmpl")
             target.write_text(text, encoding="utf-8")
-        elif entry.name.endswith(".py") and (folder.name == "neurons" or
-                                             entry.name != "__init__.py"):  # fmt: skip
+        elif entry.name.endswith(".py") and (
+            folder.name == "neurons" or entry.name != "__init__.py"
+        ):
             (folder / entry.name).write_bytes(entry.read_bytes())

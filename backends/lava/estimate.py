@@ -100,8 +100,9 @@ def processes_left(root: Path = Path("/")) -> int:
         place = root / "sys/fs/cgroup" / group.lstrip("/")
         for folder in (place, *place.parents):
             with suppress(OSError, ValueError):  # "max", or a root without limits
-                most, used = (int((folder / f"pids.{name}").read_text())
-                              for name in ("max", "current"))  # fmt: skip
+                most, used = (
+                    int((folder / f"pids.{name}").read_text()) for name in ("max", "current")
+                )
                 bounds.append(most - used)
     with suppress(ImportError, ValueError):
         import resource

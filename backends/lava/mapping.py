@@ -110,8 +110,13 @@ def table(parts: list[Row]) -> str:
 def _source(process: Process, node: Node) -> Row:
     if isinstance(node.operation, Input):
         return Row(node.name, "graded input", "the host sends the code in every step", chip=True)
-    return Row(node.name, "constant current", "a process that sends it in every step",
-               chip=False, change=CHANGES["constant"])  # fmt: skip
+    return Row(
+        node.name,
+        "constant current",
+        "a process that sends it in every step",
+        chip=False,
+        change=CHANGES["constant"],
+    )
 
 
 def _layer(process: Process, node: Node, plan: Plan) -> Iterator[Row]:

@@ -42,8 +42,23 @@ from spikec.runtime.interpreter import state_type
 
 LONGEST_DELAY = 62
 """Steps that one synapse can wait, on Loihi 2 as in Lava."""
-RESERVED = {"w", "inputs", "steps", "tag", "samples", "window", "conv", "dense", "delay", "sparse",
-            "one_to_one", "unrolled_conv", "build", "layers", "StockIntegrate"}  # fmt: skip
+RESERVED = {
+    "w",
+    "inputs",
+    "steps",
+    "tag",
+    "samples",
+    "window",
+    "conv",
+    "dense",
+    "delay",
+    "sparse",
+    "one_to_one",
+    "unrolled_conv",
+    "build",
+    "layers",
+    "StockIntegrate",
+}
 NEURONS = ("own", "stock")
 """What may stand for an integrate-and-fire layer."""
 
@@ -140,8 +155,9 @@ class Planner:
     def _constant(self, name: str, node: Node, array: Array, comment: str) -> Wire:
         bounds = intervals.of_values(array)
         if not intervals.within(bounds, STATE):
-            raise BackendError(f"%{node.name} = {node.op} adds {bounds}; a current has 24 bits",
-                               loc=node.loc)  # fmt: skip
+            raise BackendError(
+                f"%{node.name} = {node.op} adds {bounds}; a current has 24 bits", loc=node.loc
+            )
         call = calls.ConstantSource(self._store(name, array[None].astype(np.int32)))
         variable = self._variable(name)
         process = self.plan.add(Process(variable, call, comment=comment, node=node.name))
@@ -231,8 +247,9 @@ class Planner:
             The wires, the shape of the value, and the range of its elements.
         """
         if not source:
-            raise BackendError(f"%{node.name} reads a readout; it may only be returned",
-                               loc=node.loc)  # fmt: skip
+            raise BackendError(
+                f"%{node.name} reads a readout; it may only be returned", loc=node.loc
+            )
         repeats = Counter(wire.process for wire in source)
         firsts = {wire.process: wire for wire in source}
         wires = [self._repeated(firsts[name], count, node) for name, count in repeats.items()]
@@ -284,16 +301,18 @@ class Planner:
         if isinstance(node.operation, Membrane):
             dtype = state_type(self.graph, node)
             if not intervals.within(dtype.bounds, STATE):
-                raise BackendError(f"%{node.name} needs {dtype}; the state of a neuron has 24 bits",
-                                   loc=node.loc)  # fmt: skip
+                raise BackendError(
+                    f"%{node.name} needs {dtype}; the state of a neuron has 24 bits", loc=node.loc
+                )
             limits = dtype.bounds
             counted = current if intervals.within(current, limits) else source
         else:
             weight = total_weight(self.plan.steps, radix=op_of(node, Stateful).radix)
             limits, counted = STATE, (weight * min(0, source[0]), weight * source[1])
         if not intervals.within(counted, limits):
-            raise BackendError(f"%{node.name} is narrower than what it counts, up to {counted[1]}",
-                               loc=node.loc)  # fmt: skip
+            raise BackendError(
+                f"%{node.name} is narrower than what it counts, up to {counted[1]}", loc=node.loc
+            )
         return limits
 
     def _prove(self, node: Node) -> None:
@@ -305,7 +324,7 @@ class Planner:
             isinstance(reader.operation, Membrane)
             and state_type(self.graph, reader).bounds == bounds
             for reader in readers
-        )  # fmt: skip
+        )
         if not checked and not intervals.within(worst, bounds):
             self.plan.unproven.append(node.name)
 

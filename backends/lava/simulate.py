@@ -113,10 +113,27 @@ def _run(
     timeout = 120 + total * (1 + plan.synapses / 1e7)
     if plan.stock:  # a run for each sample
         timeout += samples * (plan.depth + 2 + 0.1 * len(plan.processes))
-    command = [sys.executable, "run.py", "--input", "inputs.npz", "--output", "results.npz",
-               "--steps", str(steps), "--timeout", f"{timeout:.0f}", "--fault", "fault.json",
-               "--tag", tag, "--scratch", ".", "--spikes",
-               "--end-with-parent", str(os.getpid())]  # fmt: skip
+    command = [
+        sys.executable,
+        "run.py",
+        "--input",
+        "inputs.npz",
+        "--output",
+        "results.npz",
+        "--steps",
+        str(steps),
+        "--timeout",
+        f"{timeout:.0f}",
+        "--fault",
+        "fault.json",
+        "--tag",
+        tag,
+        "--scratch",
+        ".",
+        "--spikes",
+        "--end-with-parent",
+        str(os.getpid()),
+    ]
     command += ["--trace", *traced] if traced else []
     for _ in range(ATTEMPTS):
         (folder / "fault.json").unlink(missing_ok=True)

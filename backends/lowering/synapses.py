@@ -42,8 +42,15 @@ def identity(node: Node, source: Value) -> Term:
 
 def windowed(window: Window, source: Value, space: tuple[int, ...]) -> tuple[Axis, ...]:
     """The axes of a sliding window."""
-    parts = zip(source.space, space, window.kernel, window.strides, window.dilations, window.pads,
-                strict=False)  # fmt: skip
+    parts = zip(
+        source.space,
+        space,
+        window.kernel,
+        window.strides,
+        window.dilations,
+        window.pads,
+        strict=False,
+    )
     return tuple(Axis(*part) for part in parts) or (Axis(),)
 
 
@@ -60,10 +67,15 @@ def _conv_transpose(graph: Graph, node: Node, source: Value) -> Term:
     axes = tuple(
         Axis(size, out, taps, 1, dilation, dilation * (taps - 1) - pad, stride)
         for size, out, taps, stride, dilation, pad in zip(
-            source.space, node.type.shape[1:], window.kernel, window.strides, window.dilations,
-            window.pads, strict=False,
+            source.space,
+            node.type.shape[1:],
+            window.kernel,
+            window.strides,
+            window.dilations,
+            window.pads,
+            strict=False,
         )
-    )  # fmt: skip
+    )
     parts = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
     turned = parts.reshape(groups * w.shape[1], w.shape[0] // groups, *w.shape[2:])
     turned = np.flip(turned, tuple(range(2, turned.ndim)))

@@ -87,8 +87,9 @@ def _watched(scan: Scan, potentials: list[str], type_: int, name: str = "") -> l
         scan.watch(potential, type_, state_type(net.graph, node).bounds, node.type.shape)
     results = scan.finish(name)
     for watched in results[-len(potentials) :]:
-        total = net.out.add("ReduceSum", [watched.name, net.out.shape(0)],
-                            f"{node.name}/overflows", keepdims=0)  # fmt: skip
+        total = net.out.add(
+            "ReduceSum", [watched.name, net.out.shape(0)], f"{node.name}/overflows", keepdims=0
+        )
         net.overflows.append(total)
     return results
 
@@ -258,14 +259,20 @@ def max_pool(net: Net, node: Node) -> Value:
     n, m = scan.state("n", zero, FLOAT, x.shape), scan.state("m", zero, FLOAT, node.type.shape)
     count, best = n.name, m.name
     if op.radix:
-        count, best = (scan.op("Add", [name, name], f"2{part}")
-                       for part, name in (("n", count), ("m", best)))  # fmt: skip
+        count, best = (
+            scan.op("Add", [name, name], f"2{part}") for part, name in (("n", count), ("m", best))
+        )
     n.after = scan.op("Add", [count, scan.read(x, "x")], "n_next")
     if window.kernel:
         m.after = scan.op(
-            "MaxPool", [n.after], "m_next", kernel_shape=list(window.kernel),
-            strides=list(window.strides), pads=list(window.pads), dilations=list(window.dilations),
-        )  # fmt: skip
+            "MaxPool",
+            [n.after],
+            "m_next",
+            kernel_shape=list(window.kernel),
+            strides=list(window.strides),
+            pads=list(window.pads),
+            dilations=list(window.dilations),
+        )
     else:  # windows without axes hold one neuron each
         m.after = scan.op("Identity", [n.after], "m_next")
     rise = scan.op("Sub", [m.after, best], "rise")
@@ -306,8 +313,9 @@ def accumulate(net: Net, node: Node) -> Value:
         name = out.add("Add", inputs, f"{node.name}/biased")
         current = Value(name, type_, current.shape, current.timed)
     axis = out.scalar(0, INT64)
-    sums = out.add("CumSum", [net.stacked(current), axis], f"{node.name}/potentials",
-                   **net.described(node))  # fmt: skip
+    sums = out.add(
+        "CumSum", [net.stacked(current), axis], f"{node.name}/potentials", **net.described(node)
+    )
     if not net.bounds.proven(node):
         low, high = node.type.dtype.bounds
         axes = [0, *range(2, len(node.type.shape) + 2)]

@@ -157,8 +157,11 @@ def conv_transpose(net: Net, node: Node) -> Value:
     extra = list(op.extra)
     for more, stride in zip(extra, op.strides, strict=True):
         if more >= stride:
-            raise BackendError(f"%{node.name} adds {more} elements at the end; onnxruntime adds "
-                               f"fewer than the stride, {stride}", loc=node.loc)  # fmt: skip
+            raise BackendError(
+                f"%{node.name} adds {more} elements at the end; onnxruntime adds "
+                f"fewer than the stride, {stride}",
+                loc=node.loc,
+            )
     return _convolution(net, node, "ConvTranspose", window, w, rows, groups, output_padding=extra)
 
 
@@ -225,9 +228,16 @@ def _exact(net: Net, node: Node, rows: Array, type_: int, apply: Apply) -> Value
 
 
 def _digits(
-    net: Net, node: Node, x: Value, span: tuple[int, int], rows: Array, type_: int, result: int,
-    apply: Apply, name: str,
-) -> str:  # fmt: skip
+    net: Net,
+    node: Node,
+    x: Value,
+    span: tuple[int, int],
+    rows: Array,
+    type_: int,
+    result: int,
+    apply: Apply,
+    name: str,
+) -> str:
     """Sum in float; where that is not exact, low and high bits of x one after the other."""
     if _reach(rows, *span) <= EXACT[type_]:
         total = apply(net.cast(x, type_).name, f"{name}/float", type_)

@@ -97,9 +97,15 @@ class Net:
         return self.out.constant(f"{node.name}.w", w.astype(dtype), doc)
 
     def put(
-        self, node: Node, op: str, inputs: list[str], like: Value, type_: int, part: str = "",
+        self,
+        node: Node,
+        op: str,
+        inputs: list[str],
+        like: Value,
+        type_: int,
+        part: str = "",
         **attributes: Any,
-    ) -> Value:  # fmt: skip
+    ) -> Value:
         """Add an operator that computes `node`, or a part of it."""
         extra = {} if part else self.described(node)
         name = self.out.add(op, inputs, node.name + part, **extra, **attributes)

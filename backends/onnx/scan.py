@@ -114,11 +114,13 @@ class Scan:
         )
         names = [wanted or name, *(f"{result[0]}/flat" for result in self._results[1:])]
         return [
-            self.net.flat(output, type_, shape, want) if shape or i == 0 else
-            Value(output, type_, shape, True)
-            for i, (output, want, (_, type_, shape))
-            in enumerate(zip(stacked, names, self._results, strict=True))
-        ]  # fmt: skip
+            self.net.flat(output, type_, shape, want)
+            if shape or i == 0
+            else Value(output, type_, shape, True)
+            for i, (output, want, (_, type_, shape)) in enumerate(
+                zip(stacked, names, self._results, strict=True)
+            )
+        ]
 
     def _graph(self) -> onnx.GraphProto:
         info = helper.make_tensor_value_info

@@ -118,8 +118,10 @@ def _sweep(
     given = len(next(iter(calib.values())))
     samples = min(given, max(FEW, STORED_BYTES // _stored_bytes(graph, released, context.steps)))
     if samples < given:
-        records[0].note(f"used {samples} of {given} calibration samples, so that their spikes fit "
-                        f"{STORED_BYTES >> 20:,} MB")  # fmt: skip
+        records[0].note(
+            f"used {samples} of {given} calibration samples, so that their spikes fit "
+            f"{STORED_BYTES >> 20:,} MB"
+        )
         calib = {name: x[:samples] for name, x in calib.items()}
     if "ann" not in context.last:
         raise PassError(f"pass {methods[0].name} needs the ANN that the graph came from")

@@ -106,8 +106,10 @@ class Problem:
         over = self.need - self.have
         where = "the network" if self.layer is None else f"%{self.layer}"
         what = self.limit.replace("_", " ")
-        return (f"{where} needs {self.need:,} {what}, {over:,} more than the {self.have:,} there "
-                f"are; what would help: {self.hint}")  # fmt: skip
+        return (
+            f"{where} needs {self.need:,} {what}, {over:,} more than the {self.have:,} there "
+            f"are; what would help: {self.hint}"
+        )
 
 
 @dataclass(slots=True)
@@ -187,8 +189,12 @@ def _fan_ins(graph: Graph) -> dict[str, Array]:
     counts: dict[str, Array] = {}
     for node in graph.nodes:
         op = op_of(node)
-        inputs = [np.ones((1, *graph[name].type.shape), np.int64) if is_source(graph[name])
-                  else counts[name][None] for name in node.inputs]  # fmt: skip
+        inputs = [
+            np.ones((1, *graph[name].type.shape), np.int64)
+            if is_source(graph[name])
+            else counts[name][None]
+            for name in node.inputs
+        ]
         if isinstance(op, Pooling):
             counts[node.name] = op.sums(inputs[0])[0]
         elif op.stateful:
@@ -286,13 +292,25 @@ def check(placement: Placement, needs: Iterable[Demand], spec: HardwareSpec) -> 
     for demand in needs:
         source = max(demand.delays, key=demand.delays.__getitem__, default="")
         for limit, need, have, hint in (
-            ("fan_in", int(demand.fan_in.max(initial=0)), spec.fan_in,
-             "smaller kernels, fewer input channels or pruned weights"),
-            ("axons_in_per_core", demand.senders, spec.axons_in_per_core,
-             "a narrower layer before it, or grouped convolution"),
-            ("max_delay", demand.delays.get(source, 0), spec.max_delay,
-             f"relays on the skip path from %{source}"),
-        ):  # fmt: skip
+            (
+                "fan_in",
+                int(demand.fan_in.max(initial=0)),
+                spec.fan_in,
+                "smaller kernels, fewer input channels or pruned weights",
+            ),
+            (
+                "axons_in_per_core",
+                demand.senders,
+                spec.axons_in_per_core,
+                "a narrower layer before it, or grouped convolution",
+            ),
+            (
+                "max_delay",
+                demand.delays.get(source, 0),
+                spec.max_delay,
+                f"relays on the skip path from %{source}",
+            ),
+        ):
             if have is not None and need > have:
                 problems.append(Problem(demand.name, limit, need, have, hint))
     problems += _totals(placement, needs, spec)

@@ -95,8 +95,14 @@ def summarise(
         "sharing": sharing,
         "fits": not problems,
         "problems": [
-            {"layer": p.layer, "limit": p.limit, "need": p.need, "have": p.have, "hint": p.hint,
-             "text": str(p)}
+            {
+                "layer": p.layer,
+                "limit": p.limit,
+                "need": p.need,
+                "have": p.have,
+                "hint": p.hint,
+                "text": str(p),
+            }
             for p in problems
         ],
         "cores": len(placed.cores),
@@ -106,8 +112,12 @@ def summarise(
         "memory_without_sharing": sum(core.memory for core in without.cores),
         "layers": layers,
         "core_loads": [
-            {"core": i, "neurons": c.neurons, "memory": c.memory,
-             "layers": {name: neurons for name, neurons, _ in c.parts}}
+            {
+                "core": i,
+                "neurons": c.neurons,
+                "memory": c.memory,
+                "layers": {name: neurons for name, neurons, _ in c.parts},
+            }
             for i, c in enumerate(placed.cores)
         ],
-    }  # fmt: skip
+    }

@@ -162,9 +162,10 @@ class _Rounding:
             self.folded.scales.require(current, node.type.shape, limits)
         self.choice = self.folded.scales.choose(checked=True)
         names = [
-            f"%{name}" for name, current in self.folded.potential.items()
+            f"%{name}"
+            for name, current in self.folded.potential.items()
             if self.choice.unproven[current.variable[current.variable >= 0]].any()
-        ]  # fmt: skip
+        ]
         if names:
             self.record.note(
                 f"{', '.join(names)}: scales rest on what potentials reach on calibration data, as "
@@ -217,8 +218,9 @@ class _Rounding:
         params["bias"] = spread(self._real_bias(node), shape)
         reach = op.reach(self.current[node.name], params, self.graph.steps)
         if reach is None:
-            raise PassError(f"no bound is known for the potential of %{node.name} = {node.op}",
-                            loc=node.loc)  # fmt: skip
+            raise PassError(
+                f"no bound is known for the potential of %{node.name} = {node.op}", loc=node.loc
+            )
         return reach
 
     def _weights(self, node: Node) -> dict[str, tuple[Array, DType]]:

@@ -226,8 +226,9 @@ class Scales:
         as potentials fit. With `checked`, potentials need fit as far as they were seen only, where
         a proof over all inputs would cost too much.
         """
-        groups = _Groups(*self.roots(), np.asarray(self.step), np.asarray(self.grid),
-                         np.asarray(self.power))  # fmt: skip
+        groups = _Groups(
+            *self.roots(), np.asarray(self.step), np.asarray(self.grid), np.asarray(self.power)
+        )
         wanted = groups.wanted()
         smallest = groups.over(np.asarray(self.smallest) / groups.ratios, np.minimum, np.inf)
         limit = groups.over(np.asarray(self.proven) / groups.ratios, np.maximum, 0.0)

@@ -58,8 +58,13 @@ def _shift(builder: GraphBuilder, node: Node, op: Quantize) -> None:
     )
     before = builder.insert_before(node.name, builder.declare(before, {"w": one, "b": -constant}))
     quantiser = Qcfs(op.hi - op.lo, 0.5, op.rounding)
-    counted = replace(node, name=builder.unique(f"{node.name}.levels"), operation=quantiser,
-                      inputs=(before.name,), params={})  # fmt: skip
+    counted = replace(
+        node,
+        name=builder.unique(f"{node.name}.levels"),
+        operation=quantiser,
+        inputs=(before.name,),
+        params={},
+    )
     largest = ((op.hi - op.lo) * scale).astype(np.float32)
     counted = builder.insert_before(node.name, builder.declare(counted, {"lambda": largest}))
     after = replace(node, operation=Affine(), inputs=(counted.name,), params={})

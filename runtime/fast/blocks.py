@@ -202,12 +202,27 @@ def _scan_pixel(
     bad = 0
     for c in range(0, channels, size):
         bad |= scan_some(
-            bits, f.dot_out, f.signed,
-            (cur + c * channel, channel, step, to + c // size * group, w.steps,
-             f.neurons + 8 * COLUMNS * c, v0 + 4 * c,
-             w.counts + place + c * w.steps, lanes, high, low,
-             kept + c * kept_step * w.steps, kept_step * w.steps, kept_step, f.zero_word),
-        )  # fmt: skip
+            bits,
+            f.dot_out,
+            f.signed,
+            (
+                cur + c * channel,
+                channel,
+                step,
+                to + c // size * group,
+                w.steps,
+                f.neurons + 8 * COLUMNS * c,
+                v0 + 4 * c,
+                w.counts + place + c * w.steps,
+                lanes,
+                high,
+                low,
+                kept + c * kept_step * w.steps,
+                kept_step * w.steps,
+                kept_step,
+                f.zero_word,
+            ),
+        )
     return bad
 
 

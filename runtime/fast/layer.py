@@ -216,9 +216,7 @@ def run_layer(
     unshifted = aligned(size, np.int32)
     unshifted[:] = 0
     gathered = aligned((layer.padded * fixed.window, layer.steps, LANES), np.int32)
-    links = np.array(
-        [_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)], np.int64
-    )  # fmt: skip
+    links = np.array([_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)], np.int64)
     segments = np.empty((fixed.piece_count, SEGMENT), np.int64)
     starts = np.zeros((fixed.chunks + 1,), np.int64)
     pattern = np.full((1 + 3 * fixed.piece_count,), -1, np.int64)
@@ -315,9 +313,18 @@ def _piece_rows(pieces: list[Piece], step_bytes: int) -> tuple[Array, list[Array
         shifts = np.ascontiguousarray(p.shifts * [step_bytes, 1], np.int64)
         kept += [table, shifts]
         row[:] = (
-            p.link, p.dy, p.dx, p.group * step_bytes, table.ctypes.data, table.strides[0],
-            p.groups, shifts.ctypes.data, p.chunk, p.taps, *_tap_bytes(p, table),
-        )  # fmt: skip
+            p.link,
+            p.dy,
+            p.dx,
+            p.group * step_bytes,
+            table.ctypes.data,
+            table.strides[0],
+            p.groups,
+            shifts.ctypes.data,
+            p.chunk,
+            p.taps,
+            *_tap_bytes(p, table),
+        )
     return rows, kept
 
 

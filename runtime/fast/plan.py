@@ -155,8 +155,11 @@ class _Planner:
         rank = len(window.kernel)
         pads = window.pads[:rank]
         parts = (window.kernel, window.strides, pads, window.dilations)
-        flat = [v for part, fill in zip(parts, (1, 1, 0, 1), strict=True)
-                for v in (*(fill,) * (2 - rank), *part)]  # fmt: skip
+        flat = [
+            v
+            for part, fill in zip(parts, (1, 1, 0, 1), strict=True)
+            for v in (*(fill,) * (2 - rank), *part)
+        ]
         below = node.inputs[0]
         source = source_of(self.graph, self.nodes, below)
         assert source is not None
@@ -218,10 +221,11 @@ class _Planner:
                     dot |= names
                     changed = True
         return {
-            name: dot_coding(s.channels, -s.low) if name in dot
+            name: dot_coding(s.channels, -s.low)
+            if name in dot
             else lut_coding(s.channels, s.low < 0)
             for name, s in self.sources.items()
-        }  # fmt: skip
+        }
 
     def _compiled(self, step: Step, codings: dict[str, Coding]) -> Step:
         if not isinstance(step, Fire):
@@ -253,9 +257,16 @@ class _Planner:
         constant = step.sum.synapses[0].source.constant
         try:
             layer = compile_layer(
-                links, space, channels, self.steps, step.bias, spec, step.reach, constant,
+                links,
+                space,
+                channels,
+                self.steps,
+                step.bias,
+                spec,
+                step.reach,
+                constant,
                 tiles=self.sums == TILES,
-            )  # fmt: skip
+            )
         except OverflowError:
             raise _TooLarge(reads(step)) from None
         return replace(step, spec=spec, layer=layer)

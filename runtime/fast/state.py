@@ -6,8 +6,21 @@ from typing import NamedTuple
 
 # Columns of the int64 rows of links and pieces.
 L_ADDR, L_BLOCK, L_ROW, L_PIXEL, L_HEIGHT, L_WIDTH, L_DOWN, L_RIGHT, L_COLUMNS = range(9)
-(P_LINK, P_DY, P_DX, P_WORDS, P_TABLE, P_PAIR, P_GROUPS, P_SHIFTS, P_CHUNK, P_TAPS, P_TAP_BYTES,
- P_LAST_BYTES, P_COLUMNS) = range(13)  # fmt: skip
+(
+    P_LINK,
+    P_DY,
+    P_DX,
+    P_WORDS,
+    P_TABLE,
+    P_PAIR,
+    P_GROUPS,
+    P_SHIFTS,
+    P_CHUNK,
+    P_TAPS,
+    P_TAP_BYTES,
+    P_LAST_BYTES,
+    P_COLUMNS,
+) = range(13)
 FIRES, KEEPS = 1, 2
 """Flags of a run: neurons fire (else currents are the result); potentials are kept."""
 

@@ -39,8 +39,10 @@ def run_demo(ui: Ui, target: str, limit: int) -> dict[str, Any]:
         calib, x, y = images["x_calib"], images["x"][:limit], images["y"][:limit]
     model = driver.Model.load(path)
     data = make_dataset(x, model.graph, labels=y)
-    ui.note(f"{path.name}: a ResNet trained with plain ReLU on Fashion-MNIST; {len(data)} test "
-            f"images, {len(calib)} unlabelled ones to calibrate")  # fmt: skip
+    ui.note(
+        f"{path.name}: a ResNet trained with plain ReLU on Fashion-MNIST; {len(data)} test "
+        f"images, {len(calib)} unlabelled ones to calibrate"
+    )
     rows, arts = [], {}
     with tempfile.TemporaryDirectory(prefix="spikec-demo-") as folder, ui.progress() as progress:
         for steps in STEPS:
@@ -102,11 +104,17 @@ def _check(art: driver.Artifact, data: Dataset, target: str, progress: Progress)
 
 def _show(ui: Ui, measured: dict[str, Any]) -> None:
     rows = [
-        (r["timesteps"], percent(measured["ann_accuracy"]), percent(r["float_accuracy"]),
-         percent(r["accuracy"]), short(r["spikes"]), short(r["effective_acs"]),
-         short(r["effective_macs"]))
+        (
+            r["timesteps"],
+            percent(measured["ann_accuracy"]),
+            percent(r["float_accuracy"]),
+            percent(r["accuracy"]),
+            short(r["spikes"]),
+            short(r["effective_acs"]),
+            short(r["effective_macs"]),
+        )
         for r in measured["results"]
-    ]  # fmt: skip
+    ]
     ui.table(
         "Spiking network, compiled for T steps (per image: spikes, synaptic operations)",
         ["T", "ANN", "float SNN", "integer SNN", "spikes", "ACs", "MACs"],

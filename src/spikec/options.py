@@ -64,13 +64,18 @@ class Options:
     """
 
     timesteps: int | None = option(
-        None, f"time steps T; by default {STEPS}, or the number of frames", NETWORK, low=1,
+        None,
+        f"time steps T; by default {STEPS}, or the number of frames",
+        NETWORK,
+        low=1,
         aliases=("T", "num_steps", "time_steps"),
-    )  # fmt: skip
+    )
     target: str = option(
-        "numpy", "what to emit, with options in braces: 'lava{neuron=stock}'", NETWORK,
+        "numpy",
+        "what to emit, with options in braces: 'lava{neuron=stock}'",
+        NETWORK,
         aliases=("backend",),
-    )  # fmt: skip
+    )
     weight_bits: int = option(
         8, "signed weight width", NETWORK, low=2, high=8, aliases=("bits", "nbits")
     )
@@ -96,9 +101,10 @@ class Options:
         high=8,
     )
     threshold: Literal["per-channel", "per-layer", "per-neuron"] = option(
-        "per-channel", "what shares a threshold; per-neuron: v0 alone is each neuron's own",
+        "per-channel",
+        "what shares a threshold; per-neuron: v0 alone is each neuron's own",
         CALIBRATION,
-    )  # fmt: skip
+    )
     dni: Literal["on", "half", "off"] = option(
         "on", "initial potentials: from data (theta as well), half of theta, or 0", CALIBRATION
     )
@@ -110,16 +116,20 @@ class Options:
     )
     reconstruct: Switch = option("on", "refit weights to real spikes", CALIBRATION)
     metric: tuple[str, ...] = option(
-        (), "how an output is judged: argmax of its classes, or relative error of its numbers",
+        (),
+        "how an output is judged: argmax of its classes, or relative error of its numbers",
         NETWORK,
-    )  # fmt: skip
+    )
     shape: tuple[str, ...] = option(
-        (), "shape of an input whose sizes the model leaves open, the batch first", NETWORK,
-    )  # fmt: skip
-    frames: tuple[str, ...] = option(
-        (), "an input whose data are (N, T, *shape): step t takes frame t, the ANN their mean",
+        (),
+        "shape of an input whose sizes the model leaves open, the batch first",
         NETWORK,
-    )  # fmt: skip
+    )
+    frames: tuple[str, ...] = option(
+        (),
+        "an input whose data are (N, T, *shape): step t takes frame t, the ANN their mean",
+        NETWORK,
+    )
     images: str | None = option(
         None,
         "how to prepare images of a folder: resize=256,crop=224,mean=0.5,std=0.25",
@@ -141,9 +151,11 @@ class Options:
     hardware: Path | None = option(None, "TOML or JSON with figures of your hardware", CHECKS)
     pass_pipeline: str | None = option(None, "passes to run instead", PIPELINE)
     set: tuple[str, ...] = option(
-        (), "one option of one pass, PASS.OPTION=VALUE, such as dni.samples=8192; or of one layer, "
-        "layer:NAME.weight_bits=6", PIPELINE,
-    )  # fmt: skip
+        (),
+        "one option of one pass, PASS.OPTION=VALUE, such as dni.samples=8192; or of one layer, "
+        "layer:NAME.weight_bits=6",
+        PIPELINE,
+    )
     dump_ir: Path | None = option(None, "write the graph after each pass", PIPELINE)
     verify_each: bool = option(True, "verify the graph after each pass", PIPELINE)
 
@@ -214,8 +226,15 @@ class Options:
             shapes = [f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items()]
         frames = settings.get("frames", ())
         frames = [frames] if isinstance(frames, str) else frames
-        return Options(**{**settings, "set": tuple(given), "shape": tuple(shapes),
-                          "metric": tuple(metrics), "frames": tuple(frames)})  # fmt: skip
+        return Options(
+            **{
+                **settings,
+                "set": tuple(given),
+                "shape": tuple(shapes),
+                "metric": tuple(metrics),
+                "frames": tuple(frames),
+            }
+        )
 
     @property
     def steps(self) -> int:
@@ -288,11 +307,15 @@ class Options:
         for name, wanted in (("range", self.require_proof), ("place", self.require_fit)):
             if wanted:
                 calls += [] if any(name == call for call, _ in calls) else [(name, {})]
-                calls = [(call, {**given, "require": "true"} if call == name else given)
-                         for call, given in calls]  # fmt: skip
+                calls = [
+                    (call, {**given, "require": "true"} if call == name else given)
+                    for call, given in calls
+                ]
         if self.require_proof:
-            calls = [(call, {**given, "proof": "true"} if call == "quantise" else given)
-                     for call, given in calls]  # fmt: skip
+            calls = [
+                (call, {**given, "proof": "true"} if call == "quantise" else given)
+                for call, given in calls
+            ]
         for setting in self.set:
             name, key, value = _setting(setting)
             if name.startswith(LAYER):
@@ -311,14 +334,19 @@ class Options:
 
     def recipe(self) -> dict[str, Any]:
         """What differs from the defaults, for a file that makes the same network again."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
-                  if f.name not in ("dump_ir", "verify_each")
-                  and getattr(self, f.name) != f.default}  # fmt: skip
+        values = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in ("dump_ir", "verify_each") and getattr(self, f.name) != f.default
+        }
         return {
-            key: str(value) if isinstance(value, Path) else
-            list(value) if isinstance(value, tuple) else value
+            key: str(value)
+            if isinstance(value, Path)
+            else list(value)
+            if isinstance(value, tuple)
+            else value
             for key, value in values.items()
-        }  # fmt: skip
+        }
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
@@ -352,9 +380,11 @@ def _recipe_schema() -> type[Any]:
     hints = get_type_hints(Options)
     return msgspec.defstruct(
         "Recipe",
-        [(f.name, str | None if hints[f.name] == Path | None else hints[f.name], f.default)
-         for f in dataclasses.fields(Options)],
-    )  # fmt: skip
+        [
+            (f.name, str | None if hints[f.name] == Path | None else hints[f.name], f.default)
+            for f in dataclasses.fields(Options)
+        ],
+    )
 
 
 def _setting(text: str) -> tuple[str, str, str]:

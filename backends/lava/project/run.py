@@ -57,15 +57,24 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=network.__doc__)
     add = parser.add_argument
-    add("--input", type=Path, required=True, metavar="X.npy",
+    add(
+        "--input",
+        type=Path,
+        required=True,
+        metavar="X.npy",
         help=f"integers (samples, *shape), or .npz with one array for each of "
-             f"{', '.join(network.INPUTS)}")  # fmt: skip
+        f"{', '.join(network.INPUTS)}",
+    )
     add("--real", action="store_true", help="the input is what the model takes: code it first")
     add("--output", type=Path, default=Path("predictions.npz"), help="what to write")
     add("--steps", type=int, default=network.STEPS, help="time steps per sample")
     add("--spikes", action="store_true", help="write the spikes of all layers, too")
-    add("--trace", nargs="*", metavar="LAYER", help="write spikes and potentials of these layers, "
-        "of all if none is named")  # fmt: skip
+    add(
+        "--trace",
+        nargs="*",
+        metavar="LAYER",
+        help="write spikes and potentials of these layers, of all if none is named",
+    )
     add("--tag", choices=("fixed_pt", "floating_pt"), default="fixed_pt", help="process models")
     add("--timeout", type=float, default=3600.0, help="seconds until the run is given up")
     add("--scratch", type=Path, metavar="FOLDER", help="put temporary files here, and leave them")

@@ -81,8 +81,9 @@ class StockIntegrate:
         """Write traces to .npy files of shape (steps, *shape). Call before the run."""
         if spikes is None and potentials is None:
             return
-        probe = Probe(half=self.half, unit=self.unit, spikes=spikes, potentials=potentials,
-                      **self.window)  # fmt: skip
+        probe = Probe(
+            half=self.half, unit=self.unit, spikes=spikes, potentials=potentials, **self.window
+        )
         self.s_out.connect(probe.a_in)
         if potentials is not None:
             probe.v.connect_var(self.process.v)

@@ -117,15 +117,23 @@ def show_outputs(ui: Ui, outputs: Sequence[OutputResult]) -> None:
     if len(outputs) == 1 and outputs[0].metric == "argmax":
         return
     rows = [
-        (out.name, out.metric, percent(out.agreement), out.relative_error, out.max_error,
-         out.correlation)
+        (
+            out.name,
+            out.metric,
+            percent(out.agreement),
+            out.relative_error,
+            out.max_error,
+            out.correlation,
+        )
         for out in outputs
-    ]  # fmt: skip
+    ]
     columns = ["output", "metric", "agreement", "relative error", "largest error", "correlation"]
     ui.table("Outputs against the ANN", columns, rows)
     ui.note("metric: what it is judged by; agreement: the same class in each sample and place")
-    ui.note("relative error: root mean square over the ANN's standard deviation; largest error: in "
-            "the output's own unit")  # fmt: skip
+    ui.note(
+        "relative error: root mean square over the ANN's standard deviation; largest error: in "
+        "the output's own unit"
+    )
 
 
 def load(out: Path, frames: Sequence[str] | None) -> Artifact:

@@ -76,10 +76,15 @@ def check(
             stated = read_metrics(metric or [])
             comparison["model"] = driver.check_model(art, dataset, model, stated)
     rows = [
-        (layer["name"], layer["spikes_compared"], layer["spikes_differing"],
-         layer["potentials_compared"], layer["potentials_differing"])
+        (
+            layer["name"],
+            layer["spikes_compared"],
+            layer["spikes_differing"],
+            layer["potentials_compared"],
+            layer["potentials_differing"],
+        )
         for layer in comparison["layers"]
-    ]  # fmt: skip
+    ]
     if against is not None:
         names = [str(out), str(against)]
     title = f"{' = '.join(names)} on {len(dataset)} samples, T = {art.graph.steps}"
@@ -100,8 +105,11 @@ def check(
         line = driver.describe_difference(comparison["first_difference"])
         _explain(ui, comparison["first_difference"])
     if against is None:
-        of = {"data": None if data is None else data.name, "samples": len(dataset),
-              "engines": names}  # fmt: skip
+        of = {
+            "data": None if data is None else data.name,
+            "samples": len(dataset),
+            "engines": names,
+        }
         art.record(from_json(Check, {"of": of, **comparison}))
     ui.result(comparison, line)
     raise typer.Exit(0 if comparison["equal"] else 1)
@@ -128,8 +136,10 @@ def _said(explanation: Mapping[str, Any]) -> list[str]:
 def _explain(ui: Ui, difference: dict[str, Any]) -> None:
     """What entered the neuron of the first difference, and what follows from it."""
     story = difference["explanation"]
-    rows = [(f"%{v['source']}", str(v["element"]), v["value"], v["weight"], v["product"])
-            for v in story["inputs"]]  # fmt: skip
+    rows = [
+        (f"%{v['source']}", str(v["element"]), v["value"], v["weight"], v["product"])
+        for v in story["inputs"]
+    ]
     title = f"Its inputs in this step: {story['inputs_nonzero']} non-zero, the largest first"
     ui.table(title, ["from", "element", "value", "weight", "product"], rows)
     ui.say(", ".join(f"{_SAID.get(key, key)} {story[key]}" for key in _said(story)))
@@ -199,10 +209,12 @@ def trace(
     ui, art = Ui(json, quiet), None if out is None else driver.load(out)
     if verify is not None:
         cases = differences.verify_traces(verify, engine, art)
-        rows = [(c["folder"], c["samples"], c["timesteps"], len(c["layers"]), c["equal"])
-                for c in cases]  # fmt: skip
-        ui.table(f"{engine} against golden traces",
-                 ["traces", "samples", "T", "layers", "equal"], rows)  # fmt: skip
+        rows = [
+            (c["folder"], c["samples"], c["timesteps"], len(c["layers"]), c["equal"]) for c in cases
+        ]
+        ui.table(
+            f"{engine} against golden traces", ["traces", "samples", "T", "layers", "equal"], rows
+        )
         for case in cases:
             if case["first_difference"] is not None:
                 ui.say(f"{case['folder']}: first difference: {case['first_difference']}")

@@ -73,10 +73,16 @@ def compile(
     _show_tried(ui, report.steps_tried, options.max_loss)
     _show_judged(ui, report.passes)
     errors = [
-        (layer.name, layer.op, layer.shape, layer.error_before, layer.last_error,
-         *_range(layer.range))
+        (
+            layer.name,
+            layer.op,
+            layer.shape,
+            layer.error_before,
+            layer.last_error,
+            *_range(layer.range),
+        )
         for layer in report.layers
-    ]  # fmt: skip
+    ]
     ui.table(
         "Layers (calibration error: squared, relative to the ANN's activation)",
         ["layer", "neuron", "shape", "error before", "after", "bits", "of", "proven"],
@@ -142,8 +148,11 @@ def _show_loss(ui: Ui, loss: Loss | None) -> None:
         title = "Outputs against the ANN"
     if len(loss.outputs) > 1 or loss.agreement["int"] is None:
         errors = [(out.output, out.float_error, out.int_error) for out in loss.outputs]
-        ui.table(f"{title}: error over the standard deviation",
-                 ["output", "float network", "integers"], errors)  # fmt: skip
+        ui.table(
+            f"{title}: error over the standard deviation",
+            ["output", "float network", "integers"],
+            errors,
+        )
     if not loss.held_out:
         ui.note("note: give more calibration data than --samples to measure the loss on others")
     for line in loss.advice:
@@ -158,10 +167,17 @@ def _show_tried(ui: Ui, tried: list[Judged], max_loss: float | None) -> None:
     if not tried or max_loss is None:
         return
     rows = [
-        (r.timesteps, percent(r.accuracy), percent(r.agreement), percent(r.loss),
-         f"±{r.standard_error:.1%}", percent(r.bound), is_enough(r, max_loss))
+        (
+            r.timesteps,
+            percent(r.accuracy),
+            percent(r.agreement),
+            percent(r.loss),
+            f"±{r.standard_error:.1%}",
+            percent(r.bound),
+            is_enough(r, max_loss),
+        )
         for r in tried
-    ]  # fmt: skip
+    ]
     judged = "accuracy" if tried[0].accuracy is not None else "agreement with the ANN"
     title = f"Loss of {judged} on {tried[0].samples} samples not calibrated on"
     columns = ["T", "accuracy", "agreement", "loss", "standard error", "at most", "enough"]
@@ -180,5 +196,8 @@ def _show_judged(ui: Ui, passes: list[PassEntry]) -> None:
         before, after = errors or (None, None)
         accuracy, agreement = (judged.accuracy, judged.agreement) if judged else (None, None)
         rows.append((entry.name, before, after, percent(accuracy), percent(agreement)))
-    ui.table("What each pass did (error: mean over layers, before and after the pass)",
-             ["pass", "error before", "after", "accuracy", "agreement"], rows)  # fmt: skip
+    ui.table(
+        "What each pass did (error: mean over layers, before and after the pass)",
+        ["pass", "error before", "after", "accuracy", "agreement"],
+        rows,
+    )

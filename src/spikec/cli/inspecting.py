@@ -68,18 +68,37 @@ def inspect(
 
 def _show_placement(ui: Ui, placement: dict[str, Any]) -> None:
     rows = [
-        (layer["name"], layer["neurons"], layer["synapses"], layer["fan_in"], layer["memory"],
-         layer["memory_without_sharing"], layer["cores"], layer["cores_without_sharing"],
-         layer["first_core"], layer["bound_by"])
+        (
+            layer["name"],
+            layer["neurons"],
+            layer["synapses"],
+            layer["fan_in"],
+            layer["memory"],
+            layer["memory_without_sharing"],
+            layer["cores"],
+            layer["cores_without_sharing"],
+            layer["first_core"],
+            layer["bound_by"],
+        )
         for layer in placement["layers"]
-    ]  # fmt: skip
+    ]
     ui.table(
         f"Placement on {placement['hardware']} (memory: bytes of weights, shared over positions or "
         "not)",
-        ["layer", "neurons", "synapses", "fan-in", "memory", "unshared", "cores", "unshared",
-         "first", "bound by"],
+        [
+            "layer",
+            "neurons",
+            "synapses",
+            "fan-in",
+            "memory",
+            "unshared",
+            "cores",
+            "unshared",
+            "first",
+            "bound by",
+        ],
         rows,
-    )  # fmt: skip
+    )
     figures = [(f["figure"], f["value"], f["status"], f["source"]) for f in placement["figures"]]
     ui.table(
         f"Figures of {placement['hardware']}", ["figure", "value", "status", "source"], figures
@@ -87,9 +106,11 @@ def _show_placement(ui: Ui, placement: dict[str, Any]) -> None:
     for problem in placement["problems"]:
         ui.say(f"does not fit: {problem['text']}")
     if placement["fits"]:
-        ui.say(f"fits: {placement['cores']} neurocores, {placement['memory']:,} bytes of synapses "
-               f"(without weight sharing {placement['cores_without_sharing']} and "
-               f"{placement['memory_without_sharing']:,})")  # fmt: skip
+        ui.say(
+            f"fits: {placement['cores']} neurocores, {placement['memory']:,} bytes of synapses "
+            f"(without weight sharing {placement['cores_without_sharing']} and "
+            f"{placement['memory_without_sharing']:,})"
+        )
 
 
 @app.command(epilog=EPILOGS["opt"])
@@ -187,8 +208,11 @@ def ops(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     ]
     ui.table("Ops of the graph", ["name", "stages", "doc"], rows)
     onnx_ops = driver.list_onnx_operators()
-    ui.table("ONNX operators", ["domain", "operators"],
-             [(domain, ", ".join(names)) for domain, names in onnx_ops.items()])  # fmt: skip
+    ui.table(
+        "ONNX operators",
+        ["domain", "operators"],
+        [(domain, ", ".join(names)) for domain, names in onnx_ops.items()],
+    )
     columns = ["name", "stages", "doc"]
     listed = [dict(zip(columns, row, strict=True)) for row in rows]
     names = "\n".join(row[0] for row in rows)

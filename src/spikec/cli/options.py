@@ -13,8 +13,12 @@ import typer
 from spikec.cli.app import target_names
 from spikec.options import Options, about_of
 
-_REPEATED = {"set": "PASS.OPTION=VALUE", "shape": "NAME=1,3,224,224",
-             "metric": "OUTPUT=argmax|relative", "frames": "INPUT"}  # fmt: skip
+_REPEATED = {
+    "set": "PASS.OPTION=VALUE",
+    "shape": "NAME=1,3,224,224",
+    "metric": "OUTPUT=argmax|relative",
+    "frames": "INPUT",
+}
 """How options are written that may be given several times."""
 
 

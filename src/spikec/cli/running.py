@@ -128,31 +128,50 @@ def eval(
         driver.check_file(plot, [data, model])
     with ui.progress() as progress:
         evaluation = driver.evaluate(
-            art, dataset, timesteps=steps, model=model, engine_name=engine, stage=stage,
-            cluster=_cluster(cluster, workers), metrics=read_metrics(metric or []),
+            art,
+            dataset,
+            timesteps=steps,
+            model=model,
+            engine_name=engine,
+            stage=stage,
+            cluster=_cluster(cluster, workers),
+            metrics=read_metrics(metric or []),
             progress=progress,
-        )  # fmt: skip
+        )
     rows = [
-        (r.timesteps, percent(r.accuracy), percent(r.agreement), r.spikes_per_neuron_step,
-         r.effective_acs, r.effective_macs, r.dense, r.seconds_per_sample)
+        (
+            r.timesteps,
+            percent(r.accuracy),
+            percent(r.agreement),
+            r.spikes_per_neuron_step,
+            r.effective_acs,
+            r.effective_macs,
+            r.dense,
+            r.seconds_per_sample,
+        )
         for r in evaluation.results
-    ]  # fmt: skip
+    ]
     title = f"{len(dataset)} samples, compiled for T = {art.graph.steps}"
     if evaluation.ann_accuracy is not None:
         title += f", ANN accuracy {percent(evaluation.ann_accuracy)}"
     columns = ["T", "accuracy", "agreement", "rate", "ACs", "MACs", "dense", "s/sample"]
     ui.table(title, columns, rows)
     ui.note("agreement: same class as the ANN; rate: spikes per neuron and step")
-    ui.note("ACs, MACs: effective synaptic operations per sample (spike or graded input and weight "
-            "not zero); dense: all")  # fmt: skip
+    ui.note(
+        "ACs, MACs: effective synaptic operations per sample (spike or graded input and weight "
+        "not zero); dense: all"
+    )
     for r in evaluation.results:
         if r.error is not None:
             ui.note(f"T = {r.timesteps}: {r.error}; compiled for T = {art.graph.steps}")
     if model is not None:
         show_outputs(ui, evaluation.measured[-1].outputs)
     if len(evaluation.measured) > 1:
-        ui.table("Over time steps", ["T", "accuracy or agreement", "synaptic operations"],
-                 _bars(evaluation.measured))  # fmt: skip
+        ui.table(
+            "Over time steps",
+            ["T", "accuracy or agreement", "synaptic operations"],
+            _bars(evaluation.measured),
+        )
     if plot is not None:
         drawn = plots.draw_steps(evaluation.measured, evaluation.ann_accuracy)
         plots.write_figure(drawn, plot)

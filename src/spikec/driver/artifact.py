@@ -128,9 +128,14 @@ class Artifact(Network):
         data = self.dataset(x, y)
         with shown(progress) as report:
             evaluation = evaluate(
-                self, data, timesteps=timesteps, model=model or self.model, engine_name=engine,
-                stage=stage, progress=report,
-            )  # fmt: skip
+                self,
+                data,
+                timesteps=timesteps,
+                model=model or self.model,
+                engine_name=engine,
+                stage=stage,
+                progress=report,
+            )
         of: Conditions = {"data": "Python", "samples": len(data), "engine": engine, "stage": stage}
         evaluation = dataclasses.replace(evaluation, of=of)
         self.record(evaluation)

@@ -210,9 +210,11 @@ def refuse_calibration(ann: Graph, steps: int, samples: int) -> None:
     need = compilation(ann, steps, samples)
     fewer = max(0, budget() - need.fixed) // need.per_sample
     ways = f"--samples {fewer}" if fewer else "fewer --timesteps"
-    require(need.fixed + samples * need.per_sample,
-            f"calibration on {samples} samples and {steps} steps",
-            f"{ways}, or {MORE_MEMORY}")  # fmt: skip
+    require(
+        need.fixed + samples * need.per_sample,
+        f"calibration on {samples} samples and {steps} steps",
+        f"{ways}, or {MORE_MEMORY}",
+    )
 
 
 def _imported(pairs: Mapping[str, str], rewritten: Graph, ann: Graph) -> dict[str, str]:
@@ -293,7 +295,7 @@ def _shown_signature() -> inspect.Signature:
             f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type
         )
         for f in fields(Options)
-    ]  # fmt: skip
+    ]
     kept = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
     return inspect.Signature([*kept, *stated], return_annotation=Artifact)
 

@@ -84,8 +84,12 @@ def differing_params(left: Graph, right: Graph) -> list[dict[str, Any]]:
             if len(places) == 0:
                 continue
             first = tuple(int(i) for i in places[0])
-            entry = {"name": name, "differing": len(places), "first": list(first),
-                     "values": [a[first].item(), b[first].item()]}  # fmt: skip
+            entry = {
+                "name": name,
+                "differing": len(places),
+                "first": list(first),
+                "values": [a[first].item(), b[first].item()],
+            }
         entries.append(entry)
     return entries
 
@@ -109,8 +113,12 @@ def reduce_case(
     layers = traced_layers(case.graph)
     runs = {name: run(case.graph, case.feeds, None, layers) for name, run in runners.items()}
     explain_difference(case.graph, case.feeds, runs, case.difference, 0)
-    about = {"spikec": version(), "engines": list(engines), "cuts": case.cuts,
-             "first_difference": case.difference}  # fmt: skip
+    about = {
+        "spikec": version(),
+        "engines": list(engines),
+        "cuts": case.cuts,
+        "first_difference": case.difference,
+    }
     golden.write(out, case.graph, case.feeds, reference, arrays=True, about=about)
     return {
         "equal": False,

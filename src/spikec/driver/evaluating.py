@@ -68,8 +68,9 @@ def evaluate(
         network = ann_of(art, model)
         ann = network.logits(data.feeds, progress)
         notes += [*notes_of_frames(graph), *notes_of_metrics(outputs)]
-        notes += [f"the ANN ran in spikec, as onnxruntime cannot run it: {why}"
-                  for why in network.refused]  # fmt: skip
+        notes += [
+            f"the ANN ran in spikec, as onnxruntime cannot run it: {why}" for why in network.refused
+        ]
     fans = fan_outs(graph)
     results: list[StepResult] = []
     for group in _runs(graph, wanted):

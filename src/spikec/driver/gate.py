@@ -89,6 +89,8 @@ def _layer_text(name: str | None, noisy: dict[str, float]) -> list[str]:
     if name is None:
         return []
     if name in noisy:
-        return [f"the weights of %{name} are rounded {noisy[name]:.1f} times as coarsely as their "
-                "bits allow"]  # fmt: skip
+        return [
+            f"the weights of %{name} are rounded {noisy[name]:.1f} times as coarsely as their "
+            "bits allow"
+        ]
     return [f"most of it is lost in %{name}"]

@@ -123,10 +123,12 @@ def advice(
 def _logits(graph: Graph, data: Dataset) -> Array:
     simulate = engine("fast")
     with fast_convolutions():
-        return np.concatenate([
-            logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
-            for _, feeds in encoded_blocks(graph, data, block_size("fast", graph))
-        ])  # fmt: skip
+        return np.concatenate(
+            [
+                logits(graph, simulate(graph, feeds, None, ()).readout, graph.steps)
+                for _, feeds in encoded_blocks(graph, data, block_size("fast", graph))
+            ]
+        )
 
 
 def _outputs(

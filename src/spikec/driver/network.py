@@ -141,8 +141,10 @@ class Network:
         """What is wrong with inputs that nevertheless can be run: another range than calibrated."""
         doubts = doubts_of_frames(x, self.graph.steps)
         for node in self.graph.inputs:
-            scale, offset = (spread(self.graph.array(node, role), node.type.shape)
-                             for role in ("scale", "offset"))  # fmt: skip
+            scale, offset = (
+                spread(self.graph.array(node, role), node.type.shape)
+                for role in ("scale", "offset")
+            )
             top = offset + scale * node.type.dtype.bounds[1]
             low, high = float(offset.min()), float(top.max())
             least, most = float(x.feeds[node.name].min()), float(x.feeds[node.name].max())

@@ -71,9 +71,15 @@ def export(module: TorchModule, sample: Sequence[Array] | None) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the exporter about itself
             torch.onnx.export(
-                module, inputs, content, dynamo=False, opset_version=OPSET, input_names=names,
-                output_names=["output"], dynamic_axes={name: {0: "N"} for name in names},
-            )  # fmt: skip
+                module,
+                inputs,
+                content,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=names,
+                output_names=["output"],
+                dynamic_axes={name: {0: "N"} for name in names},
+            )
     except Exception as error:  # the exporter raises many unrelated kinds
         text = (str(error).strip() or type(error).__name__).splitlines()[0]
         shapes = " and ".join(str(list(x.shape)) for x in sample)

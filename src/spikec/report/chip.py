@@ -8,8 +8,20 @@ from xml.sax.saxutils import escape
 
 COLUMNS = 16
 _CELL, _GAP, _EDGE, _LINE, _LEGEND = 34, 4, 16, 16, 460
-_PALETTE = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b07aa1", "#ff9da7",
-            "#9c755f", "#86bcb6", "#8cd17d", "#d37295")  # fmt: skip
+_PALETTE = (
+    "#4e79a7",
+    "#f28e2b",
+    "#59a14f",
+    "#e15759",
+    "#76b7b2",
+    "#edc948",
+    "#b07aa1",
+    "#ff9da7",
+    "#9c755f",
+    "#86bcb6",
+    "#8cd17d",
+    "#d37295",
+)
 
 
 def draw(placement: Mapping[str, Any], title: str = "") -> str:
@@ -39,8 +51,10 @@ def draw(placement: Mapping[str, Any], title: str = "") -> str:
     for chip in range(chips):
         top = 50 + chip * (chip_height + 30)
         lines.append(f'<text x="{_EDGE}" y="{top - 6}" fill="#555555">chip {chip}</text>')
-        lines.append(f'<rect x="{_EDGE}" y="{top}" width="{chip_width}" height="{chip_height}" '
-                     'rx="6" fill="#f4f4f4" stroke="#999999"/>')  # fmt: skip
+        lines.append(
+            f'<rect x="{_EDGE}" y="{top}" width="{chip_width}" height="{chip_height}" '
+            'rx="6" fill="#f4f4f4" stroke="#999999"/>'
+        )
         for place in range(per_chip):
             x = 2 * _EDGE + place % COLUMNS * pitch
             y = top + _EDGE + place // COLUMNS * pitch
@@ -56,15 +70,21 @@ def _core(
     figures: Mapping[str, int | None],
     colours: Mapping[str, str],
 ) -> list[str]:
-    frame = (f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" rx="3" fill="#ffffff" '
-             'stroke="#cccccc"')  # fmt: skip
+    frame = (
+        f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" rx="3" fill="#ffffff" '
+        'stroke="#cccccc"'
+    )
     if load is None:
         return [f"{frame}/>"]
-    shares = [load[key] / (figures[limit] or max(load[key], 1)) for key, limit in
-              (("neurons", "neurons_per_core"), ("memory", "synaptic_bytes_per_core"))]  # fmt: skip
+    shares = [
+        load[key] / (figures[limit] or max(load[key], 1))
+        for key, limit in (("neurons", "neurons_per_core"), ("memory", "synaptic_bytes_per_core"))
+    ]
     parts = ", ".join(f"{name} ({neurons:,})" for name, neurons in load["layers"].items())
-    text = (f"core {load['core']}: {load['neurons']:,} neurons, {load['memory']:,} bytes of "
-            f"synapses; {parts}")  # fmt: skip
+    text = (
+        f"core {load['core']}: {load['neurons']:,} neurons, {load['memory']:,} bytes of "
+        f"synapses; {parts}"
+    )
     lines = [f"<g><title>{escape(text)}</title>", f"{frame}/>"]
     filled = max(2, min(_CELL, round(max(shares) * _CELL)))
     bottom, total = y + _CELL, max(load["neurons"], 1)
@@ -72,10 +92,12 @@ def _core(
         last = index == len(load["layers"]) - 1
         size = bottom - (y + _CELL - filled) if last else round(filled * neurons / total)
         bottom -= size
-        lines.append(f'<rect x="{x}" y="{bottom}" width="{_CELL}" height="{size}" '
-                     f'fill="{colours[name]}"/>')  # fmt: skip
-    lines.append(f'<text x="{x + 3}" y="{y + 12}" font-size="9" fill="#222222">{load["core"]}'
-                 "</text></g>")  # fmt: skip
+        lines.append(
+            f'<rect x="{x}" y="{bottom}" width="{_CELL}" height="{size}" fill="{colours[name]}"/>'
+        )
+    lines.append(
+        f'<text x="{x + 3}" y="{y + 12}" font-size="9" fill="#222222">{load["core"]}</text></g>'
+    )
     return lines
 
 
@@ -83,10 +105,13 @@ def _legend(placement: Mapping[str, Any], colours: Mapping[str, str], x: int) ->
     lines = []
     for index, layer in enumerate(placement["layers"]):
         y = 50 + index * _LINE
-        text = (f"{layer['name']}: {layer['neurons']:,} neurons, {layer['memory']:,} bytes, "
-                f"{layer['cores']} core{'s' if layer['cores'] != 1 else ''}")  # fmt: skip
-        lines.append(f'<rect x="{x}" y="{y}" width="11" height="11" fill="{colours[layer["name"]]}'
-                     '"/>')  # fmt: skip
+        text = (
+            f"{layer['name']}: {layer['neurons']:,} neurons, {layer['memory']:,} bytes, "
+            f"{layer['cores']} core{'s' if layer['cores'] != 1 else ''}"
+        )
+        lines.append(
+            f'<rect x="{x}" y="{y}" width="11" height="11" fill="{colours[layer["name"]]}"/>'
+        )
         lines.append(f'<text x="{x + 17}" y="{y + 10}">{escape(text)}</text>')
     y = 50 + len(placement["layers"]) * _LINE + 18
     status = "fits" if placement["fits"] else f"does not fit: {placement['problems'][0]['limit']}"

@@ -61,12 +61,21 @@ def network(report: Report) -> Figure | None:
         a, b = place[source], place[target]
         if b - a > 1:
             depth = -0.28 - 0.09 * min(b - a, 6)
-            axes.annotate("", xy=(b, 0), xytext=(a, 0), arrowprops={
-                "arrowstyle": "->", "color": GREY, "lw": 0.9,
-                "connectionstyle": f"arc3,rad={0.25 + 0.02 * (b - a):.2f}"})  # fmt: skip
+            axes.annotate(
+                "",
+                xy=(b, 0),
+                xytext=(a, 0),
+                arrowprops={
+                    "arrowstyle": "->",
+                    "color": GREY,
+                    "lw": 0.9,
+                    "connectionstyle": f"arc3,rad={0.25 + 0.02 * (b - a):.2f}",
+                },
+            )
             axes.plot([a, b], [depth, depth], alpha=0)
-    axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=60,
-                    ha="right", fontsize=6.5)  # fmt: skip
+    axes.set_xticks(
+        range(len(names)), [_short(name) for name in names], rotation=60, ha="right", fontsize=6.5
+    )
     axes.set(ylabel="neurons, log10")
     axes.grid(visible=False, axis="x")
     for title, colour in kinds.values():
@@ -101,12 +110,12 @@ def errors(report: Report) -> Figure | None:
     for name in order:
         values = [v.error_after.get(name, math.nan) for v in layers]
         if not all(map(math.isnan, values)):
-            axes.plot(places, values, "o-", ms=3, lw=1.2, color=PASS_COLOURS[name],
-                      label=f"after {name}")  # fmt: skip
+            axes.plot(
+                places, values, "o-", ms=3, lw=1.2, color=PASS_COLOURS[name], label=f"after {name}"
+            )
     if min(before) > 0:
         axes.set_yscale("log")
-    axes.set_xticks(places, [_short(v.name) for v in layers], rotation=60, ha="right",
-                    fontsize=6.5)  # fmt: skip
+    axes.set_xticks(places, [_short(v.name) for v in layers], rotation=60, ha="right", fontsize=6.5)
     axes.set(ylabel="squared error, relative")
     legend(axes, ncols=6, loc="lower left", bbox_to_anchor=(0, 1.0))
     return figure
@@ -158,8 +167,14 @@ def rates(report: Report) -> Figure | None:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, (axes,) = new_figure(width=7.2, height=1.0 + 0.16 * len(layers))
     low, high = layers[0].rate_range
-    image = axes.imshow(shares, aspect="auto", cmap="viridis", vmin=0, vmax=max(0.5, shares.max()),
-                        extent=(low, high, len(layers) - 0.5, -0.5))  # fmt: skip
+    image = axes.imshow(
+        shares,
+        aspect="auto",
+        cmap="viridis",
+        vmin=0,
+        vmax=max(0.5, shares.max()),
+        extent=(low, high, len(layers) - 0.5, -0.5),
+    )
     axes.set_yticks(range(len(layers)), [_short(layer.name) for layer in layers], fontsize=6.5)
     axes.set(xlabel="events per neuron and step")
     axes.grid(visible=False)
@@ -204,8 +219,9 @@ def margins(report: Report) -> Figure | None:
     axes.bar(0, 0, color=GREEN, label="proven for all inputs")
     if not all(bound.proven for bound in bounds):
         axes.bar(0, 0, color=ORANGE, label="on calibration data")
-    axes.set_xticks(range(len(layers)), [_short(v.name) for v in layers], rotation=60,
-                    ha="right", fontsize=6.5)  # fmt: skip
+    axes.set_xticks(
+        range(len(layers)), [_short(v.name) for v in layers], rotation=60, ha="right", fontsize=6.5
+    )
     axes.set(ylabel="bits in the worst case")
     legend(axes, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0))
     return figure

@@ -72,9 +72,11 @@ def verdict(report: Report, title: str) -> str:
 
 def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spikec.report", "."), autoescape=True,
-        trim_blocks=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+        loader=jinja2.PackageLoader("spikec.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
     return environment.get_template(name)
 
 
@@ -173,13 +175,16 @@ def _loss(loss: Loss | None) -> dict[str, Any] | None:
         "samples": f"{loss.samples} {'' if loss.held_out else 'calibration '}samples",
         "held_out": loss.held_out,
         "classes": loss.agreement["int"] is not None,
-        "stages": [(name, percent(loss.agreement[stage]), f"{loss.relative_error[stage]:.3g}")
-                   for stage, name in stages],
-        "outputs": [(out.output, f"{out.float_error:.3g}", f"{out.int_error:.3g}")
-                    for out in loss.outputs],
+        "stages": [
+            (name, percent(loss.agreement[stage]), f"{loss.relative_error[stage]:.3g}")
+            for stage, name in stages
+        ],
+        "outputs": [
+            (out.output, f"{out.float_error:.3g}", f"{out.int_error:.3g}") for out in loss.outputs
+        ],
         "layers": [(v.layer, f"{v.error:.3g}", f"{v.rounding:.3g}") for v in loss.worst_layers],
         "advice": loss.advice,
-    }  # fmt: skip
+    }
 
 
 def _outputs(best: tuple[Evaluation, StepResult] | None) -> dict[str, Any] | None:
@@ -188,10 +193,16 @@ def _outputs(best: tuple[Evaluation, StepResult] | None) -> dict[str, Any] | Non
     if best is None or not results or (len(results) == 1 and results[0].metric == "argmax"):
         return None
     rows = [
-        (out.name, _METRICS[out.metric], percent(out.agreement), f"{out.relative_error:.3g}",
-         f"{out.max_error:.3g}", "-" if out.correlation is None else f"{out.correlation:.3f}")
+        (
+            out.name,
+            _METRICS[out.metric],
+            percent(out.agreement),
+            f"{out.relative_error:.3g}",
+            f"{out.max_error:.3g}",
+            "-" if out.correlation is None else f"{out.correlation:.3f}",
+        )
         for out in results
-    ]  # fmt: skip
+    ]
     return {"rows": rows, "samples": best[0].samples}
 
 
@@ -283,11 +294,18 @@ def _warnings(report: Report) -> list[str]:
     return [
         *report.warnings,
         *report.notes,
-        *(f"{entry.name}: {note}" for entry in report.passes for note in entry.notes
-          if entry.name in ("range", "place")),
-        *(f"only in simulation: %{part.layer}: {part.what} ({part.how})"
-          for part in report.mapping if not part.chip),
-    ]  # fmt: skip
+        *(
+            f"{entry.name}: {note}"
+            for entry in report.passes
+            for note in entry.notes
+            if entry.name in ("range", "place")
+        ),
+        *(
+            f"only in simulation: %{part.layer}: {part.what} ({part.how})"
+            for part in report.mapping
+            if not part.chip
+        ),
+    ]
 
 
 def _provenance(report: Report) -> list[tuple[str, str]]:

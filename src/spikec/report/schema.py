@@ -198,8 +198,14 @@ class PassEntry:
     def mean_errors(self) -> tuple[float, float] | None:
         """Calibration error before and after the pass, mean over layers; None if it has none."""
         pairs = [(v.get("error_before"), v.get("error_after")) for v in self.layers.values()]
-        before, after = ([error for error in errors if isinstance(error, int | float)]
-                         for errors in zip(*pairs, strict=True)) if pairs else ([], [])  # fmt: skip
+        before, after = (
+            (
+                [error for error in errors if isinstance(error, int | float)]
+                for errors in zip(*pairs, strict=True)
+            )
+            if pairs
+            else ([], [])
+        )
         if not after or len(before) != len(after):
             return None
         return sum(before) / len(before), sum(after) / len(after)

@@ -39,8 +39,9 @@ class Probe(AbstractProcess):
         spikes: str | None,
         potentials: str | None,
     ) -> None:
-        super().__init__(half=half, unit=unit, offset=offset, total=total, spikes=spikes,
-                         potentials=potentials)  # fmt: skip
+        super().__init__(
+            half=half, unit=unit, offset=offset, total=total, spikes=spikes, potentials=potentials
+        )
         self.a_in = InPort(shape=half.shape)
         self.v = RefPort(shape=half.shape)
         self.r = RefPort(shape=half.shape)
