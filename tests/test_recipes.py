@@ -1,11 +1,13 @@
 """Single options of passes and layers, and recipes that make the same network again."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
 
 import spikec
+from spikec.cli import main
 from spikec.ir import same_values
 from spikec.options import Options, read_recipe
 
@@ -78,6 +80,21 @@ def test_a_recipe_makes_the_same_network_again(art, tiny_onnx, tiny_data, tmp_pa
     assert spikec.load(tmp_path / "out").stored.recipe == recipe
     assert spikec.compile(tiny_onnx(), tiny_data, recipe=tmp_path / "out",
                           timesteps=3).graph.steps == 3  # fmt: skip
+
+
+def test_the_report_names_the_command_that_makes_the_same(tiny_onnx, tiny_data, tmp_path):
+    model, calib = tmp_path / "m.onnx", tmp_path / "c.npz"
+    model.write_bytes(tiny_onnx().SerializeToString())
+    np.savez(calib, x=tiny_data)
+    given = {"timesteps": 3, "set": ["dni.samples=64", "observe.bins=64"], "weight_bits": 6}
+    made = spikec.compile(str(model), calib=str(calib), progress=False, **given)
+    words = shlex.split(made.report.provenance["command"])
+    assert words[:3] == ["spikec", "compile", "m.onnx"]
+    places = {"m.onnx": model, "CALIB": calib, "OUT": tmp_path / "out"}
+    with pytest.raises(SystemExit) as done:
+        main([str(places.get(word, word)) for word in words[1:]])
+    assert done.value.code == 0
+    assert same_values(spikec.load(tmp_path / "out").graph, made.graph)
 
 
 def test_a_recipe_that_cannot_be_read(tmp_path):

@@ -6,6 +6,7 @@ This module imports nothing heavy: `spikec compile --help` is made from it.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -331,6 +332,18 @@ class Options:
                     many = key == "layer_bits" and key in given
                     given[key] = f"{given[key]}{JOIN}{value}" if many else value
         return ",".join(write_call(name, given) for name, given in calls)
+
+    def command(self, model: str) -> str:
+        """The command that makes the same network of a model, as it is typed."""
+        words = ["spikec", "compile", model, "--calib", "CALIB", "-o", "OUT"]
+        for name, value in self.recipe().items():
+            flag = name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+                continue
+            for part in value if isinstance(value, list) else [value]:
+                words += [f"--{flag}", str(part)]
+        return shlex.join(words)
 
     def recipe(self) -> dict[str, Any]:
         """What differs from the defaults, for a file that makes the same network again."""

@@ -188,9 +188,9 @@ def compile_network(
             *notes_of_levels(context.last["ann"], context.levels, options.steps),
         ],
         warnings=[*doubts(drawn), *warnings_of(records)],
-        provenance=manifest,
     )
     manifest["counterparts"] = _imported(pairs, context.last["ann"], ann)
+    report.provenance = {**manifest, "command": options.command(model.source or "MODEL.onnx")}
     stored = Stored(graph, snn, manifest, report.to_json(), options.recipe())
     return Artifact(stored, context.clock.seconds, model=model)
 

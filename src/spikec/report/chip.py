@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape
@@ -36,7 +37,7 @@ def draw(placement: Mapping[str, Any], title: str = "") -> str:
     pitch = _CELL + _GAP
     chip_height = rows * pitch - _GAP + 2 * _EDGE
     chip_width = COLUMNS * pitch - _GAP + 2 * _EDGE
-    colours = {v["name"]: _PALETTE[i % len(_PALETTE)] for i, v in enumerate(placement["layers"])}
+    colours = {v["name"]: colour(i) for i, v in enumerate(placement["layers"])}
     height = max(60 + chips * (chip_height + 30), 90 + _LINE * len(colours))
     width = chip_width + 3 * _EDGE + _LEGEND
     head = title or "placement"
@@ -61,6 +62,15 @@ def draw(placement: Mapping[str, Any], title: str = "") -> str:
             lines += _core(loads.get(chip * per_chip + place), x, y, figures, colours)
     lines += _legend(placement, colours, chip_width + 2 * _EDGE)
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def colour(number: int) -> str:
+    """A colour for each layer; hues a golden angle apart once the named ones are used up."""
+    if number < len(_PALETTE):
+        return _PALETTE[number]
+    lightness = (0.35, 0.6, 0.75)[number % 3]
+    parts = colorsys.hls_to_rgb(number * 0.381966 % 1, lightness, 0.55)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in parts)
 
 
 def _core(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -105,6 +106,7 @@ def build(report: Report) -> str:
         layers=[_layer_row(layer) for layer in report.layers],
         warnings=_warnings(report),
         provenance=_provenance(report),
+        date=time.strftime("%Y-%m-%d"),
     )
 
 

@@ -479,7 +479,7 @@ class Report:
         notes: What was left out or changed.
         warnings: What to know before trusting the result.
         steps_tried: With max_loss, the numbers of steps.
-        provenance: The manifest: versions, options and hashes.
+        provenance: The manifest (versions, options, hashes), and the command that makes the same.
         evaluations: By `eval`, later.
         checks: By `check`, later.
     """

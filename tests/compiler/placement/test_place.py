@@ -15,7 +15,7 @@ from spikec.compiler.placement.partition import demands, depths, layer_graph, pl
 from spikec.compiler.placement.place import Place
 from spikec.ir import PassError, parse, verify
 from spikec.ir.hardware import LOIHI2, HardwareSpec
-from spikec.report.chip import draw
+from spikec.report.chip import colour, draw
 
 NET = """
 graph @net <stage=int, steps=4> {
@@ -138,6 +138,10 @@ def test_what_does_not_fit_is_said(changes, layer, limit, over, hint):
 def test_more_chips_help():
     spec = replace(LOIHI2, neurons_per_core=8, cores_per_chip=5, chips=3)
     assert run(net(), spec)[1].summary["fits"]
+
+
+def test_no_two_layers_have_one_colour():
+    assert len({colour(number) for number in range(60)}) == 60
 
 
 def test_the_picture_is_well_formed_and_the_same_each_time():
