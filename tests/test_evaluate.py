@@ -57,7 +57,7 @@ def test_a_slow_engine_gets_small_blocks_on_a_cluster_too(art, data, engine, blo
 def scheduler():
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
         ) as local,
         distributed.Client(local) as client,
     ):

@@ -50,7 +50,7 @@ REFUSED = {
     "are a stack of matrices": "matmul_1d_3d qlinearmatmul_3D_*",
     "do not fit a value of shape": "matmul_bcast",
     # No spiking form.
-    "a product of two values that both depend on the data": "mul mul_example GLU* operator_basic",
+    "multiplies values that both depend on the data": "mul mul_example GLU* operator_basic",
     "division by a value that depends on the data": "div div_example",
     "it divides by statistics of the data": "lrn lrn_default operator_symbolic_override",
     "it looks up constants by values that depend on the data": "Embedding Embedding_sparse",

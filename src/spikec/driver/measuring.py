@@ -194,7 +194,10 @@ def _client(cluster: Cluster) -> Iterator[tuple[Any, int, int]]:
         return
     cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
     local = distributed.LocalCluster(
-        n_workers=cluster.workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=cluster.workers,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",  # any free port: its own one may be another cluster's
+        silence_logs=50,
     )
     with local, distributed.Client(local) as client:
         yield client, cluster.workers, max(1, len(cores) // cluster.workers)

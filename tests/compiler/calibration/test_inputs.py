@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from spikec.compiler.calibration.inputs import (
-    Code,
     channel_ranges,
     compact,
     input_channels,
-    without_input_quantisers,
 )
 from spikec.compiler.calibration.observe import Observe
 from spikec.compiler.pipeline import Context, Record
+from spikec.compiler.rewrites.input_codes import Code, without_input_quantisers
 from spikec.ir import parse
 from spikec.ir.ops.input import Input
 
