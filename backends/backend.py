@@ -86,8 +86,12 @@ class Target(Backend):
         """
         raise NotImplementedError(self.name)
 
-    def describe(self, graph: Graph) -> list[dict[str, Any]]:
+    def describe(self, graph: Graph, quick: bool = False) -> list[dict[str, Any]]:
         """How `emit` maps a graph onto a chip.
+
+        Args:
+            graph: At stage int.
+            quick: Only if that takes seconds; else one row says that it does not.
 
         Returns:
             Of each part `layer`, `what`, `how`, `chip` (whether one can), `microcode` (whether it

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from spikec.backends.backend import UNKNOWN, Engine, Origin, Target
 from spikec.backends.lava.emit import emit
-from spikec.backends.lava.mapping import describe
+from spikec.backends.lava.mapping import UNSEEN, describe, is_quick
 from spikec.backends.lava.simulate import LONGEST, simulate
 from spikec.ir import Graph
 from spikec.runtime.interpreter import Feeds, Simulation
@@ -56,8 +56,8 @@ class Lava(Target, Engine):
     def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
         emit(graph, folder, self.neuron)
 
-    def describe(self, graph: Graph) -> list[dict[str, Any]]:
-        return describe(graph, self.neuron)
+    def describe(self, graph: Graph, quick: bool = False) -> list[dict[str, Any]]:
+        return describe(graph, self.neuron) if not quick or is_quick(graph) else [UNSEEN]
 
     def simulate(
         self, graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()

@@ -17,6 +17,7 @@ from spikec.backends.lava.calls import (
     Sparse,
     Synapse,
 )
+from spikec.backends.lava.linear import LOWERINGS
 from spikec.backends.lava.plan import Plan, Process
 from spikec.backends.lava.planner import plan_network
 from spikec.ir import Graph, Node, op_of
@@ -25,7 +26,10 @@ from spikec.ir.op import Stateful
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool_count import MaxPoolCount
+from spikec.ir.ops.routing.reduce_sum import ReduceSum
 
+QUICK = 1 << 28
+"""Products that the matrices of a network may take to be found in passing."""
 CHANGES = {
     "pool": "average pooling, or a stride in the convolution before it",
     "straight": "a convolution or dense layer between them",
@@ -67,6 +71,17 @@ class Row:
     change: str = ""
 
 
+UNSEEN: dict[str, Any] = asdict(
+    Row(
+        "",
+        "parts that were not looked at",
+        "finding Lava's matrices takes long for this network; --target lava does it",
+        chip=False,
+    )
+)
+"""In place of a description that would take long."""
+
+
 def describe(graph: Graph, neuron: str = "own") -> list[dict[str, Any]]:
     """How `emit` maps a graph: the fields of a `Row`, for each part.
 
@@ -74,6 +89,17 @@ def describe(graph: Graph, neuron: str = "own") -> list[dict[str, Any]]:
         BackendError: naming the node that Lava cannot hold.
     """
     return [asdict(row) for row in rows(graph, plan_network(graph, neuron=neuron))]
+
+
+def is_quick(graph: Graph) -> bool:
+    """Whether a plan is made in seconds: whether few products find the matrices of its ops."""
+    products = 0
+    for node in graph:
+        op = op_of(node)
+        if op.linear and type(op) not in LOWERINGS and (op.weighted or isinstance(op, ReduceSum)):
+            sources = sum(graph[name].type.size for name in node.inputs)
+            products += sources * node.type.size
+    return products <= QUICK
 
 
 def rows(graph: Graph, plan: Plan) -> list[Row]:

@@ -6,14 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from lava_nets import GEOMETRY, Net, runs_lava
 
 import spikec
+from spikec.backends import target
 from spikec.backends.lava.emit import emit
-from spikec.backends.lava.mapping import describe
+from spikec.backends.lava.mapping import describe, is_quick
 from spikec.ir import SPIKE
 
 POOL = {"kernel": (2, 2), "strides": (2, 2), "pads": (0,) * 4, "dilations": (1, 1)}
@@ -58,6 +60,20 @@ def test_everything_has_a_row() -> None:
         (names["accumulate"], "readout"),
     }
     assert "2 steps later to balance paths" in said(rows, names["affine"])["affine"][0]
+
+
+def test_a_network_of_large_matrices_is_not_described_in_passing() -> None:
+    net = Net(5)
+    conv = net.integrate(net.conv(net.input(2, 6, 6), 3, (3, 3)), 9000)
+    net.readout(net.add("reduce_sum", conv, (3, 1, 1), attrs={"axes": (1, 2)}))
+    graph = net.graph()
+    assert is_quick(graph)
+    sizes = {"QUICK": 3 * 4 * 4 * 3 - 1}
+    with mock.patch.multiple("spikec.backends.lava.mapping", **sizes):
+        assert not is_quick(graph)
+        (row,) = target("lava").describe(graph, quick=True)
+        assert row["what"] == "parts that were not looked at"
+        assert len(target("lava").describe(graph)) > 1
 
 
 def test_stock_neurons_and_those_that_are_not() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -156,3 +156,19 @@ def warn(ui: Ui, art: Artifact, data: Dataset) -> None:
     """Say what is doubtful about inputs."""
     for doubt in art.doubts(data):
         ui.note(f"warning: {doubt}")
+
+
+def show_chip(ui: Ui, mapping: Sequence[Mapping[str, Any]]) -> None:
+    """What no chip is known to do, with what to change in the model, and what needs microcode."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for part in mapping:
+        if not part["chip"]:
+            rows.setdefault((part["what"], part["how"], part["change"]), []).append(part["layer"])
+    for (what, how, change), layers in rows.items():
+        where = ", ".join(f"%{layer}" for layer in layers[:3] if layer)
+        where += f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+        instead = f"; a chip could do {change}" if change else ""
+        shown = f"{what} ({how}){': ' if where else ''}{where}{instead}"
+        ui.note(f"note: only in simulation: {shown}")
+    if coded := sorted({part["what"] for part in mapping if part["microcode"]}):
+        ui.note(f"note: on a chip these need microcode with their rule: {', '.join(coded)}")

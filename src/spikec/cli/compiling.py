@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikec.cli.app import Debug, Json, Quiet, app
+from spikec.cli.app import Debug, Json, Quiet, app, show_chip
 from spikec.cli.options import read_options, with_options
 from spikec.cli.text import EPILOGS
 from spikec.options import read_recipe
 
 if TYPE_CHECKING:
-    from spikec.report.schema import Judged, Loss, MappedPart, PassEntry, Range
+    from spikec.report.schema import Judged, Loss, PassEntry, Range
     from spikec.ui import Ui
 
 
@@ -95,8 +95,8 @@ def compile(
         if entry.name in ("range", "place"):
             for note in entry.notes:
                 ui.note(f"note: {note}")
-    _show_chip(ui, report.mapping)
     shown = report.to_json()
+    show_chip(ui, shown["mapping"])
     kept = ("timesteps", "layers", "loss", "warnings", "notes", "passes", "mapping", "steps_tried")
     ui.result(
         {"out": str(out), **{k: shown[k] for k in kept}, "seconds": time.perf_counter() - start},
@@ -115,20 +115,6 @@ def _range(bound: Range | None) -> tuple[Any, ...]:
     if bound is None:
         return None, None, None
     return bound.bits, bound.state_bits, bound.proven
-
-
-def _show_chip(ui: Ui, mapping: list[MappedPart]) -> None:
-    """What no chip is known to do, with what to change in the model, and what needs microcode."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    for part in mapping:
-        if not part.chip:
-            rows.setdefault((part.what, part.how, part.change), []).append(f"%{part.layer}")
-    for (what, how, change), layers in rows.items():
-        more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-        instead = f"; a chip could do {change}" if change else ""
-        ui.note(f"note: only in simulation: {what} ({how}): {', '.join(layers[:3])}{more}{instead}")
-    if coded := sorted({part.what for part in mapping if part.microcode}):
-        ui.note(f"note: on a chip these need microcode with their rule: {', '.join(coded)}")
 
 
 def _show_loss(ui: Ui, loss: Loss | None) -> None:

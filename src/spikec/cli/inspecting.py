@@ -15,6 +15,7 @@ from spikec.cli.app import (
     Quiet,
     Steps,
     app,
+    show_chip,
 )
 from spikec.cli.options import read_options, with_options
 from spikec.cli.text import EPILOGS
@@ -62,6 +63,7 @@ def inspect(
         ui.note(f"wrote {chip}")
     for note in contents["notes"]:
         ui.note(f"note: {note}")
+    show_chip(ui, contents["mapping"])
     ui.result(contents, "supported" if contents["supported"] else "not supported")
     raise typer.Exit(0 if contents["supported"] else 1)
 

@@ -199,7 +199,7 @@ def mapped(emitter: Target, graph: Graph) -> list[MappedPart]:
     """How the target maps a network; of one that is no chip's, how Lava would, the way to one."""
     rows = emitter.describe(graph)
     try:
-        return [MappedPart(**row) for row in rows or target("lava").describe(graph)]
+        return [MappedPart(**row) for row in rows or target("lava").describe(graph, quick=True)]
     except BackendError as error:
         how, change = error.message, error.hint or ""
         return [MappedPart(error.loc or "", "no form in Lava", how, chip=False, change=change)]

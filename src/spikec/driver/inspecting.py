@@ -18,6 +18,7 @@ from spikec.driver.model import Model
 from spikec.ir import Graph, InvalidData, Node, SpikecError, UsageError, op_of
 from spikec.ir.ops.input import Input
 from spikec.options import Options
+from spikec.report.schema import MappedPart
 from spikec.runtime.data import make_dataset
 
 SAMPLES = 2
@@ -38,6 +39,7 @@ def inspect(path: Path, options: Options | None = None) -> dict[str, Any]:
             "layers": _layers(art.graph),
             "resources": {**resources(art.graph), **_hardware(art)},
             "placement": placement(art),
+            "mapping": [asdict(part) for part in art.report.mapping],
             "notes": art.report.notes,
         }
     options = options or Options()
@@ -52,6 +54,7 @@ def inspect(path: Path, options: Options | None = None) -> dict[str, Any]:
         "layers": [] if imported.graph is None else _layers(imported.graph),
         "resources": None if trial.graph is None else resources(trial.graph),
         "placement": None,
+        "mapping": [asdict(part) for part in trial.mapping],
         "notes": [*imported.notes, *trial.notes],
     }
 
@@ -91,11 +94,13 @@ class Trial:
         graph: The integer network; None where there is none.
         refusals: What stood against it.
         notes: What could not be told.
+        mapping: What of it a chip could do.
     """
 
     graph: Graph | None
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
+    mapping: tuple[MappedPart, ...] = ()
 
 
 def try_out(model: Model, options: Options) -> Trial:
@@ -127,7 +132,7 @@ def try_out(model: Model, options: Options) -> Trial:
         reason = f"internal error: {type(error).__name__}: {error}"
         return Trial(None, (Refusal(model.source or "", "", reason, "report this as a bug"),))
     own = [note for note in made.report.notes if note not in model.imported.notes]
-    return Trial(made.graph, notes=tuple(own))
+    return Trial(made.graph, notes=tuple(own), mapping=tuple(made.report.mapping))
 
 
 def _size(node: Node, steps: int) -> tuple[int, ...]:
