@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.ops.routing.concat import Concat
 from spikec.ir.ops.routing.gather import Gather
@@ -31,9 +29,9 @@ def behind_moves(graph: Graph, values: Iterable[str]) -> Graph:
         values: What poolings read.
     """
     for name in values:
-        found = _Moves(graph)
-        if name in graph.by_name and found.collect(graph[name]) and found.may_follow(name):
-            graph = _followed(graph, name, found)
+        moves = _Moves(graph)
+        if name in graph.by_name and moves.collect(graph[name]) and moves.may_follow(name):
+            graph = _followed(graph, name, moves)
     return graph
 
 
@@ -42,7 +40,7 @@ class _Moves:
     """The moves before a value, and the activations that they start from."""
 
     graph: Graph
-    moves: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     activations: list[Node] = field(default_factory=list)
 
     def collect(self, node: Node) -> bool:
@@ -52,18 +50,18 @@ class _Moves:
             return True
         if not isinstance(node.operation, MOVES):
             return False
-        self.moves.append(node.name)
+        self.names.append(node.name)
         return all(self.collect(self.graph[name]) for name in node.inputs)
 
     def may_follow(self, name: str) -> bool:
         """Whether one activation behind the last move stands for all; nothing else reads them."""
         first, *others = self.activations
-        inner = {*self.moves, *(node.name for node in self.activations)} - {name}
+        inner = {*self.names, *(node.name for node in self.activations)} - {name}
         readers = {reader.name for value in inner for reader in self.graph.readers[value]}
         neurons = sum(node.type.size for node in self.activations)
         return (
             name not in inner
-            and readers <= {*self.moves}
+            and readers <= {*self.names}
             and not inner & set(self.graph.outputs)
             and self.graph[name].type.size <= neurons
             and all(node.operation == first.operation for node in others)
@@ -72,21 +70,21 @@ class _Moves:
         )
 
     def _of_all(self, node: Node) -> list[float | None]:
-        """The params of an activation; None for those that differ between its elements."""
+        """The params of an activation; None for those that its channels or elements have."""
         arrays = [self.graph.array(node, role) for role in sorted(node.params)]
-        return [float(a.flat[0]) if np.ptp(a) == 0 else None for a in arrays]
+        return [None if array.ndim else float(array) for array in arrays]
 
 
-def _followed(graph: Graph, name: str, found: _Moves) -> Graph:
+def _followed(graph: Graph, name: str, before: _Moves) -> Graph:
     """The graph with one activation, of the first one's name, behind the move called `name`."""
-    first, last = found.activations[0], graph[name]
-    gone = {node.name: node.inputs[0] for node in found.activations}
+    first, last = before.activations[0], graph[name]
+    gone = {node.name: node.inputs[0] for node in before.activations}
     renamed = {name: first.name}
     nodes: list[Node] = []
     for node in graph.nodes:
         if node.name in gone:
             continue
-        new = gone if node.name in found.moves else renamed
+        new = gone if node.name in before.names else renamed
         nodes.append(replace(node, inputs=tuple(new.get(i, i) for i in node.inputs)))
         if node.name == name:
             nodes.append(replace(first, inputs=(name,), type=last.type))
