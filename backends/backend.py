@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from spikec.ir import Graph
 from spikec.ir.hardware import LOIHI2, HardwareSpec
@@ -37,6 +37,27 @@ class Origin:
 
 
 UNKNOWN = Origin()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MappedPart:
+    """How a target maps one part of the network.
+
+    Attributes:
+        layer: The graph node.
+        what: What it is.
+        how: What stands for it.
+        chip: Whether a chip could do it; else only a simulation can.
+        microcode: Whether a chip needs microcode for it.
+        change: What to change in the model, so that a chip could do it.
+    """
+
+    layer: str
+    what: str
+    how: str
+    chip: bool
+    microcode: bool = False
+    change: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,17 +107,15 @@ class Target(Backend):
         """
         raise NotImplementedError(self.name)
 
-    def describe(self, graph: Graph, quick: bool = False) -> list[dict[str, Any]]:
+    def describe(self, graph: Graph, quick: bool = False) -> list[MappedPart]:
         """How `emit` maps a graph onto a chip.
 
         Args:
             graph: At stage int.
-            quick: Only if that takes seconds; else one row says that it does not.
+            quick: Only if that takes seconds; else one part says that it does not.
 
         Returns:
-            Of each part `layer`, `what`, `how`, `chip` (whether one can), `microcode` (whether it
-            needs that there) and `change` (what to change in the model, so that one can). Nothing
-            where the target is no way to a chip.
+            Its parts; none where the target is no way to a chip.
         """
         return []
 

@@ -10,9 +10,9 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from spikec.backends.backend import UNKNOWN, Engine, Origin, Target
+from spikec.backends.backend import UNKNOWN, Engine, MappedPart, Origin, Target
 from spikec.backends.lava.emit import emit
 from spikec.backends.lava.mapping import UNSEEN, describe, is_quick
 from spikec.backends.lava.simulate import LONGEST, simulate
@@ -56,7 +56,7 @@ class Lava(Target, Engine):
     def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
         emit(graph, folder, self.neuron)
 
-    def describe(self, graph: Graph, quick: bool = False) -> list[dict[str, Any]]:
+    def describe(self, graph: Graph, quick: bool = False) -> list[MappedPart]:
         return describe(graph, self.neuron) if not quick or is_quick(graph) else [UNSEEN]
 
     def simulate(

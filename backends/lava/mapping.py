@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
 
+from spikec.backends.backend import MappedPart
 from spikec.backends.lava.calls import (
     Call,
     ConstantSource,
@@ -49,46 +48,22 @@ SYNAPSES: dict[type[Call], str] = {
 """What the project's synapses are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """How one thing was mapped.
-
-    Attributes:
-        layer: The graph node.
-        what: What it is.
-        how: What stands for it.
-        chip: Whether a Loihi 2 could do it; else only Lava's CPU simulation can, as far as is
-            published.
-        microcode: Whether it needs microcode there, with its rule.
-        change: What to change in the model, so that a chip could do it.
-    """
-
-    layer: str
-    what: str
-    how: str
-    chip: bool
-    microcode: bool = False
-    change: str = ""
-
-
-UNSEEN: dict[str, Any] = asdict(
-    Row(
-        "",
-        "parts that were not looked at",
-        "finding Lava's matrices takes long for this network; --target lava does it",
-        chip=False,
-    )
+UNSEEN = MappedPart(
+    "",
+    "parts that were not looked at",
+    "finding Lava's matrices takes long for this network; --target lava does it",
+    chip=False,
 )
 """In place of a description that would take long."""
 
 
-def describe(graph: Graph, neuron: str = "own") -> list[dict[str, Any]]:
-    """How `emit` maps a graph: the fields of a `Row`, for each part.
+def describe(graph: Graph, neuron: str = "own") -> list[MappedPart]:
+    """How `emit` maps a graph.
 
     Raises:
         BackendError: naming the node that Lava cannot hold.
     """
-    return [asdict(row) for row in rows(graph, plan_network(graph, neuron=neuron))]
+    return rows(graph, plan_network(graph, neuron=neuron))
 
 
 def is_quick(graph: Graph) -> bool:
@@ -102,10 +77,10 @@ def is_quick(graph: Graph) -> bool:
     return products <= QUICK
 
 
-def rows(graph: Graph, plan: Plan) -> list[Row]:
+def rows(graph: Graph, plan: Plan) -> list[MappedPart]:
     """The same of a plan."""
     nodes = graph.by_name
-    parts: list[Row] = []
+    parts: list[MappedPart] = []
     for process in plan.processes.values():
         node = nodes[process.node]
         if isinstance(process.call, InputSource | ConstantSource):
@@ -116,11 +91,12 @@ def rows(graph: Graph, plan: Plan) -> list[Row]:
             parts += _synapse(process, node, plan)
     unproven = "checked after the run: no layer sees this value"
     return parts + [
-        Row(name, "width", unproven, chip=False, change=CHANGES["width"]) for name in plan.unproven
+        MappedPart(name, "width", unproven, chip=False, change=CHANGES["width"])
+        for name in plan.unproven
     ]
 
 
-def table(parts: list[Row]) -> str:
+def table(parts: list[MappedPart]) -> str:
     """The rows as Markdown, those that say the same in one."""
     merged: dict[tuple[str, str, str], list[str]] = {}
     for row in parts:
@@ -133,10 +109,12 @@ def table(parts: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _source(process: Process, node: Node) -> Row:
+def _source(process: Process, node: Node) -> MappedPart:
     if isinstance(node.operation, Input):
-        return Row(node.name, "graded input", "the host sends the code in every step", chip=True)
-    return Row(
+        return MappedPart(
+            node.name, "graded input", "the host sends the code in every step", chip=True
+        )
+    return MappedPart(
         node.name,
         "constant current",
         "a process that sends it in every step",
@@ -145,67 +123,69 @@ def _source(process: Process, node: Node) -> Row:
     )
 
 
-def _layer(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
+def _layer(process: Process, node: Node, plan: Plan) -> Iterator[MappedPart]:
     fit, op = plan.fits.get(node.name), op_of(node, Stateful)
     own = f"`neurons/{node.op}.py`"
     if isinstance(op, MaxPoolCount):
         numbers = "the numbers that digits spell" if op.radix else "spike counts"
         how = f"running maximum of {numbers}, {own}"
-        yield Row(node.name, op.title, how, chip=False, change=CHANGES["pool"])
+        yield MappedPart(node.name, op.title, how, chip=False, change=CHANGES["pool"])
     elif isinstance(op, Accumulate):
-        yield Row(node.name, op.title, f"potential, read by the host, {own}", True, True)
+        yield MappedPart(node.name, op.title, f"potential, read by the host, {own}", True, True)
     elif plan.is_stock(node.name):
         yield _stock(node, plan)
     else:
         kept = f" (not stock: {fit.reason})" if fit else ""
         free = isinstance(op, Neuron) and op.sign is Sign.FREE
         what = "relay of a signed value" if free else op.title
-        yield Row(node.name, what, f"{own}{kept}", chip=True, microcode=True)
+        yield MappedPart(node.name, what, f"{own}{kept}", chip=True, microcode=True)
     if "bias" in node.params:
         yield _bias(node, plan)
     if any(wire.process in plan.layers.values() for wire in process.wires):
         how = "one OutPort into the next InPort, without a synapse or its step"
         change = CHANGES["straight"]
-        yield Row(node.name, "spikes straight into a layer", how, chip=False, change=change)
+        yield MappedPart(node.name, "spikes straight into a layer", how, chip=False, change=change)
 
 
-def _stock(node: Node, plan: Plan) -> Row:
+def _stock(node: Node, plan: Plan) -> MappedPart:
     what, how = op_of(node, Stateful).title, "Lava's ATRLIF, proven exact"
     if plan.fits[node.name].uniform:
-        return Row(node.name, what, how, chip=True)
+        return MappedPart(node.name, what, how, chip=True)
     how += "; thresholds per neuron, which its process does not declare and its CPU model computes"
-    return Row(node.name, what, how, chip=False, change=CHANGES["stock"])
+    return MappedPart(node.name, what, how, chip=False, change=CHANGES["stock"])
 
 
 def _sent(node: Node, plan: Plan) -> bool:
     return plan.is_stock(node.name) and plan.fits[node.name].bias_as_input
 
 
-def _bias(node: Node, plan: Plan) -> Row:
+def _bias(node: Node, plan: Plan) -> MappedPart:
     if _sent(node, plan):
         how = "sent as an input while the sample is there"
-        return Row(node.name, "bias", how, chip=False, change=CHANGES["stock"])
+        return MappedPart(node.name, "bias", how, chip=False, change=CHANGES["stock"])
     if plan.is_stock(node.name):
         how = "v0 makes up for the steps before the first input"
-        return Row(node.name, "bias", how, chip=True)
+        return MappedPart(node.name, "bias", how, chip=True)
     how = "added only in the steps of the layer's own window"
-    return Row(node.name, "bias", how, chip=True, microcode=True)
+    return MappedPart(node.name, "bias", how, chip=True, microcode=True)
 
 
-def _synapse(process: Process, node: Node, plan: Plan) -> Iterator[Row]:
+def _synapse(process: Process, node: Node, plan: Plan) -> Iterator[MappedPart]:
     how, waits = SYNAPSES[type(process.call)], _delay(process)
     if isinstance(process.call, Convolution) and not process.call.stock:
         how = f"Lava's Sparse, unrolled: {process.why}"
     if isinstance(process.call, Delay):
-        yield Row(node.name, "delay that balances paths", f"{how}, {_steps(waits)}", chip=True)
+        yield MappedPart(
+            node.name, "delay that balances paths", f"{how}, {_steps(waits)}", chip=True
+        )
     else:
         wait = f", {_steps(waits)} later to balance paths" if waits else ""
-        yield Row(node.name, node.op, how + wait, chip=True)
+        yield MappedPart(node.name, node.op, how + wait, chip=True)
     sources = [plan.processes[wire.process].call for wire in process.wires]
     if any(isinstance(source, Synapse | Delay) for source in sources):
         how = "a synapse feeds a synapse, with no neuron between"
         change = CHANGES["chain"]
-        yield Row(node.name, "chain of linear ops", how, chip=False, change=change)
+        yield MappedPart(node.name, "chain of linear ops", how, chip=False, change=change)
 
 
 def _delay(process: Process) -> int:

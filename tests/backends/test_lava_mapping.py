@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -14,6 +13,7 @@ from lava_nets import GEOMETRY, Net, runs_lava
 
 import spikec
 from spikec.backends import target
+from spikec.backends.backend import MappedPart
 from spikec.backends.lava.emit import emit
 from spikec.backends.lava.mapping import describe, is_quick
 from spikec.ir import SPIKE
@@ -35,16 +35,16 @@ def network() -> Net:
     return net
 
 
-def said(rows: list[dict[str, Any]], layer: str) -> dict[str, tuple[str, bool]]:
-    return {row["what"]: (row["how"], row["chip"]) for row in rows if row["layer"] == layer}
+def said(rows: list[MappedPart], layer: str) -> dict[str, tuple[str, bool]]:
+    return {row.what: (row.how, row.chip) for row in rows if row.layer == layer}
 
 
 def test_everything_has_a_row() -> None:
     graph = network().graph()
     rows = describe(graph)
-    assert {row["layer"] for row in rows} >= {n.name for n in graph.nodes} - {"resh11", "add9"}
-    assert all(bool(row["change"]) is not row["chip"] for row in rows)
-    assert not any(row["microcode"] for row in rows if not row["chip"])
+    assert {row.layer for row in rows} >= {n.name for n in graph.nodes} - {"resh11", "add9"}
+    assert all(bool(row.change) is not row.chip for row in rows)
+    assert not any(row.microcode for row in rows if not row.chip)
     names = {node.op: node.name for node in graph.nodes}
     pooled = said(rows, names["max_pool_count"])
     assert [chip for _, chip in pooled.values()] == [False, False]
@@ -53,7 +53,7 @@ def test_everything_has_a_row() -> None:
     assert said(rows, "conv6")["chain of linear ops"][1] is False
     relay = said(rows, names["integrate_signed"])["relay of a signed value"]
     assert relay == ("`neurons/integrate_signed.py`", True)
-    coded = {(row["layer"], row["what"]) for row in rows if row["microcode"]}
+    coded = {(row.layer, row.what) for row in rows if row.microcode}
     assert coded >= {
         (names["integrate_signed"], "relay of a signed value"),
         (names["integrate"], "bias"),
@@ -72,7 +72,7 @@ def test_a_network_of_large_matrices_is_not_described_in_passing() -> None:
     with mock.patch.multiple("spikec.backends.lava.mapping", **sizes):
         assert not is_quick(graph)
         (row,) = target("lava").describe(graph, quick=True)
-        assert row["what"] == "parts that were not looked at"
+        assert row.what == "parts that were not looked at"
         assert len(target("lava").describe(graph)) > 1
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikec.backends import Target, target
+from spikec.backends.backend import MappedPart
 from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
@@ -36,7 +37,6 @@ from spikec.options import Options, Settings, read_recipe
 from spikec.report.schema import (
     Judged,
     LayerEntry,
-    MappedPart,
     PassEntry,
     Range,
     Report,
@@ -197,9 +197,9 @@ def compile_network(
 
 def mapped(emitter: Target, graph: Graph) -> list[MappedPart]:
     """How the target maps a network; of one that is no chip's, how Lava would, the way to one."""
-    rows = emitter.describe(graph)
+    parts = emitter.describe(graph)
     try:
-        return [MappedPart(**row) for row in rows or target("lava").describe(graph, quick=True)]
+        return parts or target("lava").describe(graph, quick=True)
     except BackendError as error:
         how, change = error.message, error.hint or ""
         return [MappedPart(error.loc or "", "no form in Lava", how, chip=False, change=change)]

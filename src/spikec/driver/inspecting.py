@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from spikec.backends.backend import MappedPart
 from spikec.compiler.onnx.scope import Refusal
 from spikec.driver.artifact import Artifact, is_artifact, load
 from spikec.driver.blocks import quiet
@@ -18,7 +19,6 @@ from spikec.driver.model import Model
 from spikec.ir import Graph, InvalidData, Node, SpikecError, UsageError, op_of
 from spikec.ir.ops.input import Input
 from spikec.options import Options
-from spikec.report.schema import MappedPart
 from spikec.runtime.data import make_dataset
 
 SAMPLES = 2

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict, TypeVar
 
 from msgspec import Meta
 
+from spikec.backends.backend import MappedPart
 from spikec.ir.reading import conform
 
 Json = dict[str, Any]
@@ -262,27 +263,6 @@ class LayerEntry:
     def last_error(self) -> float | None:
         """The calibration error that is left."""
         return next(reversed(self.error_after.values()), self.error_before)
-
-
-@dataclass(frozen=True, slots=True)
-class MappedPart:
-    """How a target maps one part of the network.
-
-    Attributes:
-        layer: The graph node.
-        what: What it is.
-        how: What stands for it.
-        chip: Whether a chip could do it; else only a simulation can.
-        microcode: Whether a chip needs microcode for it.
-        change: What to change in the model, so that a chip could do it.
-    """
-
-    layer: str
-    what: str
-    how: str
-    chip: bool
-    microcode: bool = False
-    change: str = ""
 
 
 @dataclass(frozen=True, slots=True)
