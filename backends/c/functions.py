@@ -1,6 +1,9 @@
-"""What all stages' functions share: their signatures, and how spikes are written."""
+"""What all stages' functions share: their heads, and how spikes are written."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from spikec.backends.c.layout import CType, NumberLayout, SpikeLayout, ctype
 from spikec.backends.c.network import Lanes, Network
@@ -49,11 +52,14 @@ def print_watch(code: Code, value: str, type_: CType, limits: Range) -> None:
         code.line(f"overflow |= {' | '.join(beyond)};")
 
 
-def signature(network: Network, stage: Stage) -> str:
-    """The head of a stage's function."""
+@contextmanager
+def stage_function(code: Code, network: Network, stage: Stage) -> Iterator[None]:
+    """The function of a stage, around what is printed inside."""
     given = ", ".join(f"{type_}{name}" for type_, name in parameters(network, stage)) or "void"
     kind = "int" if checked(stage) else "void"
-    return f"static {kind} layer_{network.names[stage.result.name]}({given})"
+    with code.block(f"static {kind} layer_{network.names[stage.result.name]}({given})"):
+        code.line("NETWORK_CALLS")
+        yield
 
 
 def print_pack(

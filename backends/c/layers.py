@@ -6,7 +6,7 @@ import math
 from contextlib import AbstractContextManager, ExitStack
 from functools import reduce
 
-from spikec.backends.c.functions import print_pack, print_watch, signature, sizes
+from spikec.backends.c.functions import print_pack, print_watch, sizes, stage_function
 from spikec.backends.c.layout import NumberLayout, SpikeLayout, ctype
 from spikec.backends.c.network import LONGEST, Lanes, Network, Stretch, largest_divisor
 from spikec.backends.c.rules import (
@@ -76,7 +76,7 @@ class _Layer:
     def print(self) -> None:
         code, layer, lanes = self.code, self.layer, self.lanes
         self._describe()
-        with code.block(signature(self.network, layer)), ExitStack() as stack:
+        with stage_function(code, self.network, layer), ExitStack() as stack:
             if layer.limits is not None:
                 code.line("int overflow = 0;")
             for place, size in zip(lanes.places[:-1], layer.result.space[:-1], strict=True):

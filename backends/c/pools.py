@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 
-from spikec.backends.c.functions import print_pack, signature, sizes
+from spikec.backends.c.functions import print_pack, sizes, stage_function
 from spikec.backends.c.layout import CType, SpikeLayout, ctype
 from spikec.backends.c.network import Lanes, Network, largest_divisor
 from spikec.backends.c.terms import outside
@@ -28,7 +28,7 @@ def print_pool(code: Code, network: Network, pool: Pool) -> None:
         + (f", from {pool.loc}" if pool.loc else ""),
         f"sums {pool.state.low} to {pool.state.high} in {type_}",
     )
-    with code.block(signature(network, pool)), ExitStack() as stack:
+    with stage_function(code, network, pool), ExitStack() as stack:
         for place, size in zip(lanes.places, result.space, strict=True):
             stack.enter_context(code.loop(place, size))
         if lanes.blocks > 1:

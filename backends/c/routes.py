@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from spikec.backends.c.functions import signature, sizes
+from spikec.backends.c.functions import sizes, stage_function
 from spikec.backends.c.layout import NumberLayout, SpikeLayout
 from spikec.backends.c.network import Network
 from spikec.backends.c.writer import Code, add, flat, mul
@@ -19,7 +19,7 @@ def print_route(code: Code, network: Network, route: Route) -> None:
     code.comment(
         f"{result.name}: moved, {sizes(result)}" + (f", from {route.loc}" if route.loc else "")
     )
-    with code.block(signature(network, route)):
+    with stage_function(code, network, route):
         if isinstance(layout, SpikeLayout):
             assert isinstance(result.coding, Spikes)
             same = all(piece.source.coding == result.coding for piece in route.pieces)
@@ -131,7 +131,7 @@ def print_reshape(code: Code, network: Network, reshape: Reshape) -> None:
         f"{reshape.result.name}: reshaped, {sizes(reshape.result)}"
         + (f", from {reshape.loc}" if reshape.loc else "")
     )
-    with code.block(signature(network, reshape)), ExitStack() as stack:
+    with stage_function(code, network, reshape), ExitStack() as stack:
         stack.enter_context(code.loop("i", reshape.result.size))
         for name, value, held in (
             ("from", reshape.source, source),

@@ -34,8 +34,10 @@ def own_first() -> list[object]:
 
 
 @compiles
+@pytest.mark.parametrize("flags", ["-O3", "-O2"])
 @pytest.mark.parametrize("name", own_first())
-def test_found_cases(name: str) -> None:
+def test_found_cases(name: str, flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKEC_CFLAGS", flags)
     case = sound(name)
     if case is not None:
         assert compare(case, engines_of(["c"])).differences == {}
