@@ -38,7 +38,7 @@ from spikec.runtime.fast.state import (
     Work,
 )
 from spikec.runtime.fast.sums import sum_pair
-from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, SEGMENT, TILES
+from spikec.runtime.fast.tiles import LUT, PAIR, QUAD, SEGMENT, TILES
 from spikec.runtime.fast.vector import (
     LANES,
     add_shifted16,
@@ -128,9 +128,9 @@ def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
     """Set the accumulators of a pixel to what its neurons receive without spikes."""
     size = f.padded * w.steps_in
     bias = f.bias + 4 * f.padded * (pixel % f.bias_rows)
-    if f.kind == DOT and f.zeros != 0:
+    if f.lookups == 0 and f.zeros != 0:
         _start_dot(f, w, count, bias)
-    elif f.kind == DOT:
+    elif f.lookups == 0:
         start32(w.acc32, bias, f.padded, w.steps_in)
     elif f.wide != 0:
         start32(w.acc32, bias, f.padded, w.steps_in)
@@ -183,6 +183,7 @@ def _scan_pixel(
     step = bits * 4 if steps_in == w.steps else 0
     channel = bits * 4 * steps_in
     v0 = f.v0 + 4 * f.padded * (pixel % f.v0_rows)
+    rows = f.neurons + 8 * COLUMNS * f.padded * (pixel % f.neuron_rows)
     place = (block * w.height * w.width + pixel) * f.padded * w.steps
     lanes = get64(w.lanes + 8 * block)
     kept, kept_step = w.kept, 0
@@ -194,24 +195,25 @@ def _scan_pixel(
     if bits == 16:
         high, low = min(high, I16_MAX - 1), max(low, -I16_MAX)
     size, channels, group = PAIR, f.padded, 0
-    if f.dot_out != 0:
-        size, group = QUAD, 4 * LANES * w.steps
-        channels = QUAD * w.out_vectors // w.steps
+    if f.quad_words != 0:
+        size, group = QUAD, 4 * LANES * w.steps * f.quad_words
+        channels = QUAD * w.out_vectors // (w.steps * f.quad_words)
     else:
         fill16(to, w.out_vectors, 0)
     bad = 0
     for c in range(0, channels, size):
         bad |= scan_some(
             bits,
-            f.dot_out,
+            f.quad_words,
             f.signed,
+            f.rule,
             (
                 cur + c * channel,
                 channel,
                 step,
                 to + c // size * group,
                 w.steps,
-                f.neurons + 8 * COLUMNS * c,
+                rows + 8 * COLUMNS * c,
                 v0 + 4 * c,
                 w.counts + place + c * w.steps,
                 lanes,
@@ -221,6 +223,10 @@ def _scan_pixel(
                 kept_step * w.steps,
                 kept_step,
                 f.zero_word,
+                f.doubles,
+                f.levels,
+                w.units + place + c * w.steps,
+                4 * LANES * w.steps * (f.quad_words // 2),
             ),
         )
     return bad
@@ -232,18 +238,20 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
     size = f.padded * w.steps_in
     to = w.out + (block * w.height * w.width + pixel) * w.out_pixel
     if f.wide == 0 and f.window == 0 and w.flags == FIRES:
-        if f.kind == DOT:
+        if f.lookups == 0:
             narrow(w.acc32, w.acc16, size)
         if _scan_pixel(f, w, 16, w.acc16, w.steps_in, to, block, pixel) == 0:
             return 0
-    if f.wide == 0 and f.kind == LUT:
+    if f.wide == 0 and f.lookups != 0:
         fill32(w.acc32, size, 0)
         widen(w.acc16, w.acc32, size)
     if w.flags & FIRES == 0:
         repeat32(w.acc32, to, f.padded, w.steps_in, w.steps)
         return 0
     if f.window != 0:
-        gather(w.acc32, w.gathered, f.padded, w.steps_in, w.steps)
+        v0 = f.v0 + 4 * f.padded * (pixel % f.v0_rows)
+        sizes = (f.padded, w.steps_in, w.steps)
+        gather(w.acc32, w.gathered, *sizes, f.gain, f.doubles, v0, f.mirrored)
         return _scan_pixel(f, w, 32, w.gathered, w.steps, to, block, pixel)
     return _scan_pixel(f, w, 32, w.acc32, w.steps_in, to, block, pixel)
 

@@ -11,11 +11,14 @@ from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
 from spikec.ir.op import steps_of
+from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.types import Array
 from spikec.runtime.fast import pools, simple
 from spikec.runtime.fast.layer import run_layer
 from spikec.runtime.fast.matrix import words_slack
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View
+from spikec.runtime.fast.tiles import QUAD, WIDE
+from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, lane_masks, pack, unpack, words_shape
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation, unit_events
 
@@ -65,6 +68,7 @@ class Value:
     dense: Array | None = None
     words: Array | None = None
     counts: Array | None = None
+    units: Array | None = None
 
 
 class Run:
@@ -114,19 +118,20 @@ class Run:
         out = self.arena.take(layer.out_shape(self.samples), layer.out_dtype)
         pixels = layer.space[0] * layer.space[1]
         counts = np.empty((len(out), pixels, layer.padded, layer.steps), np.uint8)
+        units = np.empty(counts.shape if node.type.dtype.is_graded else 0, np.uint8)
         potentials = None
         if step.spec is not None and node.name in self.trace:
             shape = (layer.steps, self.samples, layer.channels, *layer.space)
             potentials = np.empty(shape, np.int32)
-        if run_layer(layer, inputs, self.lanes, out, counts, potentials):
+        if run_layer(layer, inputs, self.lanes, out, counts, units, potentials):
             raise Overflow(node.name)
         if step.spec is None:
             self.values[node.name] = Value(self._currents(step, out))
             self.arena.give(out)
             return
-        self.values[node.name] = Value(words=out, counts=counts)
+        self.values[node.name] = Value(words=out, counts=counts, units=units)
         if potentials is not None:
-            spikes = self._dense(node.name).astype(np.int8, copy=False)
+            spikes = self._dense(node.name).astype(node.type.dtype.storage, copy=False)
             own = potentials.reshape(spikes.shape)
             self.result.traces[node.name] = LayerTrace(spikes, own)
 
@@ -139,16 +144,26 @@ class Run:
 
     def _pool(self, step: Pool) -> None:
         node, codings = step.node, self.plan.codings
+        if node.name in self.trace:
+            self._simple(step)
+            return
         words, coding = self._words(step.below), codings[node.name]
         space = (1, 1, *node.type.shape[1:])[-2:]
         shape = words_shape(coding, self.samples, (space[0], space[1]), words.shape[4])
         out = self.arena.take(shape, np.uint32)
-        counts = np.empty((len(out), space[0] * space[1], coding.groups * 4, shape[4]), np.uint8)
-        zero = codings[step.below].zero_word
-        pools.sum_pool(words, zero, coding.zero_word, self.lanes, step.window, out, counts)
-        self.values[node.name] = Value(words=out, counts=counts)
+        channels = coding.groups // coding.quad_words * QUAD
+        counts = np.empty((2, len(out), space[0] * space[1], channels, shape[4]), np.uint8)
+        below, wide = codings[step.below], int(coding.kind == WIDE)
+        scratch = aligned((shape[4], 2 * LANES), np.int16)
+        rest = (self.lanes, step.window, scratch, out, counts)
+        if isinstance(node.operation, MaxPoolCount):
+            pools.max_pool(words, below.zero_word, wide, int(node.operation.radix), *rest)
+        else:
+            zeros = below.zero_word, coding.zero_word
+            pools.sum_pool(words, *zeros, wide, int(below.kind == WIDE), *rest)
+        self.values[node.name] = Value(words=out, counts=counts[0], units=counts[1])
 
-    def _simple(self, step: Simple) -> None:
+    def _simple(self, step: Simple | Pool) -> None:
         node, graph = step.node, self.plan.graph
         inputs = [self._dense(name) for name in node.inputs]
         keep = node.name in self.trace
@@ -202,16 +217,24 @@ class Run:
         """As `_events`, of payloads 1 and -1 alone."""
         node = step.node
         source = node.inputs[0] if isinstance(step, View) else node.name
-        return unit_events(self._dense(source)).reshape(-1, *node.type.shape)
+        value = self.values[source]
+        if value.units is None:
+            return unit_events(self._dense(source)).reshape(-1, *node.type.shape)
+        return self._summed(source, value.units).reshape(-1, *node.type.shape)
 
     def _counted(self, name: str) -> NDArray[np.int64]:
-        value, shape = self.values[name], self.plan.graph[name].type.shape
+        value = self.values[name]
         if value.counts is None:
             assert value.dense is not None
             return steps_of(np.count_nonzero(value.dense, axis=1), self.plan.steps)
-        blocks, pixels, padded, steps = value.counts.shape
+        return self._summed(name, value.counts)
+
+    def _summed(self, name: str, counts: Array) -> NDArray[np.int64]:
+        """Counts (block, pixel, channel, t) of all blocks (steps, *shape)."""
+        shape = self.plan.graph[name].type.shape
+        blocks, pixels, padded, steps = counts.shape
         sums = np.empty((pixels, padded, steps), np.int64)
-        add_blocks(value.counts.reshape(blocks, -1), sums.reshape(-1))
+        add_blocks(counts.reshape(blocks, -1), sums.reshape(-1))
         return sums[:, : shape[0]].T.reshape(steps, *shape)
 
 

@@ -7,47 +7,48 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from spikec.ir.neuron import total_weight
 from spikec.ir.types import Array
 from spikec.runtime.fast import blocks, neurons, state
 from spikec.runtime.fast.links import Link, Piece, assign_chunks, fits_tiles, pieces_of_link
 from spikec.runtime.fast.matrix import ROWS, has_tiles, tile_config
-from spikec.runtime.fast.neurons import I16_MAX
+from spikec.runtime.fast.neurons import I16_MAX, SILENT, Rule
 from spikec.runtime.fast.state import FIRES, KEEPS, Fixed, Work
-from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, SEGMENT, TILES, VECTOR_BYTES
+from spikec.runtime.fast.tiles import LUT, PAIR, QUAD, SEGMENT, TILES, VECTOR_BYTES
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, words_shape
 
 KEPT_BYTES = 64 << 20
 """Potentials of a traced layer that are kept for all lanes at a time, at least one row of them."""
 FREE_NET = 1 << 14
-"""Net count at the start of neurons that may always fire negative spikes, in fewer steps."""
+"""Net sum at the start of neurons that may always send negative payloads; theirs stay below it."""
 FREE_NET_32 = 1 << 30
-"""The same in any number of steps, where counts have 32 bits."""
+"""The same where net sums have 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class NeuronSpec:
-    """The neurons of a layer; arrays are (channels,) or, bias and v0, (channels, height, width).
+    """The neurons of a layer; arrays are (channels,) or (channels, height, width).
 
     Attributes:
         coding: Of the spikes.
-        theta: Thresholds, above 0.
+        rule: How they fire.
         v0: Initial potentials.
-        theta_neg: Negative spikes fire below it; None for neurons that fire none.
-        free: Whether the net count may go below 0.
+        free: Whether the net sum may go below 0.
         low: Smallest potential of the declared width.
         high: Largest potential of the declared width.
         window: Whether they integrate all steps before they fire.
+        doubles: Whether currents and thresholds of a window double and halve from step to step.
     """
 
     coding: Coding
-    theta: Array
+    rule: Rule
     v0: Array
-    theta_neg: Array | None = None
     free: bool = False
     low: int = -(1 << 30)
     high: int = (1 << 30) - 1
     window: bool = False
+    doubles: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +121,10 @@ def compile_layer(
     """
     steps_in = 1 if constant else steps
     kind = links[0].coding.kind
+    lookups = kind == LUT
     tiles = tiles and any(fits_tiles(link) for link in links)
-    fires_dots = spec is not None and spec.coding.kind == DOT
-    whole = ROWS if tiles else QUAD if fires_dots else PAIR
+    numbers = spec is not None and spec.coding.kind != LUT
+    whole = ROWS if tiles else QUAD if numbers else PAIR
     padded = -(-channels // whole) * whole
     step_bytes = steps_in * VECTOR_BYTES[kind]
     pieces = [
@@ -142,22 +144,28 @@ def compile_layer(
     start = _per_pixel(bias, channels, padded)
     rows, v0 = _neurons(spec, channels, padded, steps)
     bounds = [piece.bound << exponents[piece.link] for piece in pieces]
-    wide = _leaves_16_bits(bounds, start, rows, v0) or (kind == DOT and reach > I16_MAX)
-    wide = wide or (kind == LUT and bool(chunk_exponents.any()))  # shifted sums have 32 bits
-    wide |= spec is not None and spec.theta_neg is not None and steps >= FREE_NET
+    wide = _leaves_16_bits(bounds, start, rows, v0) or (not lookups and reach > I16_MAX)
+    wide = wide or (lookups and bool(chunk_exponents.any()))  # shifted sums have 32 bits
+    rule = SILENT if spec is None else spec.rule
+    wide |= rule.net(steps) >= FREE_NET or rule.largest > I16_MAX
     piece_rows, tables = _piece_rows(pieces, step_bytes)
     zeros = _zero_sums(pieces, padded)
     coding = None if spec is None else spec.coding
     fixed = Fixed(
-        kind=kind,
+        lookups=int(lookups),
         wide=int(wide),
         chunks=len(sums),
         sums=sums.ctypes.data,
         exponents=chunk_exponents.ctypes.data,
         hardware=int(tiles and has_tiles()),
-        signed=int(spec is not None and spec.theta_neg is not None),
+        signed=int(rule.least < 0),
+        rule=rule.code,
+        levels=rule.most.bit_length(),
         window=int(spec is not None and spec.window),
-        dot_out=int(fires_dots),
+        gain=total_weight(steps, radix=spec.doubles) if spec is not None and constant else 1,
+        doubles=int(spec is not None and spec.doubles),
+        mirrored=int(spec is not None and spec.doubles and spec.free),
+        quad_words=0 if coding is None else coding.quad_words,
         zero_word=0 if coding is None else coding.zero_word,
         low=0 if spec is None else spec.low,
         high=0 if spec is None else spec.high,
@@ -171,6 +179,7 @@ def compile_layer(
         v0=v0.ctypes.data,
         v0_rows=len(v0),
         neurons=rows.ctypes.data,
+        neuron_rows=len(rows),
     )
     tables += [piece_rows, sums, zeros, start, v0, rows, chunk_exponents, *exponents]
     return Layer(tuple(links), space, channels, steps, steps_in, coding, fixed, tables)
@@ -187,7 +196,7 @@ def _padded_exponents(link: Link, padded: int) -> Array:
 def _leaves_16_bits(bounds: list[Array], start: Array, rows: Array, v0: Array) -> bool:
     """Whether sums of spikes, thresholds or initial potentials may not fit 16 bits."""
     bias = np.abs(start.astype(np.int64)).max(axis=0)
-    reach = [sum(bounds) + bias, np.abs(v0), np.abs(rows[:, : neurons.NET])]
+    reach = [sum(bounds) + bias, np.abs(v0), np.abs(rows[:, :, : neurons.NET])]
     return any(np.max(x, initial=0) > I16_MAX for x in reach)
 
 
@@ -197,6 +206,7 @@ def run_layer(
     lanes: Array,
     out: Array,
     counts: Array,
+    units: Array,
     potentials: Array | None = None,
 ) -> bool:
     """Run a layer; True when a potential left its declared width.
@@ -207,6 +217,7 @@ def run_layer(
         lanes: Bit mask of the samples in each block (block,).
         out: Result, of `layer.out_shape`.
         counts: Result (block, pixel, channel, t): how many samples fired; bytes.
+        units: Result of payloads, as `counts`: how many samples sent 1 or -1.
         potentials: Result (t, sample, channel, height, width) int32, or None.
     """
     fixed, (height, width) = layer.fixed, layer.space
@@ -238,6 +249,7 @@ def run_layer(
         out_vectors=out.shape[3] * out.shape[4],
         out_pixel=out.strides[2],
         counts=counts.ctypes.data,
+        units=units.ctypes.data,
         kept=kept.ctypes.data,
         rows=rows,
         top=0,
@@ -276,7 +288,7 @@ def _link_row(link: Link, words: Array) -> list[int]:
 
 def _per_pixel(values: Array, channels: int, padded: int) -> Array:
     """(channels,) or (channels, height, width) as int32 (pixel or 1, padded channels)."""
-    flat = np.asarray(values, np.int64).reshape(channels, -1).T
+    flat = _by_pixel(values, channels)
     out = np.zeros((flat.shape[0], padded), np.int32)
     out[:, :channels] = flat
     return out
@@ -285,23 +297,39 @@ def _per_pixel(values: Array, channels: int, padded: int) -> Array:
 def _neurons(
     spec: NeuronSpec | None, channels: int, padded: int, steps: int
 ) -> tuple[Array, Array]:
-    """Rows for the scan and initial potentials; padding channels never fire."""
-    rows = np.zeros((padded, neurons.COLUMNS), np.int64)
-    rows[:, neurons.THETA] = I16_MAX
+    """Rows (pixel or 1, channel, column) for the scan, and initial potentials.
+
+    Channels of padding receive nothing, and thresholds of 1 keep them silent.
+    """
+    rule = SILENT if spec is None else spec.rule
+    parts = {neurons.THETA: rule.theta, neurons.FIRE: rule.fire, neurons.NEGATIVE: rule.negative}
+    tables = {column: _by_pixel(part, channels) for column, part in parts.items()}
+    rows = np.zeros((max(map(len, tables.values())), padded, neurons.COLUMNS), np.int64)
+    rows[:, :, (neurons.THETA, neurons.FIRE)] = 1
     if spec is None:
         return rows, np.zeros((1, padded), np.int32)
-    coding, live = spec.coding, rows[:channels]
+    live = rows[:, :channels]
+    for column, table in tables.items():
+        live[:, :, column] = table
+    many = FREE_NET_32 if rule.net(steps) >= FREE_NET else FREE_NET
+    live[:, :, neurons.NET] = many if spec.free else 0
+    live[:, :, neurons.LEAST], live[:, :, neurons.MOST] = rule.least, rule.most
+    coding = spec.coding
     unit = steps * VECTOR_BYTES[coding.kind]
-    live[:, neurons.THETA] = spec.theta
-    if spec.theta_neg is not None:
-        live[:, neurons.NEGATIVE] = spec.theta_neg - 1
-        many = FREE_NET_32 if steps >= FREE_NET else FREE_NET
-        live[:, neurons.NET] = many if spec.free else 0
-    live[:, neurons.POS_OFF], live[:, neurons.POS_STEP] = coding.pos_group * unit, coding.pos_step
-    live[:, neurons.NEG_OFF], live[:, neurons.NEG_STEP] = coding.neg_group * unit, coding.neg_step
-    split = (rows[:, neurons.POS_OFF] != rows[:, neurons.NEG_OFF]).reshape(-1, PAIR).any(axis=1)
-    rows[:, neurons.SPLIT] = split.repeat(PAIR)
+    live[:, :, neurons.POS_OFF] = coding.pos_group * unit
+    live[:, :, neurons.POS_STEP] = coding.pos_step
+    live[:, :, neurons.NEG_OFF] = coding.neg_group * unit
+    live[:, :, neurons.NEG_STEP] = coding.neg_step
+    splits = rows[:, :, neurons.POS_OFF] != rows[:, :, neurons.NEG_OFF]
+    split = splits.reshape(len(rows), -1, PAIR).any(axis=2)
+    rows[:, :, neurons.SPLIT] = split.repeat(PAIR, axis=1)
     return rows, _per_pixel(spec.v0, channels, padded)
+
+
+def _by_pixel(values: Array, channels: int) -> Array:
+    """(), (channels,) or (channels, height, width) as (pixel or 1, channels)."""
+    wide = np.broadcast_to(values, (channels,)) if values.ndim < 2 else values
+    return np.asarray(wide, np.int64).reshape(channels, -1).T
 
 
 def _piece_rows(pieces: list[Piece], step_bytes: int) -> tuple[Array, list[Array]]:

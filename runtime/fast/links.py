@@ -10,11 +10,13 @@ import numpy as np
 from spikec.ir.types import Array
 from spikec.runtime.fast.matrix import DEPTH, GROUPS, tile_table
 from spikec.runtime.fast.neurons import I16_MAX
-from spikec.runtime.fast.tiles import DOT, LUT, PAIR, TABLE, TILES
-from spikec.runtime.fast.words import Coding, digit_of
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, TABLE, TILES, WIDE
+from spikec.runtime.fast.words import HALF, Coding, digit_of
 
 L1_BYTES = 24576
 """Bytes of words that a chunk of pieces may touch before channels are cycled."""
+INT8 = 127
+"""Largest number of a signed byte."""
 LARGEST_RUN = 5
 """Taps in a row that matrix tiles may take at once: tables grow with the square."""
 
@@ -62,7 +64,7 @@ class Piece:
     bound: Array
     """[padded out]: largest absolute contribution."""
     kind: int
-    """LUT, DOT or TILES."""
+    """LUT, DOT, TILES or WIDE."""
     shifted: bool = False
     """Whether its link has exponents: no other link is then summed in its chunks."""
     chunk: int = 0
@@ -102,13 +104,18 @@ def _unshifted_pieces(
         return _pieces_of_taps(index, link, taps, limit)
     pieces: list[Piece] = []
     while not pieces or taps.any():
-        part = np.clip(taps, -128, 127)
+        part = np.clip(taps, -limit_of(link.coding) - 1, limit_of(link.coding))
         if tiles and fits_tiles(link):
             pieces += _tile_pieces(index, link, part)
         else:
             pieces += _pieces_of_taps(index, link, part, limit)
         taps = taps - part
     return pieces
+
+
+def limit_of(coding: Coding) -> int:
+    """Largest weight that dot products of a coding take at once."""
+    return HALF if coding.kind == WIDE else INT8
 
 
 def fits_tiles(link: Link) -> bool:
@@ -214,7 +221,7 @@ def _cut(coding: Coding, tap: Array, bound: Array, limit: int) -> tuple[list[int
         bounds = [bound]
         if parts > 1:
             bounds = [_group_bound(coding, tap, lo, hi) for lo, hi in pairwise(edges)]
-        if coding.kind == DOT or max(part.max(initial=0) for part in bounds) <= I16_MAX:
+        if coding.kind != LUT or max(part.max(initial=0) for part in bounds) <= I16_MAX:
             return edges, bounds
         parts += 1
         if parts > coding.groups:
@@ -222,10 +229,14 @@ def _cut(coding: Coding, tap: Array, bound: Array, limit: int) -> tuple[list[int
 
 
 def _tap_table(coding: Coding, tap: Array) -> Array:
-    """Table of one tap: lut [pair, group, 2, 64] int16 or dot [pair, group, 2, 4] int8."""
+    """Table of one tap [pair, group, 2, .]: lut 64 int16, dot four int8, wide two int16."""
     padded = tap.shape[0]
     if coding.kind == LUT:
         table = _lookups(coding, tap)
+    elif coding.kind == WIDE:
+        table = np.zeros((padded, coding.groups, 2), np.int16)
+        c = np.arange(coding.channels)
+        table[:, coding.pos_group, c % QUAD // 2] = tap
     else:
         table = np.zeros((padded, coding.groups * 4), np.int8)
         table[:, : coding.channels] = tap

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import numpy as np
 
-from spikec.ir import SPIKE, Graph, Node, op_of, spread
+from spikec.ir import Graph, Node, op_of, spread
 from spikec.ir.exact import magnitude
 from spikec.ir.neuron import Neuron, Sign
 from spikec.ir.ops.input import Input
@@ -21,17 +22,30 @@ from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
 from spikec.ir.types import Array
+from spikec.runtime.fast.links import INT8
+from spikec.runtime.fast.words import BYTE, HALF
 
 LARGEST = 1 << 25
 """Weights of a synapse that is compiled; larger ones go to BLAS."""
 COMPILED = (Affine, Conv, Dense)
 """Synapses that a compiled layer sums."""
-INT8 = 127
-"""Weights up to which exponents are multiplied into them: what one byte holds."""
 LARGEST_WEIGHT = 1 << 15
 """Absolute weight of a compiled synapse: dot products take it in parts of one byte."""
 INT32_REACH = 1 << 30
 """Bound of currents and potentials that 32-bit kernels may meet."""
+
+
+@dataclass(frozen=True)
+class Net:
+    """A graph that runs for T steps."""
+
+    graph: Graph
+    steps: int
+
+    @cached_property
+    def nodes(self) -> Mapping[str, Node]:
+        """By name."""
+        return self.graph.by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,61 +113,62 @@ def geometry(shape: tuple[int, ...]) -> tuple[int, tuple[int, int]] | None:
     return shape[0], (space[0], space[1])
 
 
-def source_of(graph: Graph, nodes: Mapping[str, Node], name: str) -> Source | None:
+def source_of(net: Net, name: str) -> Source | None:
     """A value as a source of words, or None if it is none."""
-    node = nodes[name]
+    node = net.nodes[name]
     fits = geometry(node.type.shape)
     if fits is None:
         return None
     channels, space = fits
     flat = isinstance(node.operation, Reshape)
-    given = nodes[node.inputs[0]].operation if flat else node.operation
+    given = net.nodes[node.inputs[0]].operation if flat else node.operation
     if isinstance(given, Input):
         low, high = node.type.dtype.bounds
-        known = node.type.dtype.kind == "u" and high <= 255
+        known = node.type.dtype.is_integer and max(-low, high) <= HALF
         return Source(name, channels, space, low, high, not given.timed) if known else None
     if node.type.dtype.is_spike and op_of(node).stateful:
-        low, most = node.type.dtype.bounds
-        low = low if spike_low(nodes, node) < 0 else 0
-        return Source(name, channels, space, low, most) if most - low <= 255 else None
+        return Source(name, channels, space, *payload_bounds(net, node))
     if isinstance(node.operation, SumPool):
-        return _pooled(graph, nodes, node, node.operation, space)
+        return _pooled(net, node, node.operation, space)
     return None
 
 
-def spike_low(nodes: Mapping[str, Node], node: Node) -> int:
-    """-1 when a spiking layer may emit negative spikes, else 0."""
-    if isinstance(node.operation, Neuron):
-        return 0 if node.operation.sign is Sign.UNSIGNED else -1
-    below = nodes[node.inputs[0]] if isinstance(node.operation, MaxPoolCount) else node
-    return spike_low(nodes, below) if below is not node else -1
+def payload_bounds(net: Net, node: Node) -> tuple[int, int]:
+    """The smallest and the largest payload that a spiking layer may send."""
+    low, high = node.type.dtype.bounds
+    op = node.operation
+    if isinstance(op, Neuron):
+        positive = op.sign is Sign.UNSIGNED or (op.sign is Sign.TAKES_BACK and net.steps == 1)
+        return 0 if positive else low, high
+    if isinstance(op, MaxPoolCount):  # counts that never fall have a maximum that never falls
+        return payload_bounds(net, net.nodes[node.inputs[0]])[0], high
+    return low, high
 
 
-def _pooled(
-    graph: Graph, nodes: Mapping[str, Node], node: Node, pool: SumPool, space: tuple[int, int]
-) -> Source | None:
-    inner = nodes[node.inputs[0]]
-    spiking = inner.type.dtype == SPIKE and op_of(inner).stateful
-    below = source_of(graph, nodes, inner.name) if spiking else None
+def _pooled(net: Net, node: Node, pool: SumPool, space: tuple[int, int]) -> Source | None:
+    inner = net.nodes[node.inputs[0]]
+    spiking = inner.type.dtype.is_spike and op_of(inner).stateful
+    below = source_of(net, inner.name) if spiking else None
     if below is None:
         return None
     size = math.prod(pool.kernel)
     low, high = node.type.dtype.bounds
-    fits = size * (2 if below.low < 0 else 1) <= 255 and low <= -size and size <= high
-    return Source(node.name, below.channels, space, below.low * size, size) if fits else None
+    least, most = size * below.low, size * below.high
+    fits = max(low, -HALF) <= least and most <= min(high, HALF)
+    return Source(node.name, below.channels, space, least, most) if fits else None
 
 
-def sum_of(graph: Graph, nodes: Mapping[str, Node], name: str) -> Sum | None:
+def sum_of(net: Net, name: str) -> Sum | None:
     """The synapses whose sum a current node is; None if it is anything else."""
-    node = nodes[name]
+    node = net.nodes[name]
     total: Sum | None = None
     if isinstance(node.operation, Add):
-        parts = [sum_of(graph, nodes, term) for term in node.inputs]
+        parts = [sum_of(net, term) for term in node.inputs]
         known = [part for part in parts if part is not None]
         total = _joined(known) if len(known) == len(parts) else None
     elif isinstance(node.operation, COMPILED):
-        synapse = _synapse(graph, nodes, node)
-        total = None if synapse is None else _bounded(graph, node, synapse)
+        synapse = _synapse(net, node)
+        total = None if synapse is None else _bounded(net, node, synapse)
     if total is None:
         return None
     low, high = node.type.dtype.bounds
@@ -174,7 +189,7 @@ def _joined(parts: list[Sum]) -> Sum | None:
     return Sum(synapses, bias, low, high, nodes)
 
 
-def _bounded(graph: Graph, node: Node, synapse: Synapse) -> Sum | None:
+def _bounded(net: Net, node: Node, synapse: Synapse) -> Sum | None:
     w = synapse.weight.astype(np.int64).reshape(len(synapse.weight), -1)
     if magnitude(w) > LARGEST_WEIGHT:
         return None
@@ -183,11 +198,12 @@ def _bounded(graph: Graph, node: Node, synapse: Synapse) -> Sum | None:
     low, high = synapse.source.low, synapse.source.high
     if synapse.weight.size * synapse.groups > LARGEST:
         return None
-    if 255 * float(np.abs(w).sum(axis=1, dtype=np.float64).max(initial=0)) >= INT32_REACH:
+    most = float(np.abs(w).sum(axis=1, dtype=np.float64).max(initial=0))
+    if max(BYTE, high, -low) * most >= INT32_REACH:
         return None
     bias = np.zeros(len(w), np.int64)
     if "b" in node.params:
-        spreaded = per_channel(graph.array(node, "b"), node.type.shape)
+        spreaded = per_channel(net.graph.array(node, "b"), node.type.shape)
         if spreaded is None:
             return None
         bias = spreaded
@@ -215,30 +231,30 @@ def per_neuron(array: Array, shape: tuple[int, ...]) -> Array:
     return full.reshape(shape[0], *space)
 
 
-def _synapse(graph: Graph, nodes: Mapping[str, Node], node: Node) -> Synapse | None:
-    synapse = _mantissas(graph, nodes, node)
+def _synapse(net: Net, node: Node) -> Synapse | None:
+    synapse = _mantissas(net, node)
     if synapse is None or "exponent" not in node.params:
         return synapse
-    exponents = np.broadcast_to(graph.array(node, "exponent"), len(synapse.weight))
+    exponents = np.broadcast_to(net.graph.array(node, "exponent"), len(synapse.weight))
     exponents = exponents.astype(np.int64)
     if magnitude(synapse.weight) > LARGEST_WEIGHT:
         return None
     whole = synapse.weight.astype(np.int64) << exponents.reshape(-1, 1, 1, 1)
-    if np.abs(whole).max(initial=0) <= INT8:
+    if np.abs(whole).max(initial=0) <= INT8:  # in one byte
         return replace(synapse, weight=whole)
     return replace(synapse, exponents=exponents)
 
 
-def _mantissas(graph: Graph, nodes: Mapping[str, Node], node: Node) -> Synapse | None:
+def _mantissas(net: Net, node: Node) -> Synapse | None:
     if geometry(node.type.shape) is None:
         return None
-    w = graph.array(node, "w")
+    w = net.graph.array(node, "w")
     if w.dtype.kind not in "iu":
         return None
-    source = source_of(graph, nodes, node.inputs[0])
+    source = source_of(net, node.inputs[0])
     op = node.operation
     if isinstance(op, Dense):
-        return _dense(graph, nodes, node, w, source)
+        return _dense(net, node, w, source)
     if source is None:
         return None
     if not isinstance(op, Conv):
@@ -261,13 +277,11 @@ def _two(values: tuple[int, ...], missing: int) -> tuple[int, int]:
     return (values[0], values[1]) if len(values) == 2 else (missing, values[0])
 
 
-def _dense(
-    graph: Graph, nodes: Mapping[str, Node], node: Node, w: Array, source: Source | None
-) -> Synapse | None:
+def _dense(net: Net, node: Node, w: Array, source: Source | None) -> Synapse | None:
     """A dense synapse; behind a flattening reshape, a kernel as large as the image."""
-    inner = nodes[node.inputs[0]]
+    inner = net.nodes[node.inputs[0]]
     if source is None and isinstance(inner.operation, Reshape):
-        source = source_of(graph, nodes, inner.inputs[0])
+        source = source_of(net, inner.inputs[0])
     if source is None:
         return None
     return Synapse(source, w.reshape(len(w), source.channels, *source.space))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 from llvmlite import ir
 from llvmlite.ir import IRBuilder, Type, Value
 from numba import njit
 
+from spikec.ir.exact import magnitude
+from spikec.ir.types import Array
 from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD
 from spikec.runtime.fast.vector import (
     I8,
+    I16,
     I32,
     I64,
     LANES,
@@ -28,10 +33,69 @@ from spikec.runtime.fast.vector import (
 )
 
 I16_MAX = 32767
-THETA, NEGATIVE, NET, POS_OFF, POS_STEP, NEG_OFF, NEG_STEP, SPLIT, COLUMNS = range(9)
-"""Columns of a neuron row (int64): threshold, potential at or below which negative spikes fire,
-net count at the start, then where and what to add to the words for a +1 and for a -1 spike, and
-whether any channel of the pair adds them to different words."""
+UNIT, POWERS, WHOLE = range(3)
+"""What neurons send: 1 and -1; 1, 2, 4, ...; whole numbers."""
+(
+    THETA,
+    FIRE,
+    NEGATIVE,
+    NET,
+    LEAST,
+    MOST,
+    POS_OFF,
+    POS_STEP,
+    NEG_OFF,
+    NEG_STEP,
+    SPLIT,
+    COLUMNS,
+) = range(12)
+"""Columns of a neuron row (int64): what a payload of 1 takes from the potential, from where on it
+is sent, potential at or below which a payload of -1 is sent, net sum of payloads at the start,
+smallest and largest payload, then where and what to add to the words for a +1 and for a -1 spike,
+and whether any channel of the pair adds them to different words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How the neurons of a compiled layer fire; arrays are (), (channels,) or (channels, h, w).
+
+    Attributes:
+        code: What they send: UNIT, POWERS or WHOLE.
+        theta: What a payload of 1 takes from the potential; in the first step, where it halves.
+        fire: From where on a payload of 1 is sent; used by POWERS.
+        negative: Potential at or below which -1 is sent; used by UNIT.
+        least: The smallest payload.
+        most: The largest payload.
+    """
+
+    code: int
+    theta: Array
+    fire: Array
+    negative: Array
+    least: int
+    most: int
+
+    def net(self, steps: int) -> int:
+        """What net sums of payloads stay below in `steps` steps."""
+        return (steps + 1) * max(self.most, -self.least)
+
+    @property
+    def largest(self) -> int:
+        """The largest number that potentials are compared with."""
+        powers = magnitude(self.fire) * self.most if self.code == POWERS else 0
+        return max(magnitude(self.theta), magnitude(self.negative), powers)
+
+
+def unit_rule(theta: Array, negative: Array | None = None) -> Rule:
+    """Unit spikes; negative ones at or below some potential, or none."""
+    none = np.zeros((), np.int64)
+    if negative is None:
+        return Rule(UNIT, theta, none, none, 0, 1)
+    return Rule(UNIT, theta, none, negative, -1, 1)
+
+
+SILENT = unit_rule(np.ones((), np.int64))
+"""Of layers without neurons."""
 
 
 @dataclass
@@ -39,8 +103,13 @@ class _Neuron:
     """Vectors of one scanned channel."""
 
     theta: Value
+    fire: Value
     negative: Value
     net: Value
+    least: Value
+    most: Value
+    inverse: Value
+    """1 / theta, a float that holds all potentials."""
     pos: Value
     pos_step: Value
     neg: Value
@@ -50,21 +119,35 @@ class _Neuron:
 
 def _load_neuron(b: IRBuilder, row: Value, v0: Value, state: Type, word: Type) -> _Neuron:
     def spread(column: int, typ: Type) -> Value:
-        scalar = load(b, row, const(8 * column), I64)
-        return splat(b, b.trunc(scalar, typ.element), typ.count)
+        return splat(b, b.trunc(entry(column), typ.element), typ.count)
+
+    def entry(column: int) -> Value:
+        return load(b, row, const(8 * column), I64)
+
+    real = _real(state)
+    inverse = b.fdiv(ir.Constant(real, 1.0), b.sitofp(entry(THETA), real))
 
     start = load(b, v0, None, I32, 4)
     start = b.trunc(start, state.element) if state.element.width < 32 else start
     return _Neuron(
         theta=spread(THETA, state),
+        fire=spread(FIRE, state),
         negative=spread(NEGATIVE, state),
         net=spread(NET, state),
+        least=spread(LEAST, state),
+        most=spread(MOST, state),
+        inverse=splat(b, inverse, state.count),
         pos=load(b, row, const(8 * POS_OFF), I64),
         pos_step=spread(POS_STEP, word),
         neg=load(b, row, const(8 * NEG_OFF), I64),
         neg_step=spread(NEG_STEP, word),
         v0=splat(b, start, state.count),
     )
+
+
+def _real(state: Type) -> Type:
+    """A float type in which potentials and their halves are exact."""
+    return ir.FloatType() if state.element.width == 16 else ir.DoubleType()
 
 
 def _add_step(b: IRBuilder, addr: Value, step: Value) -> None:
@@ -84,6 +167,67 @@ def _fire(
     after = b.add(after, b.select(down, n.theta, zero))
     net = b.sub(b.add(net, b.select(up, one, zero)), b.select(down, one, zero))
     return after, net, up, down
+
+
+def _powers(
+    b: IRBuilder, neurons: Sequence[_Neuron], vs: Values, nets: Values, levels: Value
+) -> list[Value]:
+    """The largest powers of two that potentials reach and net sums allow, of `levels`."""
+    typ, many = vs[0].type, len(neurons)
+    one = fill_of(typ, 1)
+    starts = [ir.Constant(typ, None)] * many + [n.fire for n in neurons]
+    loop = Loop(b, const(0), levels, [*starts, one])
+    *carried, unit = loop.values
+    payloads, fires = carried[:many], carried[many:]
+    for k in range(many):
+        up = b.icmp_signed(">=", vs[k], fires[k])
+        enough = b.icmp_signed(">=", nets[k], unit)
+        down = b.and_(b.icmp_signed("<", vs[k], b.neg(fires[k])), enough)
+        payloads[k] = b.select(up, unit, b.select(down, b.neg(unit), payloads[k]))
+        fires[k] = b.shl(fires[k], one)
+    return loop.close([*payloads, *fires, b.shl(unit, one)])[:many]
+
+
+def _whole(b: IRBuilder, n: _Neuron, v: Value, net: Value) -> Value:
+    """`clip(floor(v / theta), max(-net, least), most)`.
+
+    `(v + 1/2) / theta` lies at least `1 / (2 theta)` from all integers, which is more than what
+    rounding moves it.
+    """
+    wide = n.inverse.type
+    half = ir.Constant(wide, [0.5] * wide.count)
+    units = b.fmul(b.fadd(b.sitofp(v, wide), half), n.inverse)
+    kind = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}[wide.element]
+    name = f"llvm.floor.v{wide.count}{kind}"
+    floor = b.module.declare_intrinsic(name, (), ir.FunctionType(wide, [wide]))
+    whole = b.trunc(b.fptosi(b.call(floor, [units]), vec(I32, wide.count)), v.type)
+    back = b.neg(net)
+    least = b.select(b.icmp_signed(">", back, n.least), back, n.least)
+    whole = b.select(b.icmp_signed("<", whole, n.most), whole, n.most)
+    return b.select(b.icmp_signed(">", whole, least), whole, least)
+
+
+def _store_numbers(b: IRBuilder, payloads: Values, zero_word: Value, to: Value, odd: Value) -> None:
+    """Store the payloads of four channels as a word of bytes, or as two of halves, `odd` apart."""
+    many = payloads[0].type.count
+    halves = [p if p.type.element.width == 16 else b.trunc(p, vec(I16, many)) for p in payloads]
+    order = ir.Constant(vec(I32, 2 * many), [k for i in range(many) for k in (i, many + i)])
+    words = vec(I32, many)
+    pairs = [b.bitcast(b.shuffle_vector(halves[k], halves[k + 2], order), words) for k in (0, 1)]
+    wide, narrow, done = (b.append_basic_block(name) for name in ("wide", "narrow", "done"))
+    b.cbranch(b.icmp_signed("!=", odd, const(0)), wide, narrow)
+    b.position_at_end(wide)
+    store(b, pairs[0], to)
+    store(b, pairs[1], to, odd)
+    b.branch(done)
+    b.position_at_end(narrow)
+    low = fill_of(words, 0x00FF00FF)
+    zero = b.and_(splat(b, b.trunc(zero_word, I32), many), low)
+    zero = b.bitcast(zero, vec(I16, 2 * many))
+    even, other = (b.bitcast(b.add(b.bitcast(p, zero.type), zero), words) for p in pairs)
+    store(b, b.or_(even, b.shl(other, fill_of(words, 8))), to)
+    b.branch(done)
+    b.position_at_end(done)
 
 
 def _add_lookups(
@@ -121,29 +265,38 @@ def _outside(b: IRBuilder, high: Value, low: Value, top: Value, bottom: Value) -
     return b.zext(b.icmp_unsigned("!=", b.bitcast(bad, bits), ir.Constant(bits, 0)), I64)
 
 
-def _write_scan(
-    b: IRBuilder, args: Values, bits: int, kind: int, signed: bool, merged: bool
-) -> Value:
+@dataclass(frozen=True)
+class Scan:
+    """Which code scans some channels.
+
+    Attributes:
+        bits: Of potentials.
+        kind: Of the words: LUT or DOT.
+        signed: Whether there are negative unit spikes.
+        merged: Whether a channel's +1 and -1 spikes go to the same lookup word.
+        rule: What is sent.
+    """
+
+    bits: int
+    kind: int
+    signed: bool = False
+    merged: bool = True
+    rule: int = UNIT
+
+
+def _write_scan(b: IRBuilder, args: Values, how: Scan) -> Value:
     """Scan all lanes at once in 16 bits, half of them at a time in 32 bits."""
-    if bits == 16:
-        return _scan_lanes(b, args, 16, kind, signed, merged, 0, LANES)
+    if how.bits == 16:
+        return _scan_lanes(b, args, how, 0, LANES)
     half = LANES // 2
-    parts = [_scan_lanes(b, args, bits, kind, signed, merged, first, half) for first in (0, half)]
-    return b.or_(*parts)
+    return b.or_(*[_scan_lanes(b, args, how, first, half) for first in (0, half)])
 
 
-def _scan_lanes(
-    b: IRBuilder,
-    args: Values,
-    bits: int,
-    kind: int,
-    signed: bool,
-    merged: bool,
-    first: int,
-    many: int,
-) -> Value:
+def _scan_lanes(b: IRBuilder, args: Values, how: Scan, first: int, many: int) -> Value:
+    bits, kind = how.bits, how.kind
     cur, channel_stride, step_stride, out, steps, rows, v0, counts, *args = args
-    lanes, top, bottom, kept, kept_channel, kept_step, zero_word = args
+    lanes, top, bottom, kept, kept_channel, kept_step, zero_word, *args = args
+    halves, levels, units, odd = args
     channels, word_bits = (PAIR, 16) if kind == LUT else (QUAD, 32)
     cur, out, kept = (
         b.add(at, const(first * size // 8))
@@ -167,52 +320,79 @@ def _scan_lanes(
     at = b.add(cur, b.mul(loop.i, step_stride))
     to = b.add(out, b.mul(loop.i, const(LANES * word_bits // 8)))
     words = empty
-    for k, n in enumerate(neurons):
+    for k in range(channels):
         current = load(b, at, b.mul(channel_stride, const(k)), vs)
         v = b.call(add_sat, [state[k], current]) if bits == 16 else b.add(state[k], current)
-        high, low = b.call(smax, [high, v]), b.call(smin, [low, v])
-        state[k], state[channels + k], up, down = _fire(b, n, v, state[channels + k], signed)
-        if kind == LUT:
-            _add_lookups(b, n, to, up, down, merged)
+        high, low, state[k] = b.call(smax, [high, v]), b.call(smin, [low, v]), v
+    payloads: list[Value] = []
+    if how.rule == POWERS:
+        payloads = _powers(b, neurons, state[:channels], state[channels:], levels)
+    for k, n in enumerate(neurons):
+        v, net = state[k], state[channels + k]
+        place = b.add(b.mul(steps, const(k)), loop.i)
+        if how.rule == UNIT:
+            at_step = _at_step(b, n, b.mul(halves, loop.i)) if bits == 32 else n
+            state[k], state[channels + k], up, down = _fire(b, at_step, v, net, how.signed)
+            if kind == LUT:
+                _add_lookups(b, n, to, up, down, how.merged)
+            else:
+                words = _with_byte(b, words, k, up, down)
+            fired = up if down is None else b.or_(up, down)
         else:
-            words = _with_byte(b, words, k, up, down)
-        place = b.add(b.add(counts, b.mul(steps, const(k))), loop.i)
-        _count(b, up if down is None else b.or_(up, down), lanes, place, first == 0)
+            if how.rule == WHOLE:
+                payloads.append(_whole(b, n, v, net))
+            payload = payloads[k]
+            state[k], state[channels + k] = b.sub(v, b.mul(n.theta, payload)), b.add(net, payload)
+            fired = b.icmp_signed("!=", payload, zero)
+            alone = b.or_(*[b.icmp_signed("==", payload, fill_of(vs, one)) for one in (1, -1)])
+            _count(b, alone, lanes, b.add(units, place), first == 0)
+        _count(b, fired, lanes, b.add(counts, place), first == 0)
         if bits == 32:
             place = b.add(b.mul(kept_channel, const(k)), b.mul(kept_step, loop.i))
             store(b, state[k], kept, place)
-    if kind == DOT:
+    if how.rule != UNIT:
+        _store_numbers(b, payloads, zero_word, to, odd)
+    elif kind == DOT:
         store(b, words, to)
     *_, high, low = loop.close([*state, high, low])
     top, bottom = (splat(b, b.trunc(limit, vs.element), many) for limit in (top, bottom))
     return _outside(b, high, low, top, bottom)
 
 
-def _make_scan(bits: int, kind: int, signed: bool, merged: bool = True) -> Intrinsic:
+def _at_step(b: IRBuilder, n: _Neuron, shift: Value) -> _Neuron:
+    """Thresholds after `shift` halvings."""
+    by = splat(b, b.trunc(shift, n.theta.type.element), n.theta.type.count)
+    theta, negative = (b.ashr(value, by) for value in (n.theta, n.negative))
+    return replace(n, theta=theta, negative=negative)
+
+
+def _make_scan(how: Scan) -> Intrinsic:
     """Intrinsic: scan two channels of 32 samples, or four whose spikes are dot words, over time.
 
     Adds their spikes to lookup words or writes their dot words, stores how many samples fired in
-    each step and returns 1 when a potential left [bottom, top]; 16 bits saturate. With `merged` a
-    channel's +1 and -1 spikes go to the same lookup word.
+    each step (and, of payloads, how many sent 1 or -1), and returns 1 when a potential left
+    [bottom, top]; 16 bits saturate.
     """
-
-    def write(b: IRBuilder, args: Values) -> Value:
-        return _write_scan(b, args, bits, kind, signed, merged)
-
-    return function(15, write)
+    return function(19, lambda b, args: _write_scan(b, args, how))
 
 
-scan16_lut, scan16_lut_signed = (_make_scan(16, LUT, signed) for signed in (False, True))
-scan16_dot, scan16_dot_signed = (_make_scan(16, DOT, signed) for signed in (False, True))
-scan32_lut, scan32_lut_signed = (_make_scan(32, LUT, signed) for signed in (False, True))
-scan32_dot, scan32_dot_signed = (_make_scan(32, DOT, signed) for signed in (False, True))
-scan16_lut_split = _make_scan(16, LUT, True, False)
-scan32_lut_split = _make_scan(32, LUT, True, False)
+scan16_lut, scan16_lut_signed = (_make_scan(Scan(16, LUT, signed)) for signed in (False, True))
+scan16_dot, scan16_dot_signed = (_make_scan(Scan(16, DOT, signed)) for signed in (False, True))
+scan32_lut, scan32_lut_signed = (_make_scan(Scan(32, LUT, signed)) for signed in (False, True))
+scan32_dot, scan32_dot_signed = (_make_scan(Scan(32, DOT, signed)) for signed in (False, True))
+scan16_lut_split = _make_scan(Scan(16, LUT, True, False))
+scan32_lut_split = _make_scan(Scan(32, LUT, True, False))
+scan16_powers, scan32_powers = (_make_scan(Scan(bits, DOT, rule=POWERS)) for bits in (16, 32))
+scan16_whole, scan32_whole = (_make_scan(Scan(bits, DOT, rule=WHOLE)) for bits in (16, 32))
 
 
 @njit(cache=True, nogil=True)
-def scan_some(bits: int, dot_out: int, signed: int, a: tuple[int, ...]) -> int:
+def scan_some(bits: int, dot_out: int, signed: int, rule: int, a: tuple[int, ...]) -> int:
     """Scan two or four channels with the variant for the layer; `a` are the scan's arguments."""
+    if rule == POWERS:
+        return scan16_powers(*a) if bits == 16 else scan32_powers(*a)
+    if rule == WHOLE:
+        return scan16_whole(*a) if bits == 16 else scan32_whole(*a)
     if bits == 16:
         if dot_out != 0:
             return scan16_dot_signed(*a) if signed != 0 else scan16_dot(*a)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +9,10 @@ import numpy as np
 from spikec.ir import Graph, Node, op_of
 from spikec.ir.analysis import last_reads
 from spikec.ir.exact import magnitude
-from spikec.ir.neuron import Neuron, Sign
+from spikec.ir.neuron import Neuron, Sign, total_weight
+from spikec.ir.op import Stateful
 from spikec.ir.ops.input import Input
+from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.routing.reshape import Reshape
 from spikec.ir.ops.routing.sum_pool import SumPool
@@ -20,18 +21,19 @@ from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.dense import Dense
 from spikec.ir.types import Array
 from spikec.ir.windows import Pooling
+from spikec.runtime.fast import neurons
 from spikec.runtime.fast.layer import NeuronSpec, compile_layer
 from spikec.runtime.fast.links import Link, table_bytes
 from spikec.runtime.fast.match import (
     INT32_REACH,
+    Net,
     Source,
     Sum,
     Synapse,
     geometry,
-    per_channel,
+    payload_bounds,
     per_neuron,
     source_of,
-    spike_low,
     sum_of,
 )
 from spikec.runtime.fast.matrix import has_tiles
@@ -40,11 +42,15 @@ from spikec.runtime.fast.scans import KERNELS
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, reads
 from spikec.runtime.fast.tiles import DOT, LUT, TILES
 from spikec.runtime.fast.vector import FEATURES
-from spikec.runtime.fast.words import Coding, dot_coding, lut_coding
+from spikec.runtime.fast.words import HALF, Coding, lut_coding, number_coding
 from spikec.runtime.interpreter import state_type, synapse_inputs
 
 TABLE_BYTES = 4 << 20
 """Lookup tables of a layer that are larger lose to dot products: every pixel reads them."""
+
+
+NEURON_BYTES = 64 << 20
+"""Largest table of thresholds that differ within a channel."""
 
 
 def best_sums() -> int:
@@ -63,7 +69,8 @@ class _Planner:
     def __init__(self, graph: Graph, steps: int, sums: int) -> None:
         self.graph, self.steps, self.sums = graph, steps, sums
         self.lut = sums == LUT
-        self.nodes = graph.by_name
+        self.net = Net(graph, steps)
+        self.nodes = self.net.nodes
         self.sources: dict[str, Source] = {}
         self.program: list[Step] = []
         self.only_dot: set[str] = set()
@@ -133,11 +140,13 @@ class _Planner:
         op, wanted = op_of(node), node.name in self.sources
         if isinstance(node.operation, SumPool) and wanted and not dense:
             return self._pool(node)
+        if isinstance(node.operation, MaxPoolCount) and self._counts_fit(node):
+            return self._pool(node)
         if op.neuron:
             fire = self._fire(node)
             return fire if fire is not None else Simple(node)
         if dense and isinstance(node.operation, Conv | Dense | Affine | Add):
-            total = sum_of(self.graph, self.nodes, node.name)
+            total = sum_of(self.net, node.name)
             if total is not None:
                 self._want(total)
                 return Fire(node, total, None, total.bias)
@@ -150,6 +159,14 @@ class _Planner:
         for synapse in total.synapses:
             self.sources[synapse.source.name] = synapse.source
 
+    def _counts_fit(self, node: Node) -> bool:
+        """Whether running counts of what is pooled stay in 16 bits."""
+        below = source_of(self.net, node.inputs[0])
+        if below is None or self.nodes[node.inputs[0]].type.dtype != node.type.dtype:
+            return False
+        weight = total_weight(self.steps, radix=op_of(node, Stateful).radix)
+        return max(below.high, -below.low) * weight <= HALF
+
     def _pool(self, node: Node) -> Pool:
         window = op_of(node, Pooling).window
         rank = len(window.kernel)
@@ -161,14 +178,16 @@ class _Planner:
             for v in (*(fill,) * (2 - rank), *part)
         ]
         below = node.inputs[0]
-        source = source_of(self.graph, self.nodes, below)
+        source = source_of(self.net, below)
         assert source is not None
-        self.sources[below] = source
+        pooled = source_of(self.net, node.name)
+        assert pooled is not None
+        self.sources |= {below: source, node.name: pooled}
         self.only_dot |= {below, node.name}
         return Pool(node, np.array(flat, np.int64), below)
 
     def _fire(self, node: Node) -> Fire | None:
-        total = sum_of(self.graph, self.nodes, node.inputs[0])
+        total = sum_of(self.net, node.inputs[0])
         fits = geometry(node.type.shape)
         if total is None or fits is None:
             return None
@@ -180,38 +199,47 @@ class _Planner:
             own = per_neuron(self.graph.array(node, "bias"), node.type.shape)
             bias = bias.reshape(-1, *(1,) * (own.ndim - 1)) + own
         fire = Fire(node, total, spec, bias)
-        start = magnitude(spec.v0) + magnitude(spec.theta)
-        if start + self.steps * fire.reach >= INT32_REACH:
+        start = magnitude(spec.v0) + spec.rule.largest
+        if start + total_weight(self.steps, radix=spec.doubles) * fire.reach >= INT32_REACH:
             return None
         self._want(total)
         return fire
 
     def _spec(self, node: Node) -> NeuronSpec | None:
-        shape, graph = node.type.shape, self.graph
-        theta = per_channel(graph.array(node, "theta"), shape)
-        if theta is None or theta.min() <= 0:
-            return None
-        op, neg = op_of(node, Neuron), None
+        op = op_of(node, Neuron)
         kernel = KERNELS.get(type(op))
-        if kernel is None or kernel.below is None:
+        if kernel is None:
             return None
-        below = kernel.below(op, graph.arrays(node))
-        if below is not None:
-            neg = per_channel(below, shape)
-            if neg is None or (neg > 0).any() or (neg <= -INT32_REACH).any():
-                return None
-        low, high = state_type(graph, node).bounds
-        if neg is not None and theta.max() > high:
+        params = self._params(node, op)
+        rule = kernel.rule(op, params, self.steps) if params["theta"].min() > 0 else None
+        if rule is None or max(rule.largest, rule.net(self.steps)) >= INT32_REACH:
+            return None
+        low, high = state_type(self.graph, node).bounds
+        if rule.least < 0 and rule.theta.max() > high:
             return None  # a negative spike may lift a potential beyond its width
-        coding = lut_coding(1, False)
-        v0 = per_neuron(graph.array(node, "v0"), shape)
+        if rule.theta.size * neurons.COLUMNS * 8 > NEURON_BYTES:
+            return None
         low, high = max(low, -(1 << 31)), min(high, (1 << 31) - 1)
-        return NeuronSpec(coding, theta, v0, neg, op.sign is Sign.FREE, low, high, op.gathers)
+        v0, coding = params["v0"], lut_coding(1, False)
+        free = op.sign is Sign.FREE
+        return NeuronSpec(coding, rule, v0, free, low, high, op.gathers, op.radix)
+
+    def _params(self, node: Node, op: Neuron) -> dict[str, Array]:
+        """Params that are potentials or currents, all (channels,) or (channels, height, width)."""
+        shape = node.type.shape
+        roles = [role for role in node.params if not op.params[role].is_unit]
+        arrays = {role: per_neuron(self.graph.array(node, role), shape) for role in roles}
+        thresholds = [role for role in roles if role not in ("v0", "bias")]
+        full = np.broadcast_shapes(*(_with_space(arrays[role]).shape for role in thresholds))
+        if full[1:] != (1, 1):
+            for role in thresholds:
+                arrays[role] = np.broadcast_to(_with_space(arrays[role]), full)
+        return arrays
 
     def _codings(self) -> dict[str, Coding]:
         """A coding for every source: lookup words unless something needs bytes."""
         dot = set(self.only_dot)
-        dot |= {n for n, s in self.sources.items() if s.low < -1 or s.high > 1 or not self.lut}
+        dot |= {n for n, s in self.sources.items() if not self._looks_up(n, s.low, s.high)}
         changed = True
         while changed:
             changed = False
@@ -221,11 +249,16 @@ class _Planner:
                     dot |= names
                     changed = True
         return {
-            name: dot_coding(s.channels, -s.low)
+            name: number_coding(s.channels, s.low, s.high)
             if name in dot
             else lut_coding(s.channels, s.low < 0)
             for name, s in self.sources.items()
         }
+
+    def _looks_up(self, name: str, low: int, high: int) -> bool:
+        """Whether numbers of a node may be lookup words: units, which no payload's scan writes."""
+        graded = self.nodes[name].type.dtype.is_graded
+        return self.lut and low >= -1 and high <= 1 and not graded
 
     def _compiled(self, step: Step, codings: dict[str, Coding]) -> Step:
         if not isinstance(step, Fire):
@@ -250,10 +283,7 @@ class _Planner:
             raise _TooLarge(reads(step))
         spec = step.spec
         if spec is not None:
-            low = spike_low(self.nodes, step.node)
-            kind: Callable[..., Coding] = lut_coding if self.lut else dot_coding
-            unread = kind(channels, low < 0)
-            spec = _with_coding(spec, codings.get(step.node.name, unread))
+            spec = replace(spec, coding=codings.get(step.node.name) or self._unread(step.node))
         constant = step.sum.synapses[0].source.constant
         try:
             layer = compile_layer(
@@ -271,6 +301,13 @@ class _Planner:
             raise _TooLarge(reads(step)) from None
         return replace(step, spec=spec, layer=layer)
 
+    def _unread(self, node: Node) -> Coding:
+        """The coding of spikes that no compiled layer reads."""
+        channels, (low, high) = node.type.shape[0], payload_bounds(self.net, node)
+        if self._looks_up(node.name, low, high):
+            return lut_coding(channels, low < 0)
+        return number_coding(channels, low, high)
+
 
 def _weights(synapse: Synapse, coding: Coding) -> tuple[Array, Array | None]:
     """A synapse's weights and exponents; where lookup tables hold them whole, without any."""
@@ -282,13 +319,14 @@ def _weights(synapse: Synapse, coding: Coding) -> tuple[Array, Array | None]:
     return synapse.weight, synapse.exponents
 
 
+def _with_space(array: Array) -> Array:
+    """(channels,) or (channels, height, width) with all axes."""
+    return array if array.ndim == 3 else array[:, None, None]
+
+
 class _TooLarge(Exception):
     """A layer's weights do not fit lookup tables; its inputs must be dot words."""
 
     def __init__(self, names: set[str]) -> None:
         super().__init__(names)
         self.names = names
-
-
-def _with_coding(spec: NeuronSpec, coding: Coding) -> NeuronSpec:
-    return replace(spec, coding=coding)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikec.ir import spread
+from spikec.ir.exact import magnitude
 from spikec.ir.neuron import Neuron, Sign, step_weights
 from spikec.ir.op import Params, Value
 from spikec.ir.ops.neurons.integrate import Integrate
@@ -16,8 +17,10 @@ from spikec.ir.ops.neurons.integrate_integer import IntegrateInteger
 from spikec.ir.ops.neurons.integrate_radix import IntegrateRadix
 from spikec.ir.ops.neurons.integrate_signed import IntegrateSigned
 from spikec.ir.ops.neurons.integrate_window import IntegrateWindow
+from spikec.ir.ops.neurons.integrate_window_graded import IntegrateWindowGraded
 from spikec.ir.ops.neurons.integrate_window_integer import IntegrateWindowInteger
 from spikec.runtime import kernels
+from spikec.runtime.fast.neurons import POWERS, WHOLE, Rule, unit_rule
 
 _KINDS = {Sign.UNSIGNED: kernels.UNSIGNED, Sign.TAKES_BACK: kernels.SIGNED, Sign.FREE: kernels.FREE}
 
@@ -52,13 +55,13 @@ class Kernel:
     Attributes:
         scan: For a layer of them; None: by their own rule.
         errors: For the search of thresholds.
-        below: In a layer that is compiled together with its synapses, where negative spikes fire,
-            or None if none do; None itself: such layers do not hold these neurons.
+        rule: How a layer fires that is compiled together with its synapses, from integer params
+            and T; None where such layers do not hold these neurons, or not with these params.
     """
 
     scan: Scan | None
     errors: Errors
-    below: Callable[[Neuron, Params], Value | None] | None
+    rule: Callable[[Neuron, Params, int], Rule | None]
 
 
 def scan(
@@ -203,17 +206,48 @@ def _integer_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: P
     return (_window_errors if closed else errors_of_rule)(op, drawn, theta, v0, params)
 
 
-def _below_0(op: Neuron, params: Params) -> Value | None:
-    return np.zeros((), np.int64) if op.sign is Sign.FREE else None
+def _unit_rule(op: Neuron, params: Params, steps: int) -> Rule | None:
+    return unit_rule(params["theta"])
+
+
+def _signed_rule(op: Neuron, params: Params, steps: int) -> Rule | None:
+    below = params["theta_neg"]
+    return unit_rule(params["theta"], below - 1) if (below <= 0).all() else None
+
+
+def _window_rule(op: Neuron, params: Params, steps: int) -> Rule | None:
+    theta = params["theta"]
+    return unit_rule(theta, np.full_like(theta, -1) if op.sign is Sign.FREE else None)
+
+
+def _radix_rule(op: Neuron, params: Params, steps: int) -> Rule | None:
+    if magnitude(params["theta"]) << (steps - 1) >= 1 << 31:
+        return None
+    theta = params["theta"] << (steps - 1)
+    return unit_rule(theta, -theta if op.sign is Sign.FREE else None)
+
+
+def _graded_rule(op: Neuron, params: Params, steps: int) -> Rule | None:
+    """Where firing never raises a potential."""
+    theta, fire = params["theta"], params["fire"]
+    most = op.payload.bounds[1]
+    return Rule(POWERS, theta, fire, fire * 0, -most, most) if (2 * fire >= theta).all() else None
+
+
+def _integer_rule(op: Neuron, params: Params, steps: int) -> Rule | None:
+    assert isinstance(op, IntegrateInteger)
+    theta = params["theta"]
+    return Rule(WHOLE, theta, theta, theta * 0, *op.limits)
 
 
 KERNELS: dict[type[Neuron], Kernel] = {
-    Integrate: Kernel(_unit_scan, _unit_errors, below=lambda op, params: None),
-    IntegrateSigned: Kernel(_unit_scan, _unit_errors, below=lambda op, params: params["theta_neg"]),
-    IntegrateGraded: Kernel(_graded_scan, _graded_errors, below=None),
-    IntegrateWindow: Kernel(None, _window_errors, below=_below_0),
-    IntegrateRadix: Kernel(None, _window_errors, below=None),
-    IntegrateInteger: Kernel(None, _integer_errors, below=None),
-    IntegrateWindowInteger: Kernel(None, _window_errors, below=None),
+    Integrate: Kernel(_unit_scan, _unit_errors, _unit_rule),
+    IntegrateSigned: Kernel(_unit_scan, _unit_errors, _signed_rule),
+    IntegrateGraded: Kernel(_graded_scan, _graded_errors, _graded_rule),
+    IntegrateWindow: Kernel(None, _window_errors, _window_rule),
+    IntegrateRadix: Kernel(None, _window_errors, _radix_rule),
+    IntegrateInteger: Kernel(None, _integer_errors, _integer_rule),
+    IntegrateWindowGraded: Kernel(None, errors_of_rule, _graded_rule),
+    IntegrateWindowInteger: Kernel(None, _window_errors, _integer_rule),
 }
 """The engine's table of neurons."""

@@ -28,21 +28,32 @@ FIRES, KEEPS = 1, 2
 class Fixed(NamedTuple):
     """What a compiled layer is, whatever it runs on; names of arrays stand for their addresses."""
 
-    kind: int
-    """LUT or DOT: the coding of its links."""
+    lookups: int
+    """Whether its links are lookup words; else they are bytes or halves."""
     wide: int
     """Sums, thresholds or initial potentials may leave 16 bits."""
     chunks: int
     sums: int
-    """int64 kind of sums of each chunk: LUT, DOT or TILES."""
+    """int64 kind of sums of each chunk: LUT, DOT, TILES or WIDE."""
     exponents: int
     """int64 address of the weight exponents of each chunk (channel,), int64; 0 for none."""
     hardware: int
     """Whether sums of kind TILES run in hardware."""
     signed: int
+    rule: int
+    """What is sent: UNIT, POWERS or WHOLE."""
+    levels: int
+    """Of POWERS."""
     window: int
     """Neurons integrate all steps before they fire."""
-    dot_out: int
+    gain: int
+    """What a window multiplies the sum of its currents by: more than 1 where one stands for all."""
+    doubles: int
+    """What gathered currents and thresholds are shifted by from step to step."""
+    mirrored: int
+    """Whether v0 of a window counts away from 0 where its sum is negative."""
+    quad_words: int
+    """Words of four channels of the result: of bytes 1, of halves 2; 0 for lookup words."""
     zero_word: int
     """The output word that stands for no spikes."""
     low: int
@@ -61,6 +72,8 @@ class Fixed(NamedTuple):
     v0: int
     v0_rows: int
     neurons: int
+    """int64 (pixel or 1, channel, column)."""
+    neuron_rows: int
 
 
 class Work(NamedTuple):
@@ -82,6 +95,8 @@ class Work(NamedTuple):
     """Bytes of a pixel of `out`."""
     counts: int
     """How many samples fired (block, pixel, channel, t), bytes."""
+    units: int
+    """How many samples sent a payload of 1 or -1, as `counts`; unused by unit spikes."""
     kept: int
     """Potentials (block, row - top, x, channel, t, lane) of `rows` rows, or one dummy vector."""
     rows: int

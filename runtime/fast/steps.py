@@ -32,7 +32,7 @@ class Fire:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Sum pooling of words."""
+    """Pooling of words: their sums, or the maxima of running counts."""
 
     node: Node
     window: Array

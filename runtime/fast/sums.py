@@ -5,6 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from spikec.runtime.fast.tiles import (
+    DOT,
     LUT,
     SEGMENT,
     dot1,
@@ -14,6 +15,9 @@ from spikec.runtime.fast.tiles import (
     lut2,
     lut4,
     lut8,
+    wide1,
+    wide2,
+    wide4,
 )
 from spikec.runtime.fast.vector import shift_all
 
@@ -49,9 +53,16 @@ def _add_tile(
             lut2(acc, stride, segs, 0, count, pair, stride)
         else:
             lut1(acc, stride, segs, 0, count, pair, stride)
+    elif kind == DOT:
+        if size == 4:
+            dot4(acc, stride, segs, 0, count, pair, stride)
+        elif size == 2:
+            dot2(acc, stride, segs, 0, count, pair, stride)
+        else:
+            dot1(acc, stride, segs, 0, count, pair, stride)
     elif size == 4:
-        dot4(acc, stride, segs, 0, count, pair, stride)
+        wide4(acc, stride, segs, 0, count, pair, stride)
     elif size == 2:
-        dot2(acc, stride, segs, 0, count, pair, stride)
+        wide2(acc, stride, segs, 0, count, pair, stride)
     else:
-        dot1(acc, stride, segs, 0, count, pair, stride)
+        wide1(acc, stride, segs, 0, count, pair, stride)

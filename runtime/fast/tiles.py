@@ -7,6 +7,8 @@ first and last + 1 of the piece's taps that lie in the image.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import llvmlite.binding as llvm
 from llvmlite import ir
 from llvmlite.ir import IRBuilder, Value
@@ -30,13 +32,16 @@ from spikec.runtime.fast.vector import (
     vec,
 )
 
-LUT, DOT, TILES = 0, 1, 2
-"""Kinds of sums: lookups in tables, dot products of bytes, matrix tiles. Words are coded for the
-first (an index) or for the other two (four bytes)."""
+LUT, DOT, TILES, WIDE = 0, 1, 2, 3
+"""Kinds of sums: lookups in tables, dot products of bytes, matrix tiles, dot products of 16 bits.
+Words are coded for the first (an index), for the next two (four bytes), or for the last (two
+halves)."""
+Dot = Callable[[IRBuilder, Value, Value, Value], Value]
+"""Adds the dot product of words with weights to accumulators."""
 PAIR = 2
 """Output channels of a register tile."""
 QUAD = 4
-"""Channels of a dot word."""
+"""Channels of a word of bytes, or of two words of halves."""
 TABLE = 64
 """Entries of a lookup table."""
 SEGMENT = 8
@@ -77,15 +82,31 @@ def _dot4(b: IRBuilder, acc: Value, word: Value, weight: Value) -> Value:
 
 
 def _pair_products(b: IRBuilder, word: Value, wide: Value, parity: int) -> Value:
-    """Sum of bytes `parity` and `parity + 2` times their weights.
-
-    Generic code in the form that LLVM turns into one multiply-add of int16 pairs.
-    """
+    """Sum of bytes `parity` and `parity + 2` times their weights."""
     v16, v32, pairs = vec(I32, 16), vec(I32, 32), vec(I16, 32)
     shifted = b.lshr(word, fill_of(v16, 8 * parity))
     values = b.bitcast(b.and_(shifted, fill_of(v16, 0x00FF00FF)), pairs)
     order = ir.Constant(v32, [parity, parity + 2] * 16)
     factors = b.shuffle_vector(wide, ir.Constant(wide.type, ir.Undefined), order)
+    return _products(b, values, factors)
+
+
+def _dot2(b: IRBuilder, acc: Value, word: Value, weight: Value) -> Value:
+    """Add the dot product of the two s16 of `word` with the two of `weight`."""
+    v16, pairs = vec(I32, 16), vec(I16, 32)
+    wide = splat(b, weight, 16)
+    if FEATURES.vnni:
+        operand = pairs if llvm.llvm_version_info[0] >= 22 else v16
+        dot = b.module.declare_intrinsic(
+            "llvm.x86.avx512.vpdpwssd.512", (), ir.FunctionType(v16, [v16, operand, operand])
+        )
+        return b.call(dot, [acc, b.bitcast(word, operand), b.bitcast(wide, operand)])
+    return b.add(acc, _products(b, b.bitcast(word, pairs), b.bitcast(wide, pairs)))
+
+
+def _products(b: IRBuilder, values: Value, factors: Value) -> Value:
+    """Sums of the products of int16 pairs, in the form that LLVM makes one multiply-add of."""
+    v16, v32 = vec(I32, 16), vec(I32, 32)
     product = b.mul(b.sext(values, v32), b.sext(factors, v32))
     even, odd = (
         b.shuffle_vector(
@@ -96,8 +117,10 @@ def _pair_products(b: IRBuilder, word: Value, wide: Value, parity: int) -> Value
     return b.add(even, odd)
 
 
-def _dot_step(b: IRBuilder, accs: Values, words: Value, table: Value, steps: int) -> list[Value]:
-    """Add byte dot products for one group of four; PAIR channels x `steps` x 2 halves."""
+def _dot_step(
+    b: IRBuilder, accs: Values, words: Value, table: Value, steps: int, dot: Dot
+) -> list[Value]:
+    """Add dot products for one word; PAIR channels x `steps` x 2 halves."""
     v16 = vec(I32, 16)
     weights = [load(b, table, const(4 * c), I32, 4) for c in range(PAIR)]
     out = list(accs)
@@ -106,7 +129,7 @@ def _dot_step(b: IRBuilder, accs: Values, words: Value, table: Value, steps: int
             word = load(b, words, const(128 * t + 64 * half), v16)
             for c in range(PAIR):
                 k = (c * steps + t) * 2 + half
-                out[k] = _dot4(b, accs[k], word, weights[c])
+                out[k] = dot(b, accs[k], word, weights[c])
     return out
 
 
@@ -114,7 +137,6 @@ def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int) -> None:
     acc, acc_stride, segments, first, last, pair, group_stride = args
     halves, element = (1, vec(I16)) if coding == LUT else (2, vec(I32, 16))
     table_bytes = const(PAIR * (TABLE * 2 if coding == LUT else 4))
-    step = _lut_step if coding == LUT else _dot_step
     offsets = [
         b.add(b.mul(acc_stride, const(c)), const(64 * (t * halves + half)))
         for c in range(PAIR)
@@ -132,7 +154,10 @@ def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int) -> None:
     table = b.add(table, b.mul(pair, stride))
     inner = Loop(b, const(0), groups, [*outer.values, words, table])
     *sums, words, table = inner.values
-    sums = step(b, sums, words, table, steps)
+    if coding == LUT:
+        sums = _lut_step(b, sums, words, table, steps)
+    else:
+        sums = _dot_step(b, sums, words, table, steps, _dot4 if coding == DOT else _dot2)
     sums = inner.close([*sums, b.add(words, group_stride), b.add(table, table_bytes)])
     for offset, value in zip(offsets, outer.close(sums[:-2]), strict=True):
         store(b, value, base, offset)
@@ -153,5 +178,6 @@ def _make_tile(steps: int, coding: int) -> Intrinsic:
 
 lut8, lut4, lut2, lut1 = (_make_tile(steps, LUT) for steps in (8, 4, 2, 1))
 dot4, dot2, dot1 = (_make_tile(steps, DOT) for steps in (4, 2, 1))
-VECTOR_BYTES = {LUT: 2 * LANES, DOT: 4 * LANES}
+wide4, wide2, wide1 = (_make_tile(steps, WIDE) for steps in (4, 2, 1))
+VECTOR_BYTES = {LUT: 2 * LANES, DOT: 4 * LANES, WIDE: 4 * LANES}
 """Bytes of the words of one group and step, by coding."""

@@ -252,16 +252,21 @@ repeat32 = procedure(5, _repeat32)
 
 
 def _gather(b: IRBuilder, args: Values) -> None:
-    source, target, channels, steps_in, steps = args
+    source, target, channels, steps_in, steps, gain, doubles, v0, mirrored = args
     v32 = vec(I32)
     zero = ir.Constant(v32, None)
-    gain = splat(b, b.trunc(b.sdiv(steps, steps_in), I32))
+    gain, shift = (splat(b, b.trunc(value, I32)) for value in (gain, doubles))
+    twice = b.mul(b.trunc(mirrored, I32), ir.Constant(I32, 2))
     outer = Loop(b, const(0), channels, [source, target])
     source, target = outer.values
     inner = Loop(b, const(0), steps_in, [zero])
     value = load(b, source, b.mul(inner.i, const(128)), v32)
-    (total,) = inner.close([b.add(inner.values[0], value)])
-    store(b, b.mul(total, gain), target)
+    (total,) = inner.close([b.add(b.shl(inner.values[0], shift), value)])
+    total = b.mul(total, gain)
+    start = load(b, v0, b.mul(outer.i, const(4)), I32, 4)
+    below = b.icmp_signed("<", total, zero)
+    turned = b.select(below, splat(b, b.mul(start, twice)), zero)
+    store(b, b.sub(total, turned), target)
     rest = Loop(b, const(1), steps, [])
     store(b, zero, target, b.mul(rest.i, const(128)))
     rest.close([])
@@ -270,8 +275,10 @@ def _gather(b: IRBuilder, args: Values) -> None:
     )
 
 
-gather = procedure(5, _gather)
-"""(source, target, channels, steps_in, steps): all steps' currents in the first one, then zeros."""
+gather = procedure(9, _gather)
+"""(source, target, channels, steps_in, steps, gain, doubles, v0, mirrored): `gain` times the sum of
+all steps' currents, which doubles from step to step with `doubles`, as current of the first step,
+then zeros. With `mirrored` negative sums are 2 v0 lower."""
 
 
 def _start(bits: int) -> Intrinsic:

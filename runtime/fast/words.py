@@ -6,6 +6,7 @@ and odd sizes are only address arithmetic. A word packs a group of channels of o
 `lut` (uint16): a mixed-radix number below 64 that indexes tables of partial weight sums; six
 unsigned channels, or three signed ones and half of a fourth.
 `dot` (uint32): four bytes (value + zero point) for a byte dot product.
+`wide` (uint32): two int16; channels 0 and 2 of four in the first word, 1 and 3 in the second.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from numpy.typing import DTypeLike
 
 from spikec.ir.types import Array
 from spikec.runtime.fast.matrix import words_slack
-from spikec.runtime.fast.tiles import DOT, LUT, TABLE
+from spikec.runtime.fast.tiles import DOT, LUT, QUAD, TABLE, WIDE
 from spikec.runtime.fast.vector import LANES
+
+BYTE = 255
+"""Largest number of an unsigned byte."""
+HALF = (1 << 15) - 1
+"""Largest number of a half, in both directions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +55,11 @@ class Coding:
         return np.uint16 if self.kind == LUT else np.uint32
 
     @property
+    def quad_words(self) -> int:
+        """Words of four channels: of bytes 1, of halves 2; 0 for lookup words."""
+        return {LUT: 0, DOT: 1, WIDE: 2}[self.kind]
+
+    @property
     def zero_point(self) -> int:
         """What is added to each value of dot words."""
         return self.zero_word & 255 if self.kind == DOT else 0
@@ -61,6 +72,19 @@ def dot_coding(channels: int, zero_point: int) -> Coding:
     zero = sum(zero_point << (8 * k) for k in range(4))
     groups = -(-channels // 4)
     return Coding(DOT, channels, zero_point > 0, groups, c // 4, step, c // 4, -step, zero)
+
+
+def wide_coding(channels: int) -> Coding:
+    """Two channels a word, 16 bits each."""
+    c = np.arange(channels)
+    step = np.int64(1) << (16 * (c % QUAD // 2))
+    group, groups = 2 * (c // QUAD) + c % 2, 2 * -(-channels // QUAD)
+    return Coding(WIDE, channels, True, groups, group, step, group, -step)
+
+
+def number_coding(channels: int, low: int, high: int) -> Coding:
+    """Coding of numbers from `low`, at most 0, to `high`: as bytes where they fit."""
+    return dot_coding(channels, -low) if high - low <= BYTE else wide_coding(channels)
 
 
 def lut_coding(channels: int, signed: bool) -> Coding:
@@ -141,8 +165,24 @@ def pack(values: Array, coding: Coding) -> Array:
     out.fill(coding.zero_word)
     steps_of = (coding.pos_group, coding.pos_step, coding.neg_group, coding.neg_step)
     rows = np.stack([np.asarray(part, np.int64) for part in steps_of])
-    _pack(np.ascontiguousarray(values), rows, out)
+    if coding.kind == WIDE:
+        _pack_wide(np.ascontiguousarray(values), out.view(np.int16))
+    else:
+        _pack(np.ascontiguousarray(values), rows, out)
     return out
+
+
+@njit(cache=True, nogil=True)
+def _pack_wide(values: Array, out: Array) -> None:
+    """Into words seen as halves (block, y, x, group, t, 2 lane + half)."""
+    steps, samples, channels, height, width = values.shape
+    for t in range(steps):
+        for n in range(samples):
+            for c in range(channels):
+                group, half = 2 * (c // 4) + c % 2, c % 4 // 2
+                for y in range(height):
+                    for x in range(width):
+                        out[n // 32, y, x, group, t, n % 32 * 2 + half] = values[t, n, c, y, x]
 
 
 @njit(cache=True, nogil=True)
@@ -161,12 +201,15 @@ def _pack(values: Array, rows: Array, out: Array) -> None:
 
 
 def unpack(words: Array, coding: Coding, samples: int) -> Array:
-    """Values (steps, samples, channels, height, width): int8 of lut words, int16 of dot words."""
+    """Values (steps, samples, channels, height, width): int8 of lut words, else int16."""
     _, height, width, _, steps, _ = words.shape
     shape = (steps, samples, coding.channels, height, width)
     out = np.empty(shape, np.int8 if coding.kind == LUT else np.int16)
     if coding.kind == DOT:
         _unpack_dot(words, coding.zero_point, out)
+        return out
+    if coding.kind == WIDE:
+        _unpack_wide(words.view(np.int16), out)
         return out
     steps_of = (coding.pos_group, coding.pos_step, coding.neg_group, coding.neg_step)
     rows = np.stack([np.asarray(part, np.int64) for part in steps_of])
@@ -184,6 +227,18 @@ def _unpack_dot(words: Array, zero_point: int, out: Array) -> None:
                     for x in range(width):
                         word = np.int64(words[n // 32, y, x, c // 4, t, n % 32])
                         out[t, n, c, y, x] = (word >> (8 * (c % 4)) & 255) - zero_point
+
+
+@njit(cache=True, nogil=True)
+def _unpack_wide(words: Array, out: Array) -> None:
+    steps, samples, channels, height, width = out.shape
+    for t in range(steps):
+        for n in range(samples):
+            for c in range(channels):
+                group, half = 2 * (c // 4) + c % 2, c % 4 // 2
+                for y in range(height):
+                    for x in range(width):
+                        out[t, n, c, y, x] = words[n // 32, y, x, group, t, n % 32 * 2 + half]
 
 
 @njit(cache=True, nogil=True)

@@ -20,7 +20,7 @@ from spikec.ir import (
     unsigned,
     verify,
 )
-from spikec.ir.types import F32, SPIKE
+from spikec.ir.types import F32, SPIKE, spikes
 from spikec.runtime import interpreter
 from spikec.runtime.fast import layer, simulate
 from spikec.runtime.fast.engine import plan_of, run_plan
@@ -109,25 +109,42 @@ class Build:
             (s + pads[i] + pads[i + 2] - dilations[i] * (k - 1) - 1) // strides[i] + 1
             for i, (s, k) in enumerate(zip(space, kernel, strict=True))
         ]
-        dtype = SPIKE if op == "max_pool_count" else self.current
+        below = next(n.type.dtype for n in self.nodes if n.name == x)
+        dtype = self.current if op == "sum_pool" else below
         return self.add(op, [x], (channels, *size), dtype, attrs)
 
-    def fire(self, x, kind="integrate", scale=60, per="channel", free=False, bias=True):
+    def fire(
+        self,
+        x,
+        kind="integrate",
+        scale=60,
+        per="channel",
+        free=False,
+        bias=True,
+        theta=None,
+        **attrs,
+    ):
         shape = self.shape(x)
         size = {"channel": shape[:1], "neuron": shape, "tensor": ()}
         draw = self.rng.integers
         where, theta_where = size[per], () if per == "tensor" else shape[:1]
+        theta_where = theta_where if theta is None else size[theta]
         arrays = {
             "theta": (draw(scale // 2, 2 * scale, theta_where), self.current),
             "v0": (draw(-scale, scale, where), self.current),
         }
         if bias:
             arrays["bias"] = (draw(-scale // 3, scale // 2, where), self.current)
-        attrs = {"free": free} if kind == "integrate_window" else {}
+        if "free" in OPS[kind].schema():
+            attrs["free"] = free
         if kind == "integrate_signed":
             arrays["theta_neg"] = (draw(-scale, 1, theta_where), self.current)
-            attrs["free"] = free
-        return self.add(kind, [x], shape, SPIKE, attrs, **arrays)
+        if "fire" in OPS[kind].params:
+            arrays["fire"] = (
+                (arrays["theta"][0] + draw(1, scale, theta_where)) // 2 + 1,
+                self.current,
+            )
+        return self.add(kind, [x], shape, OPS[kind].of(attrs).payload, attrs, **arrays)
 
     def out(self, x) -> str:
         bias = self.rng.integers(-50, 50, self.shape(x)[:1])
@@ -151,6 +168,9 @@ def assert_same(got, want):
     assert set(got.readout) == set(want.readout)
     assert set(got.events) == set(want.events)
     assert set(got.traces) == set(want.traces)
+    assert set(got.units) == set(want.units)
+    for name, value in want.units.items():
+        np.testing.assert_array_equal(got.units[name], value, err_msg=f"unit events {name}")
     for name, value in want.readout.items():
         np.testing.assert_array_equal(got.readout[name], value, err_msg=f"readout {name}")
     for name, value in want.events.items():
@@ -166,7 +186,7 @@ def check(graph: Graph, batch: int, steps: int | None = None) -> None:
     feeds = feeds_of(graph, batch, batch)
     layers = [n.name for n in graph.nodes]
     want = interpreter.simulate(graph, feeds, steps, layers)
-    bare = interpreter.Simulation(want.readout, want.events)
+    bare = interpreter.Simulation(want.readout, want.events, units=want.units)
     for sums in (LUT, DOT, TILES) if FEATURES.lut else (DOT, TILES):
         plan = plan_of(graph, steps or graph.steps, sums)
         for trace, expected in (([], bare), (layers, want)):
@@ -311,11 +331,75 @@ def test_ops_that_run_node_by_node():
     check(b.graph(b.out(b.dense(b.flat(total), 3)), b.out(b.conv(y, 2))), 35)
 
 
-def test_thresholds_per_neuron():
+KINDS = [
+    ("integrate", {}),
+    ("integrate_signed", {"free": True}),
+    ("integrate_window", {"free": True}),
+    ("integrate_radix", {"free": False}),
+    ("integrate_radix", {"free": True}),
+    ("integrate_graded", {"levels": 2}),
+    ("integrate_graded", {"levels": 4, "free": True}),
+    ("integrate_graded", {"levels": 8}),
+    ("integrate_window_graded", {"levels": 3}),
+    ("integrate_window_graded", {"levels": 8, "free": True}),
+    ("integrate_integer", {"bits": 1}),
+    ("integrate_integer", {"bits": 2, "free": True}),
+    ("integrate_integer", {"bits": 7}),
+    ("integrate_integer", {"bits": 8}),
+    ("integrate_integer", {"bits": 8, "free": True}),
+    ("integrate_window_integer", {"bits": 3}),
+    ("integrate_window_integer", {"bits": 8}),
+    ("integrate_window_integer", {"bits": 8, "free": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "how"), KINDS)
+def test_neurons_with_thresholds_of_their_own(kind, how):
     b = Build(14)
+    x = b.fire(b.conv(b.input(1, 4, 4), 3), kind, 3000, "neuron", theta="neuron", **how)
+    y = b.fire(b.conv(x, 5), kind, 300, theta="neuron", **how)
+    graph = b.graph(b.out(b.dense(b.flat(y), 3)))
+    assert kinds(graph).count(Fire) == 3
+    check(graph, 5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+@pytest.mark.parametrize(("kind", "how"), KINDS[3:])
+def test_payloads_and_digits(kind, how, steps):
+    graph = residual(steps, steps, 3 + 2 * steps, kind, **how)
+    assert kinds(graph).count(Fire) == 6
+    check(graph, 13 * steps)
+
+
+@pytest.mark.parametrize(("kind", "how"), KINDS)
+@pytest.mark.parametrize("steps", [13, 64])
+def test_many_steps(kind, how, steps):
+    b = Build(21, steps if kind != "integrate_radix" else 10, width=32)
+    x = b.fire(b.conv(b.input(1, 4, 4), 5), kind, 3000, **how)
+    y = b.fire(b.conv(b.pool(x, op="max_pool_count"), 4), kind, 300, **how)
+    check(b.graph(b.out(b.dense(b.flat(y), 3))), 3)
+
+
+@pytest.mark.parametrize(("kind", "how"), KINDS)
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 0, 0, 1)])
+def test_pools_of_payloads_and_digits(kind, how, pads):
+    b = Build(22)
+    x = b.fire(b.conv(b.input(1, 6, 6), 6), kind, 2000, **how)
+    radix = kind == "integrate_radix"
+    m = b.pool(x, pads=pads, op="max_pool_radix" if radix else "max_pool_count")
+    s = b.pool(x, pads=pads)
+    y = b.fire(b.join(b.conv(m, 6), b.conv(s, 6)), kind, 100, **how)
+    graph = b.graph(b.out(b.dense(b.flat(y), 3)), b.out(b.dense(b.flat(b.pool(x, (6, 6))), 2)))
+    assert kinds(graph).count(Pool) == 3
+    check(graph, 34)
+
+
+def test_firing_that_may_raise_a_potential_runs_by_its_rule():
+    b = Build(23)
     c = b.conv(b.input(1, 4, 4), 3)
-    theta = b.rng.integers(500, 3000, (3, 4, 4))
-    x = b.add("integrate", [c], (3, 4, 4), SPIKE, theta=(theta, I24), v0=(theta // 2, I24))
+    theta, fire = (np.full(3, n) for n in (3000, 1000))
+    x = b.add("integrate_graded", [c], (3, 4, 4), spikes(4),
+              theta=(theta, I24), fire=(fire, I24), v0=(theta // 2, I24))  # fmt: skip
     check(b.graph(b.out(b.dense(b.flat(x), 3))), 5)
 
 
