@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from spikec.ir import Graph
 from spikec.runtime.fast import simple
-from spikec.runtime.fast.engine import plan_of, run_plan
+from spikec.runtime.fast.engine import plan_for, run_plan
 from spikec.runtime.fast.scans import Drawn, rate_errors, scan
 from spikec.runtime.interpreter import Feeds, Simulation, check_feeds, run_length
 
@@ -37,7 +37,8 @@ def simulate(
     steps = run_length(graph, steps)
     check_feeds(graph, feeds, steps)
     if graph.stage == "int":
-        run = run_plan(plan_of(graph, steps), feeds, trace, events, threads)
+        samples = len(next(iter(feeds.values())))
+        run = run_plan(plan_for(graph, steps, samples), feeds, trace, events, threads)
         if run is not None:
             return run
     return simple.simulate(graph, feeds, steps, trace)

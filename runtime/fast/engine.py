@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 
 from spikec.ir import Graph, RangeError, UsageError
 from spikec.runtime.fast.execute import Arena, Overflow, Run
+from spikec.runtime.fast.few import FewRun
 from spikec.runtime.fast.plan import best_sums, make_plan
 from spikec.runtime.fast.steps import Plan
+from spikec.runtime.fast.tiles import ROWS
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 
 SLICE = 2 * LANES
 """Samples that one thread takes at a time."""
 
+
+FEW = 8
+"""Samples up to which lanes over channels are faster than lanes over samples."""
 
 _plans: OrderedDict[tuple[int, int, int], tuple[Graph, Plan]] = OrderedDict()
 _lock = threading.Lock()
@@ -40,6 +45,16 @@ def plan_of(graph: Graph, steps: int, sums: int | None = None) -> Plan:
         while len(_plans) > 8:
             _plans.popitem(last=False)
         return _plans[key][1]
+
+
+def plan_for(graph: Graph, steps: int, samples: int) -> Plan:
+    """The plan that suits a number of samples."""
+    if samples <= FEW:
+        try:
+            return plan_of(graph, steps, ROWS)
+        except OverflowError:
+            pass
+    return plan_of(graph, steps)
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -61,15 +76,16 @@ def run_plan(
     """Simulate; None when some value left its declared width."""
     samples = len(next(iter(feeds.values())))
     workers = 1 if plan.serial else thread_count(threads)
-    blocks = -(-samples // LANES)
-    size = LANES * max(1, min(SLICE // LANES, -(-blocks // workers)))
+    kind, block = (FewRun, 1) if plan.images else (Run, LANES)
+    blocks = -(-samples // block)
+    size = block * max(1, min(SLICE // block, -(-blocks // workers)))
     slices = [{k: x[i : i + size] for k, x in feeds.items()} for i in range(0, samples, size)]
 
     def work(part: Feeds) -> Simulation:
         with _lock:
             arena = _arenas.pop() if _arenas else Arena()
         try:
-            return Run(plan, part, trace, arena).execute(events)
+            return kind(plan, part, trace, arena).execute(events)
         finally:
             arena.reset()
             with _lock:

@@ -179,10 +179,18 @@ class Run:
         value = self.values[name]
         if value.dense is None:
             assert value.words is not None
-            unpacked = unpack(value.words, self._coding(name), self.samples)
+            unpacked = self._unpacked(name, value.words)
             shape = self.plan.graph[name].type.shape
             value.dense = unpacked.reshape(*unpacked.shape[:2], *shape)
         return value.dense
+
+    def _unpacked(self, name: str, words: Array) -> Array:
+        """Values (steps, samples, channels, height, width) of words."""
+        return unpack(words, self._coding(name), self.samples)
+
+    def _packed(self, name: str, values: Array) -> Array:
+        """Words of such values."""
+        return pack(values, self.plan.codings[name])
 
     def _coding(self, name: str) -> Coding:
         if name in self.plan.codings:
@@ -194,12 +202,12 @@ class Run:
 
     def _words(self, name: str) -> Array:
         """A value as words in the coding that the plan gives it."""
-        value, coding = self.values[name], self.plan.codings[name]
+        value = self.values[name]
         if value.words is None:
             assert value.dense is not None
             shape = value.dense.shape
-            channels, space = coding.channels, (1, 1, *shape[3:])[-2:]
-            value.words = pack(value.dense.reshape(*shape[:2], channels, *space), coding)
+            space = (1, 1, *shape[3:])[-2:]
+            value.words = self._packed(name, value.dense.reshape(*shape[:3], *space))
         return value.words
 
     def _events(self, step: Step) -> NDArray[np.int64]:
@@ -230,7 +238,7 @@ class Run:
         return self._summed(name, value.counts)
 
     def _summed(self, name: str, counts: Array) -> NDArray[np.int64]:
-        """Counts (block, pixel, channel, t) of all blocks (steps, *shape)."""
+        """Counts (block, pixel, channel, t) summed over blocks (steps, *shape)."""
         shape = self.plan.graph[name].type.shape
         blocks, pixels, padded, steps = counts.shape
         sums = np.empty((pixels, padded, steps), np.int64)

@@ -141,8 +141,8 @@ def compile_layer(
         own = exponents[piece.link]
         shifted[piece.chunk] = own.ctypes.data if own.any() else 0
     chunk_exponents = np.array(shifted, np.int64)
-    start = _per_pixel(bias, channels, padded)
-    rows, v0 = _neurons(spec, channels, padded, steps)
+    start = per_pixel(bias, channels, padded)
+    rows, v0 = neuron_rows(spec, channels, padded, steps)
     bounds = [piece.bound << exponents[piece.link] for piece in pieces]
     wide = _leaves_16_bits(bounds, start, rows, v0) or (not lookups and reach > I16_MAX)
     wide = wide or (lookups and bool(chunk_exponents.any()))  # shifted sums have 32 bits
@@ -286,15 +286,15 @@ def _link_row(link: Link, words: Array) -> list[int]:
     return [words.ctypes.data, block, row, pixel, height, width, *link.strides]
 
 
-def _per_pixel(values: Array, channels: int, padded: int) -> Array:
+def per_pixel(values: Array, channels: int, padded: int) -> Array:
     """(channels,) or (channels, height, width) as int32 (pixel or 1, padded channels)."""
-    flat = _by_pixel(values, channels)
+    flat = by_pixel(values, channels)
     out = np.zeros((flat.shape[0], padded), np.int32)
     out[:, :channels] = flat
     return out
 
 
-def _neurons(
+def neuron_rows(
     spec: NeuronSpec | None, channels: int, padded: int, steps: int
 ) -> tuple[Array, Array]:
     """Rows (pixel or 1, channel, column) for the scan, and initial potentials.
@@ -303,7 +303,7 @@ def _neurons(
     """
     rule = SILENT if spec is None else spec.rule
     parts = {neurons.THETA: rule.theta, neurons.FIRE: rule.fire, neurons.NEGATIVE: rule.negative}
-    tables = {column: _by_pixel(part, channels) for column, part in parts.items()}
+    tables = {column: by_pixel(part, channels) for column, part in parts.items()}
     rows = np.zeros((max(map(len, tables.values())), padded, neurons.COLUMNS), np.int64)
     rows[:, :, (neurons.THETA, neurons.FIRE)] = 1
     if spec is None:
@@ -323,10 +323,10 @@ def _neurons(
     splits = rows[:, :, neurons.POS_OFF] != rows[:, :, neurons.NEG_OFF]
     split = splits.reshape(len(rows), -1, PAIR).any(axis=2)
     rows[:, :, neurons.SPLIT] = split.repeat(PAIR, axis=1)
-    return rows, _per_pixel(spec.v0, channels, padded)
+    return rows, per_pixel(spec.v0, channels, padded)
 
 
-def _by_pixel(values: Array, channels: int) -> Array:
+def by_pixel(values: Array, channels: int) -> Array:
     """(), (channels,) or (channels, height, width) as (pixel or 1, channels)."""
     wide = np.broadcast_to(values, (channels,)) if values.ndim < 2 else values
     return np.asarray(wide, np.int64).reshape(channels, -1).T

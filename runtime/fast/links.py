@@ -99,7 +99,7 @@ def pieces_of_link(
 def _unshifted_pieces(
     index: int, link: Link, padded: int, step_bytes: int, tiles: bool
 ) -> list[Piece]:
-    taps, limit = _dense_taps(link, padded), max(1, L1_BYTES // step_bytes)
+    taps, limit = dense_taps(link, padded), max(1, L1_BYTES // step_bytes)
     if link.coding.kind == LUT:
         return _pieces_of_taps(index, link, taps, limit)
     pieces: list[Piece] = []
@@ -143,7 +143,7 @@ def _tile_pieces(index: int, link: Link, taps: Array) -> list[Piece]:
     return pieces
 
 
-def _dense_taps(link: Link, padded: int) -> Array:
+def dense_taps(link: Link, padded: int) -> Array:
     """Weights as [ky, kx, padded out, in], zero between channel groups."""
     w = np.asarray(link.weight, np.int64)
     outs, per_group, kh, kw = w.shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from llvmlite import ir
@@ -32,6 +33,7 @@ from spikec.runtime.fast.vector import (
     vec,
 )
 
+AnyThresholds = TypeVar("AnyThresholds", bound="Thresholds")
 I16_MAX = 32767
 UNIT, POWERS, WHOLE = range(3)
 """What neurons send: 1 and -1; 1, 2, 4, ...; whole numbers."""
@@ -99,8 +101,8 @@ SILENT = unit_rule(np.ones((), np.int64))
 
 
 @dataclass
-class _Neuron:
-    """Vectors of one scanned channel."""
+class Thresholds:
+    """Vectors that say how scanned neurons fire."""
 
     theta: Value
     fire: Value
@@ -110,11 +112,17 @@ class _Neuron:
     most: Value
     inverse: Value
     """1 / theta, a float that holds all potentials."""
+    v0: Value
+
+
+@dataclass
+class _Neuron(Thresholds):
+    """Vectors of one scanned channel: thresholds, and where its spikes go."""
+
     pos: Value
     pos_step: Value
     neg: Value
     neg_step: Value
-    v0: Value
 
 
 def _load_neuron(b: IRBuilder, row: Value, v0: Value, state: Type, word: Type) -> _Neuron:
@@ -124,7 +132,7 @@ def _load_neuron(b: IRBuilder, row: Value, v0: Value, state: Type, word: Type) -
     def entry(column: int) -> Value:
         return load(b, row, const(8 * column), I64)
 
-    real = _real(state)
+    real = real_of(state)
     inverse = b.fdiv(ir.Constant(real, 1.0), b.sitofp(entry(THETA), real))
 
     start = load(b, v0, None, I32, 4)
@@ -145,7 +153,7 @@ def _load_neuron(b: IRBuilder, row: Value, v0: Value, state: Type, word: Type) -
     )
 
 
-def _real(state: Type) -> Type:
+def real_of(state: Type) -> Type:
     """A float type in which potentials and their halves are exact."""
     return ir.FloatType() if state.element.width == 16 else ir.DoubleType()
 
@@ -154,8 +162,8 @@ def _add_step(b: IRBuilder, addr: Value, step: Value) -> None:
     store(b, b.add(load(b, addr, None, step.type), step), addr)
 
 
-def _fire(
-    b: IRBuilder, n: _Neuron, v: Value, net: Value, signed: bool
+def fire(
+    b: IRBuilder, n: Thresholds, v: Value, net: Value, signed: bool
 ) -> tuple[Value, Value, Value, Value | None]:
     """Spike rule on the charged potential: potential and net count after it, who fired +1, -1."""
     zero, one = ir.Constant(v.type, None), fill_of(v.type, 1)
@@ -169,8 +177,8 @@ def _fire(
     return after, net, up, down
 
 
-def _powers(
-    b: IRBuilder, neurons: Sequence[_Neuron], vs: Values, nets: Values, levels: Value
+def powers(
+    b: IRBuilder, neurons: Sequence[Thresholds], vs: Values, nets: Values, levels: Value
 ) -> list[Value]:
     """The largest powers of two that potentials reach and net sums allow, of `levels`."""
     typ, many = vs[0].type, len(neurons)
@@ -188,7 +196,7 @@ def _powers(
     return loop.close([*payloads, *fires, b.shl(unit, one)])[:many]
 
 
-def _whole(b: IRBuilder, n: _Neuron, v: Value, net: Value) -> Value:
+def whole(b: IRBuilder, n: Thresholds, v: Value, net: Value) -> Value:
     """`clip(floor(v / theta), max(-net, least), most)`.
 
     `(v + 1/2) / theta` lies at least `1 / (2 theta)` from all integers, which is more than what
@@ -196,15 +204,15 @@ def _whole(b: IRBuilder, n: _Neuron, v: Value, net: Value) -> Value:
     """
     wide = n.inverse.type
     half = ir.Constant(wide, [0.5] * wide.count)
-    units = b.fmul(b.fadd(b.sitofp(v, wide), half), n.inverse)
+    shares = b.fmul(b.fadd(b.sitofp(v, wide), half), n.inverse)
     kind = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}[wide.element]
     name = f"llvm.floor.v{wide.count}{kind}"
     floor = b.module.declare_intrinsic(name, (), ir.FunctionType(wide, [wide]))
-    whole = b.trunc(b.fptosi(b.call(floor, [units]), vec(I32, wide.count)), v.type)
+    units = b.trunc(b.fptosi(b.call(floor, [shares]), vec(I32, wide.count)), v.type)
     back = b.neg(net)
     least = b.select(b.icmp_signed(">", back, n.least), back, n.least)
-    whole = b.select(b.icmp_signed("<", whole, n.most), whole, n.most)
-    return b.select(b.icmp_signed(">", whole, least), whole, least)
+    units = b.select(b.icmp_signed("<", units, n.most), units, n.most)
+    return b.select(b.icmp_signed(">", units, least), units, least)
 
 
 def _store_numbers(b: IRBuilder, payloads: Values, zero_word: Value, to: Value, odd: Value) -> None:
@@ -258,7 +266,7 @@ def _count(b: IRBuilder, fired: Value, lanes: Value, addr: Value, first: bool) -
     store(b, total if first else b.add(total, load(b, addr, None, I8, 1)), addr, None, 1)
 
 
-def _outside(b: IRBuilder, high: Value, low: Value, top: Value, bottom: Value) -> Value:
+def outside(b: IRBuilder, high: Value, low: Value, top: Value, bottom: Value) -> Value:
     """1 when any lane of `high` exceeds `top` or of `low` is below `bottom`."""
     bad = b.or_(b.icmp_signed(">", high, top), b.icmp_signed("<", low, bottom))
     bits = ir.IntType(high.type.count)
@@ -326,13 +334,13 @@ def _scan_lanes(b: IRBuilder, args: Values, how: Scan, first: int, many: int) ->
         high, low, state[k] = b.call(smax, [high, v]), b.call(smin, [low, v]), v
     payloads: list[Value] = []
     if how.rule == POWERS:
-        payloads = _powers(b, neurons, state[:channels], state[channels:], levels)
+        payloads = powers(b, neurons, state[:channels], state[channels:], levels)
     for k, n in enumerate(neurons):
         v, net = state[k], state[channels + k]
         place = b.add(b.mul(steps, const(k)), loop.i)
         if how.rule == UNIT:
-            at_step = _at_step(b, n, b.mul(halves, loop.i)) if bits == 32 else n
-            state[k], state[channels + k], up, down = _fire(b, at_step, v, net, how.signed)
+            at_step = halved(b, n, b.mul(halves, loop.i)) if bits == 32 else n
+            state[k], state[channels + k], up, down = fire(b, at_step, v, net, how.signed)
             if kind == LUT:
                 _add_lookups(b, n, to, up, down, how.merged)
             else:
@@ -340,7 +348,7 @@ def _scan_lanes(b: IRBuilder, args: Values, how: Scan, first: int, many: int) ->
             fired = up if down is None else b.or_(up, down)
         else:
             if how.rule == WHOLE:
-                payloads.append(_whole(b, n, v, net))
+                payloads.append(whole(b, n, v, net))
             payload = payloads[k]
             state[k], state[channels + k] = b.sub(v, b.mul(n.theta, payload)), b.add(net, payload)
             fired = b.icmp_signed("!=", payload, zero)
@@ -356,10 +364,10 @@ def _scan_lanes(b: IRBuilder, args: Values, how: Scan, first: int, many: int) ->
         store(b, words, to)
     *_, high, low = loop.close([*state, high, low])
     top, bottom = (splat(b, b.trunc(limit, vs.element), many) for limit in (top, bottom))
-    return _outside(b, high, low, top, bottom)
+    return outside(b, high, low, top, bottom)
 
 
-def _at_step(b: IRBuilder, n: _Neuron, shift: Value) -> _Neuron:
+def halved(b: IRBuilder, n: AnyThresholds, shift: Value) -> AnyThresholds:
     """Thresholds after `shift` halvings."""
     by = splat(b, b.trunc(shift, n.theta.type.element), n.theta.type.count)
     theta, negative = (b.ashr(value, by) for value in (n.theta, n.negative))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from spikec.ir.ops.synapses.dense import Dense
 from spikec.ir.types import Array
 from spikec.ir.windows import Pooling
 from spikec.runtime.fast import neurons
+from spikec.runtime.fast.images import Image, row_tables
 from spikec.runtime.fast.layer import NeuronSpec, compile_layer
 from spikec.runtime.fast.links import Link, table_bytes
 from spikec.runtime.fast.match import (
@@ -40,9 +42,9 @@ from spikec.runtime.fast.matrix import has_tiles
 from spikec.runtime.fast.neurons import I16_MAX
 from spikec.runtime.fast.scans import KERNELS
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, reads
-from spikec.runtime.fast.tiles import DOT, LUT, TILES
+from spikec.runtime.fast.tiles import DOT, LUT, ROWS, TILES
 from spikec.runtime.fast.vector import FEATURES
-from spikec.runtime.fast.words import HALF, Coding, lut_coding, number_coding
+from spikec.runtime.fast.words import BYTE, HALF, Coding, lut_coding, number_coding
 from spikec.runtime.interpreter import state_type, synapse_inputs
 
 TABLE_BYTES = 4 << 20
@@ -79,13 +81,53 @@ class _Planner:
 
     def plan(self) -> Plan:
         self._choose()
+        if self.sums == ROWS:
+            return self._row_plan()
         codings = self._codings()
         while (program := self._compiled_all(codings)) is None:
             codings = self._codings()
+        return self._made(program, codings, {})
+
+    def _made(
+        self, program: tuple[Step, ...], codings: dict[str, Coding], images: dict[str, Image]
+    ) -> Plan:
         heavy = any(isinstance(s, Simple) and op_of(s.node).weighted for s in program)
         counted = frozenset(synapse_inputs(self.graph))
         last = last_reads((step.node.name, reads(step)) for step in program)
-        return Plan(self.graph, self.steps, program, codings, last, counted, heavy)
+        return Plan(self.graph, self.steps, program, codings, images, last, counted, heavy)
+
+    def _row_plan(self) -> Plan:
+        """The plan for few samples.
+
+        Raises:
+            OverflowError: where values do not fit bytes.
+        """
+        images = self._images()
+        program: list[Step] = []
+        for step in self.program:
+            rows = None
+            if isinstance(step, Fire):
+                _, space = _known_geometry(step.node)
+                parts = step.sum.synapses, step.bias, step.spec
+                rows = row_tables(step.node.name, space, *parts, images, self.steps)
+                step = replace(step, rows=rows)
+            program.append(step)
+        return self._made(tuple(program), {}, images)
+
+    def _images(self) -> dict[str, Image]:
+        """Images of all values that layers and pools read, and of all spikes of layers."""
+        images: dict[str, Image] = {}
+        fired = [s.node for s in self.program if isinstance(s, Fire) and s.spec is not None]
+        own = {node.name: source_of(self.net, node.name) for node in fired}
+        known = {name: source for name, source in own.items() if source is not None}
+        for name, s in (known | self.sources).items():
+            if s.high - s.low > BYTE:
+                raise OverflowError(f"%{name} does not fit bytes")
+            images[name] = Image(s.channels, s.space, 1 if s.constant else self.steps, -s.low)
+        for step in self.program:
+            for name, reach in _reaches(step):
+                images[name] = images[name].read_by(reach)
+        return images
 
     def _compiled_all(self, codings: dict[str, Coding]) -> tuple[Step, ...] | None:
         """The program with compiled layers; None if some inputs must be dot words instead."""
@@ -263,9 +305,7 @@ class _Planner:
     def _compiled(self, step: Step, codings: dict[str, Coding]) -> Step:
         if not isinstance(step, Fire):
             return step
-        fits = geometry(step.node.type.shape)
-        assert fits is not None
-        channels, space = fits
+        channels, space = _known_geometry(step.node)
         links = [
             Link(
                 *_weights(s, codings[s.source.name]),
@@ -317,6 +357,25 @@ def _weights(synapse: Synapse, coding: Coding) -> tuple[Array, Array | None]:
     if np.abs(whole).reshape(len(whole), -1).sum(axis=1).max(initial=0) <= I16_MAX:
         return whole, None
     return synapse.weight, synapse.exponents
+
+
+def _known_geometry(node: Node) -> tuple[int, tuple[int, int]]:
+    fits = geometry(node.type.shape)
+    assert fits is not None
+    return fits
+
+
+def _reaches(step: Step) -> Iterator[tuple[str, Iterable[tuple[int, int, int, int, int]]]]:
+    """What windows a step reads of which values: by axis (pad, results, stride, taps, dilation)."""
+    if isinstance(step, Fire):
+        _, space = _known_geometry(step.node)
+        for s in step.sum.synapses:
+            taps = s.weight.shape[2:]
+            yield s.source.name, zip(s.pads, space, s.strides, taps, s.dilations, strict=True)
+    elif isinstance(step, Pool):
+        _, space = _known_geometry(step.node)
+        kernel, strides, pads, dilations = step.window.reshape(4, 2).tolist()
+        yield step.below, zip(pads, space, strides, kernel, dilations, strict=True)
 
 
 def _with_space(array: Array) -> Array:

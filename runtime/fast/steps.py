@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from spikec.ir import Graph, Node
 from spikec.ir.exact import magnitude
 from spikec.ir.types import Array
+from spikec.runtime.fast.images import Image, Rows
 from spikec.runtime.fast.layer import Layer, NeuronSpec
 from spikec.runtime.fast.match import Sum
 from spikec.runtime.fast.words import Coding
@@ -22,6 +23,7 @@ class Fire:
     spec: NeuronSpec | None
     bias: Array
     layer: Layer | None = None
+    rows: Rows | None = None
 
     @property
     def reach(self) -> int:
@@ -65,6 +67,8 @@ class Plan:
         steps: T.
         program: Steps in order.
         codings: Of the values that some step reads as words.
+        images: Of the values that some step reads or writes as bytes of images, if any: the plan is
+            one for few samples.
         last: For each step's node, values that nothing after it reads.
         counted: Values whose events are reported.
         serial: Whether steps use threads of their own.
@@ -74,6 +78,7 @@ class Plan:
     steps: int
     program: tuple[Step, ...]
     codings: dict[str, Coding]
+    images: dict[str, Image]
     last: Mapping[str, list[str]]
     counted: frozenset[str]
     serial: bool

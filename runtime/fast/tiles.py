@@ -32,7 +32,7 @@ from spikec.runtime.fast.vector import (
     vec,
 )
 
-LUT, DOT, TILES, WIDE = 0, 1, 2, 3
+LUT, DOT, TILES, WIDE, ROWS = range(5)
 """Kinds of sums: lookups in tables, dot products of bytes, matrix tiles, dot products of 16 bits.
 Words are coded for the first (an index), for the next two (four bytes), or for the last (two
 halves)."""
@@ -88,7 +88,7 @@ def _pair_products(b: IRBuilder, word: Value, wide: Value, parity: int) -> Value
     values = b.bitcast(b.and_(shifted, fill_of(v16, 0x00FF00FF)), pairs)
     order = ir.Constant(v32, [parity, parity + 2] * 16)
     factors = b.shuffle_vector(wide, ir.Constant(wide.type, ir.Undefined), order)
-    return _products(b, values, factors)
+    return products(b, values, factors)
 
 
 def _dot2(b: IRBuilder, acc: Value, word: Value, weight: Value) -> Value:
@@ -101,10 +101,10 @@ def _dot2(b: IRBuilder, acc: Value, word: Value, weight: Value) -> Value:
             "llvm.x86.avx512.vpdpwssd.512", (), ir.FunctionType(v16, [v16, operand, operand])
         )
         return b.call(dot, [acc, b.bitcast(word, operand), b.bitcast(wide, operand)])
-    return b.add(acc, _products(b, b.bitcast(word, pairs), b.bitcast(wide, pairs)))
+    return b.add(acc, products(b, b.bitcast(word, pairs), b.bitcast(wide, pairs)))
 
 
-def _products(b: IRBuilder, values: Value, factors: Value) -> Value:
+def products(b: IRBuilder, values: Value, factors: Value) -> Value:
     """Sums of the products of int16 pairs, in the form that LLVM makes one multiply-add of."""
     v16, v32 = vec(I32, 16), vec(I32, 32)
     product = b.mul(b.sext(values, v32), b.sext(factors, v32))

@@ -1,0 +1,168 @@
+"""Executes the plans of few samples: images of bytes, see `rows`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from spikec.ir.ops.max_pool_count import MaxPoolCount
+from spikec.ir.types import Array
+from spikec.runtime.fast.execute import Overflow, Run, Value
+from spikec.runtime.fast.images import Image
+from spikec.runtime.fast.steps import Fire, Pool
+from spikec.runtime.interpreter import LayerTrace
+
+
+class FewRun(Run):
+    """A run whose `words` are images, and whose counts are (y, x, t, channel)."""
+
+    def _fire(self, step: Fire) -> None:
+        node, rows = step.node, step.rows
+        assert rows is not None
+        layer = rows.layer
+        images = {name: self._words(name) for name, _ in rows.names}
+        shape = (layer.height, layer.width, layer.steps, layer.padded)
+        if step.spec is None:
+            sums = np.empty((self.samples, *shape[:2], layer.steps_in, layer.padded), np.int32)
+            rows.run(images, sums, 0)
+            dense = sums.transpose(3, 0, 4, 1, 2)[:, :, : node.type.shape[0]]
+            dense = np.broadcast_to(dense, (layer.steps, *dense.shape[1:]))
+            self.values[node.name] = Value(
+                np.array(dense).reshape(*dense.shape[:2], *node.type.shape)
+            )
+            return
+        image = self.plan.images[node.name]
+        out, counts = image.zeros(self.samples), np.zeros((2, *shape), np.int32)
+        kept = np.empty((self.samples, *shape) if node.name in self.trace else 0, np.int32)
+        addresses = {
+            "counts": counts[0].ctypes.data,
+            "units": counts[1].ctypes.data,
+            "kept": kept.ctypes.data if kept.size else 0,
+        }
+        if rows.run(images, out, image.start(), **addresses):
+            raise Overflow(node.name)
+        self.values[node.name] = Value(words=out, counts=counts[0], units=counts[1])
+        if kept.size:
+            spikes = self._dense(node.name).astype(node.type.dtype.storage, copy=False)
+            own = kept.transpose(3, 0, 4, 1, 2)[:, :, : image.channels].reshape(spikes.shape)
+            self.result.traces[node.name] = LayerTrace(spikes, np.array(own))
+
+    def _pool(self, step: Pool) -> None:
+        node, images = step.node, self.plan.images
+        if node.name in self.trace:
+            self._simple(step)
+            return
+        below, image = images[step.below], images[node.name]
+        words, out = self._words(step.below), image.zeros(self.samples)
+        counts = np.zeros((2, *image.space, image.steps, image.padded), np.int32)
+        corner = np.array(below.border[:2], np.int64), np.array(below.space, np.int64)
+        where = _whole(image, out)
+        if isinstance(node.operation, MaxPoolCount):
+            doubles = int(node.operation.radix)
+            _max_pool(words, *corner, below.zero, doubles, step.window, where, counts)
+        else:
+            _sum_pool(words, corner[0], image.zero, step.window, where, counts[0])
+        self.values[node.name] = Value(words=out, counts=counts[0], units=counts[1])
+
+    def _unpacked(self, name: str, words: Array) -> Array:
+        return self.plan.images[name].unpack(words)
+
+    def _packed(self, name: str, values: Array) -> Array:
+        return self.plan.images[name].pack(values)
+
+    def _summed(self, name: str, counts: Array) -> NDArray[np.int64]:
+        shape = self.plan.graph[name].type.shape
+        own = counts.transpose(2, 3, 0, 1)[:, : shape[0]]
+        return own.reshape(len(own), *shape).astype(np.int64)
+
+
+def _whole(image: Image, out: Array) -> Array:
+    """What lies inside the border, with the channels of padding."""
+    (top, left, _, _), (height, width) = image.border, image.space
+    return out[:, top : top + height, left : left + width]
+
+
+@njit(cache=True, nogil=True)
+def _sum_pool(
+    words: Array, corner: Array, zero: int, window: Array, out: Array, counts: Array
+) -> None:
+    """Sums over windows (sample, y, x, t, channel); the border counts as zeros.
+
+    Args:
+        words: The image of what is pooled.
+        corner: Pixels of its border above and on the left.
+        zero: Zero point of the result.
+        window: kernel, strides, pads (above, left), dilations: int64[8].
+        out: The result.
+        counts: Result (y, x, t, channel): how many samples differ from zero.
+    """
+    samples, height, width, steps, channels = out.shape
+    for n in range(samples):
+        for y in range(height):
+            for x in range(width):
+                total = out[n, y, x]
+                total[:] = 0
+                for ky in range(window[0]):
+                    for kx in range(window[1]):
+                        iy = corner[0] + y * window[2] + ky * window[6] - window[4]
+                        ix = corner[1] + x * window[3] + kx * window[7] - window[5]
+                        tap = words[n, iy, ix]
+                        for t in range(steps):
+                            for c in range(channels):
+                                total[t, c] += tap[t, c]
+                for t in range(steps):
+                    for c in range(channels):
+                        counts[y, x, t, c] += total[t, c] != zero
+
+
+@njit(cache=True, nogil=True)
+def _max_pool(
+    words: Array,
+    corner: Array,
+    space: Array,
+    zero: int,
+    doubles: int,
+    window: Array,
+    out: Array,
+    counts: Array,
+) -> None:
+    """Spikes whose running counts are the maxima of those of windows.
+
+    Args:
+        words: The image of what is pooled.
+        corner: Pixels of its border above and on the left.
+        space: Its height and width.
+        zero: Zero point of both.
+        doubles: 1 where counts double from step to step, else 0.
+        window: As for `_sum_pool`.
+        out: The result.
+        counts: Results (y, x, t, channel): how many samples sent anything, and 1 or -1.
+    """
+    samples, height, width, steps, channels = out.shape
+    best = np.empty((steps, channels), np.int32)
+    run = np.empty(channels, np.int32)
+    for n in range(samples):
+        for y in range(height):
+            for x in range(width):
+                best[:] = -(1 << 30)
+                for ky in range(window[0]):
+                    for kx in range(window[1]):
+                        iy = y * window[2] + ky * window[6] - window[4]
+                        ix = x * window[3] + kx * window[7] - window[5]
+                        if not (0 <= iy < space[0] and 0 <= ix < space[1]):
+                            continue
+                        tap = words[n, corner[0] + iy, corner[1] + ix]
+                        run[:] = 0
+                        for t in range(steps):
+                            for c in range(channels):
+                                run[c] = (run[c] << doubles) + np.int32(tap[t, c]) - zero
+                                best[t, c] = max(best[t, c], run[c])
+                run[:] = 0
+                for t in range(steps):
+                    for c in range(channels):
+                        spike = best[t, c] - (run[c] << doubles)
+                        run[c] = best[t, c]
+                        out[n, y, x, t, c] = spike + zero
+                        counts[0, y, x, t, c] += spike != 0
+                        counts[1, y, x, t, c] += abs(spike) == 1

@@ -1,0 +1,313 @@
+"""Images of bytes and the tables of layers that read them, for runs of few samples (see `rows`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spikec.ir.neuron import total_weight
+from spikec.ir.types import Array
+from spikec.runtime.fast.layer import NeuronSpec, by_pixel, neuron_rows, per_pixel
+from spikec.runtime.fast.links import Link, dense_taps
+from spikec.runtime.fast.match import Synapse
+from spikec.runtime.fast.neurons import SILENT
+from spikec.runtime.fast.rows import (
+    ACROSS,
+    N_ADDR,
+    N_COLUMNS,
+    N_COUNT,
+    N_DEPTH,
+    N_DOWN,
+    N_KIND,
+    N_OFFSETS,
+    N_ROW,
+    N_SAMPLE,
+    N_SHIFTS,
+    N_TABLE,
+    N_TAPS,
+    WIDTH,
+    RowLayer,
+    run_rows,
+)
+from spikec.runtime.fast.words import aligned, number_coding
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Where a value's bytes lie: (sample, y, x, t, channel), see `rows`.
+
+    Attributes:
+        channels: Of the value.
+        space: Height and width of the value.
+        steps: T, or 1 for constants.
+        zero: What is added to each value.
+        border: Pixels above, on the left, below and on the right; all zeros.
+    """
+
+    channels: int
+    space: tuple[int, int]
+    steps: int
+    zero: int
+    border: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def padded(self) -> int:
+        """Channels, rounded up to whole vectors."""
+        return whole(self.channels)
+
+    @property
+    def pixel(self) -> int:
+        """Bytes of a pixel."""
+        return self.steps * self.padded
+
+    @property
+    def row(self) -> int:
+        """Bytes of a row."""
+        return self.pixel * (self.border[1] + self.space[1] + self.border[3])
+
+    @property
+    def sample(self) -> int:
+        """Bytes of a sample."""
+        return self.row * (self.border[0] + self.space[0] + self.border[2])
+
+    def start(self, above: int = 0, left: int = 0) -> int:
+        """Bytes before the pixel that lies some pixels above and left of the first one."""
+        return (self.border[0] - above) * self.row + (self.border[1] - left) * self.pixel
+
+    def zeros(self, samples: int) -> Array:
+        """The image of zeros."""
+        (top, left, bottom, right), (height, width) = self.border, self.space
+        shape = (samples, top + height + bottom, left + width + right, self.steps, self.padded)
+        image: Array = aligned(shape, np.uint8)
+        image.fill(self.zero)
+        return image
+
+    def inside(self, image: Array) -> Array:
+        """What lies inside the border (sample, y, x, t, channel)."""
+        (top, left, _, _), (height, width) = self.border, self.space
+        return image[:, top : top + height, left : left + width, :, : self.channels]
+
+    def pack(self, values: Array) -> Array:
+        """The image of values (steps, sample, channel, y, x)."""
+        image = self.zeros(values.shape[1])
+        self.inside(image)[:] = values.transpose(1, 3, 4, 0, 2) + self.zero
+        return image
+
+    def unpack(self, image: Array) -> Array:
+        """Values (steps, sample, channel, y, x) int16."""
+        return self.inside(image).transpose(3, 0, 4, 1, 2).astype(np.int16) - self.zero
+
+    def read_by(self, reach: Iterable[tuple[int, int, int, int, int]]) -> Image:
+        """With a border for windows of (pad, results, stride, taps, dilation) by axis."""
+        before, after = [], []
+        for (pad, results, stride, taps, gap), size in zip(reach, self.space, strict=True):
+            before.append(pad)
+            after.append(max(0, (results - 1) * stride + (taps - 1) * gap - pad - (size - 1)))
+        both = zip(self.border, (*before, *after), strict=True)
+        top, left, bottom, right = (max(old, new) for old, new in both)
+        return replace(self, border=(top, left, bottom, right))
+
+
+def whole(channels: int) -> int:
+    """Channels, rounded up to whole vectors."""
+    return -(-channels // WIDTH) * WIDTH
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The tables of a layer.
+
+    Attributes:
+        layer: All but addresses of one run.
+        links: int64 rows of its links (see `rows`), but for the addresses of images.
+        names: The image that each link reads, and the bytes before its first tap.
+        tables: Arrays that the layer refers to by address.
+    """
+
+    layer: RowLayer
+    links: Array
+    names: list[tuple[str, int]]
+    tables: list[Array]
+
+    def run(self, images: Mapping[str, Array], out: Array, start: int, **own: int) -> bool:
+        """Run the layer; True when a potential left its declared width.
+
+        Args:
+            images: Of its inputs.
+            out: The image of the result, or int32 sums (sample, y, x, t, channel).
+            start: Bytes before the first result in `out`.
+            own: Other fields of the layer that belong to this run.
+        """
+        layer, links = self.layer, self.links.copy()
+        links[:, N_ADDR] = [images[name].ctypes.data + start for name, start in self.names]
+        row = (layer.width * layer.steps_in, layer.padded)
+        sums, shifted = aligned(row, np.int32), np.zeros(row, np.int32)
+        own = {"out": out.ctypes.data + start, "sums": sums.ctypes.data} | own
+        if not layer.fires:
+            own["sums"] = out.ctypes.data
+        own |= {"links": links.ctypes.data, "shifted": shifted.ctypes.data, "samples": len(out)}
+        return bool(run_rows(layer._replace(**own)))
+
+
+def row_tables(
+    name: str,
+    space: tuple[int, int],
+    synapses: Sequence[Synapse],
+    bias: Array,
+    spec: NeuronSpec | None,
+    images: Mapping[str, Image],
+    steps: int,
+) -> Rows:
+    """The tables of a layer; its result is an image where it fires.
+
+    Args:
+        name: Of its result.
+        space: Height and width of the result.
+        synapses: What is summed.
+        bias: (channels,) or (channels, height, width), added in every step.
+        spec: The neurons, or None to return sums.
+        images: Of the synapses' sources and of the result, if it fires.
+        steps: T.
+    """
+    channels = len(synapses[0].weight)
+    padded, out = whole(channels), images.get(name)
+    start = by_pixel(bias, channels)
+    rows: list[Array] = []
+    names: list[tuple[str, int]] = []
+    tables: list[Array] = []
+    for synapse in synapses:
+        image = images[synapse.source.name]
+        link = _Link(synapse, image, padded)
+        start = start - image.zero * link.total()[:channels]
+        for row, kept in link.rows(space[1]):
+            rows.append(row)
+            tables += kept
+            names.append((synapse.source.name, image.start(*synapse.pads)))
+    steps_in = images[synapses[0].source.name].steps
+    rule = SILENT if spec is None else spec.rule
+    table, v0 = neuron_rows(spec, channels, padded, steps)
+    neurons = np.ascontiguousarray(table.transpose(0, 2, 1), np.int32)
+    starts = per_pixel(start.T, channels, padded)
+    tables += [neurons, v0, starts]
+    layer = RowLayer(
+        links=0,
+        link_count=len(rows),
+        samples=0,
+        height=space[0],
+        width=space[1],
+        steps=steps,
+        steps_in=steps_in,
+        padded=padded,
+        fires=int(spec is not None),
+        bias=starts.ctypes.data,
+        bias_rows=len(starts),
+        neurons=neurons.ctypes.data,
+        neuron_rows=len(neurons),
+        v0=v0.ctypes.data,
+        v0_rows=len(v0),
+        signed=int(rule.least < 0),
+        rule=rule.code,
+        levels=rule.most.bit_length(),
+        window=int(spec is not None and spec.window),
+        gain=total_weight(steps, radix=spec.doubles) if spec is not None and steps_in == 1 else 1,
+        doubles=int(spec is not None and spec.doubles),
+        mirrored=int(spec is not None and spec.doubles and spec.free),
+        low=0 if spec is None else spec.low,
+        high=0 if spec is None else spec.high,
+        zero=0 if out is None else out.zero,
+        sums=0,
+        shifted=0,
+        out=0,
+        out_sample=0 if out is None else out.sample,
+        out_row=0 if out is None else out.row,
+        counts=0,
+        units=0,
+        kept=0,
+    )
+    return Rows(layer, np.array(rows, np.int64), names, tables)
+
+
+@dataclass(frozen=True, eq=False)
+class _Link:
+    """A synapse on its way to rows of a link table."""
+
+    synapse: Synapse
+    image: Image
+    padded: int
+
+    def total(self) -> Array:
+        """Sums of all weights (channel,)."""
+        sums = np.zeros(self.padded, np.int64)
+        sums[: len(self.synapse.weight)] = self.synapse.weight.sum(axis=(1, 2, 3), dtype=np.int64)
+        return sums << self._exponents()
+
+    def _exponents(self) -> Array:
+        exponents = np.zeros(self.padded, np.int64)
+        if self.synapse.exponents is not None:
+            exponents[: len(self.synapse.exponents)] = self.synapse.exponents
+        return exponents
+
+    def _taps(self) -> Array:
+        """Weights (tap, padded out, in)."""
+        s = self.synapse
+        coding = number_coding(s.source.channels, s.source.low, s.source.high)
+        taps = dense_taps(Link(s.weight, None, coding, s.groups), self.padded)
+        return taps.reshape(-1, *taps.shape[2:])
+
+    @property
+    def _own(self) -> bool:
+        """Whether each channel reads its own alone."""
+        s = self.synapse
+        return s.groups == s.source.channels == len(s.weight) and s.groups > 1
+
+    def rows(self, width: int) -> list[tuple[Array, list[Array]]]:
+        """Rows of the link table, and the arrays that each refers to."""
+        s, image = self.synapse, self.image
+        positions = np.arange(width)[:, None] * s.strides[1] * image.pixel
+        offsets = (positions + np.arange(image.steps) * image.padded).reshape(-1)
+        down = np.arange(s.weight.shape[2]) * s.dilations[0] * image.row
+        right = np.arange(s.weight.shape[3]) * s.dilations[1] * image.pixel
+        taps = (down[:, None] + right).reshape(-1)
+        exponents = self._exponents()
+        if self._own:
+            weights = np.zeros((len(taps), self.padded), np.int64)
+            weights[:, : len(s.weight)] = s.weight.reshape(len(s.weight), -1).T
+            parts, shifts = [(weights << exponents).astype(np.int32)], None
+        else:
+            parts = _byte_tables(self._taps(), image.padded)
+            shifts = exponents.astype(np.int32) if exponents.any() else None
+        result = []
+        for part in parts:
+            table = aligned(part.shape, part.dtype)
+            table[:] = part
+            row = np.zeros(N_COLUMNS, np.int64)
+            row[[N_SAMPLE, N_ROW, N_DOWN]] = image.sample, image.row, s.strides[0]
+            row[[N_OFFSETS, N_TAPS, N_COUNT]] = offsets.ctypes.data, taps.ctypes.data, len(taps)
+            row[[N_DEPTH, N_TABLE]] = image.padded // WIDTH, table.ctypes.data
+            row[[N_KIND, N_SHIFTS]] = self._own, 0 if shifts is None else shifts.ctypes.data
+            kept = [offsets, taps, table, *([] if shifts is None else [shifts])]
+            result.append((row, kept))
+        return result
+
+
+def _byte_tables(taps: Array, inputs: int) -> list[Array]:
+    """Tables of weights (tap, out, in), in parts of one byte.
+
+    Of each block of vectors of results: [tap, depth, quad, vector, channel, 4].
+    """
+    count, outs, own = taps.shape
+    rest = np.zeros((count, outs, inputs), np.int64)
+    parts: list[Array] = []
+    rest[:, :, :own] = taps
+    while not parts or rest.any():
+        part = np.clip(rest, -128, 127)
+        rest = rest - part
+        blocks = []
+        for first in range(0, outs, WIDTH * ACROSS):
+            block = part[:, first : first + WIDTH * ACROSS]
+            cut = block.reshape(count, -1, WIDTH, inputs // WIDTH, WIDTH // 4, 4)
+            blocks.append(cut.transpose(0, 3, 4, 1, 2, 5).astype(np.int8).reshape(-1))
+        parts.append(np.concatenate(blocks))
+    return parts
