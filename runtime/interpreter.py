@@ -7,7 +7,7 @@ before the next layer starts; step for step this equals running the layers in lo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +33,10 @@ class LayerTrace:
     potentials: Array
 
 
+Counts = MutableMapping[str, NDArray[np.int64]]
+"""Numbers of samples by layer, per step and element (steps, *shape)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """The result of running a spiking graph.
@@ -46,9 +50,9 @@ class Simulation:
     """
 
     readout: dict[str, Array] = field(default_factory=dict)
-    events: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    events: Counts = field(default_factory=dict)
     traces: dict[str, LayerTrace] = field(default_factory=dict)
-    units: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    units: Counts = field(default_factory=dict)
 
 
 def check_feeds(graph: Graph, feeds: Feeds, steps: int = 1) -> int:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikec.ir import Graph, RangeError, UsageError
 from spikec.runtime.fast.execute import Arena, Overflow, Run
@@ -102,17 +101,17 @@ def run_plan(
 
 def _joined(parts: Iterable[Simulation]) -> Simulation:
     """The simulation of all samples from those of its slices, in order."""
-    events: dict[str, NDArray[np.int64]] = {}
-    units: dict[str, NDArray[np.int64]] = {}
-    kept: list[Simulation] = []
+    parts = iter(parts)
+    first = next(parts)
+    events, units = first.events, first.units
+    kept = [first]
     for part in parts:
         for total, own in ((events, part.events), (units, part.units)):
             for name, counts in own.items():
-                total[name] = total[name] + counts if name in total else counts
+                total[name] = total[name] + counts
         kept.append(replace(part, events={}, units={}))
-    first = kept[0]
     if len(kept) == 1:
-        return replace(first, events=events, units=units)
+        return first
     readout = {n: np.concatenate([p.readout[n] for p in kept], axis=1) for n in first.readout}
     traces = {}
     for name, one in first.traces.items():

@@ -34,10 +34,14 @@ class Arena:
         self._free: list[Array] = []
         self._lent: dict[int, Array] = {}
 
-    def take(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    def words(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialised aligned array for words (block, y, x, group, t, lane)."""
+        return self.take(shape, dtype, words_slack(shape[4]))
+
+    def take(self, shape: tuple[int, ...], dtype: DTypeLike, slack: int = 0) -> Array:
+        """An uninitialised aligned array, `slack` bytes behind it."""
         used = math.prod(shape) * np.dtype(dtype).itemsize
-        raw = self._spare(used + words_slack(shape[4]))
+        raw = self._spare(used + slack)
         array: Array = raw[:used].view(dtype).reshape(shape)
         self._lent[id(array)] = raw
         return array
@@ -100,8 +104,9 @@ class Run:
 
     def _release(self, name: str) -> None:
         value = self.values.pop(name, None)
-        if value is not None and value.words is not None:
-            self.arena.give(value.words)
+        for array in () if value is None else (value.words, value.counts, value.units):
+            if array is not None:
+                self.arena.give(array)
 
     def _execute(self, step: Step) -> None:
         if isinstance(step, Fire):
@@ -115,7 +120,7 @@ class Run:
         layer, node = step.layer, step.node
         assert layer is not None
         inputs = [self._words(s.source.name) for s in step.sum.synapses]
-        out = self.arena.take(layer.out_shape(self.samples), layer.out_dtype)
+        out = self.arena.words(layer.out_shape(self.samples), layer.out_dtype)
         pixels = layer.space[0] * layer.space[1]
         counts = np.empty((len(out), pixels, layer.padded, layer.steps), np.uint8)
         units = np.empty(counts.shape if node.type.dtype.is_graded else 0, np.uint8)
@@ -150,7 +155,7 @@ class Run:
         words, coding = self._words(step.below), codings[node.name]
         space = (1, 1, *node.type.shape[1:])[-2:]
         shape = words_shape(coding, self.samples, (space[0], space[1]), words.shape[4])
-        out = self.arena.take(shape, np.uint32)
+        out = self.arena.words(shape, np.uint32)
         channels = coding.groups // coding.quad_words * QUAD
         counts = np.empty((2, len(out), space[0] * space[1], channels, shape[4]), np.uint8)
         below, wide = codings[step.below], int(coding.kind == WIDE)

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, MutableMapping
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.types import Array
-from spikec.runtime.fast.execute import Overflow, Run, Value
+from spikec.runtime.fast.execute import Arena, Overflow, Run, Value
 from spikec.runtime.fast.images import Image
-from spikec.runtime.fast.steps import Fire, Pool
-from spikec.runtime.interpreter import LayerTrace
+from spikec.runtime.fast.steps import Fire, Plan, Pool
+from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
+
+
+class Narrow(MutableMapping[str, NDArray[np.int64]]):
+    """Counts that become int64 when they are read."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, NDArray[np.integer]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[np.int64]:
+        wide = self._counts[name].astype(np.int64, copy=False)
+        self._counts[name] = wide
+        return wide
+
+    def __setitem__(self, name: str, counts: NDArray[np.integer]) -> None:
+        self._counts[name] = counts
+
+    def __delitem__(self, name: str) -> None:
+        del self._counts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
 
 
 class FewRun(Run):
-    """A run whose `words` are images, and whose counts are (y, x, t, channel)."""
+    """A run whose `words` are images, and whose counts are (y, x, t, channel).
+
+    Its events stay bytes until someone reads them: as int64 they would take longer than the run.
+    """
+
+    def __init__(self, plan: Plan, feeds: Feeds, trace: Collection[str], arena: Arena) -> None:
+        super().__init__(plan, feeds, trace, arena)
+        self.result = Simulation(events=Narrow(), units=Narrow())
 
     def _fire(self, step: Fire) -> None:
         node, rows = step.node, step.rows
@@ -33,16 +66,17 @@ class FewRun(Run):
             )
             return
         image = self.plan.images[node.name]
-        out, counts = image.zeros(self.samples), np.zeros((2, *shape), np.int32)
+        out, counts = self._zeros(image), self._counts(shape)
+        units = self._counts(shape) if node.type.dtype.is_graded else counts
         kept = np.empty((self.samples, *shape) if node.name in self.trace else 0, np.int32)
         addresses = {
-            "counts": counts[0].ctypes.data,
-            "units": counts[1].ctypes.data,
+            "counts": counts.ctypes.data,
+            "units": units.ctypes.data,
             "kept": kept.ctypes.data if kept.size else 0,
         }
         if rows.run(images, out, image.start(), **addresses):
             raise Overflow(node.name)
-        self.values[node.name] = Value(words=out, counts=counts[0], units=counts[1])
+        self.values[node.name] = Value(words=out, counts=counts, units=units)
         if kept.size:
             spikes = self._dense(node.name).astype(node.type.dtype.storage, copy=False)
             own = kept.transpose(3, 0, 4, 1, 2)[:, :, : image.channels].reshape(spikes.shape)
@@ -54,27 +88,39 @@ class FewRun(Run):
             self._simple(step)
             return
         below, image = images[step.below], images[node.name]
-        words, out = self._words(step.below), image.zeros(self.samples)
-        counts = np.zeros((2, *image.space, image.steps, image.padded), np.int32)
+        words, out = self._words(step.below), self._zeros(image)
+        shape = (*image.space, image.steps, image.padded)
+        counts, units = self._counts(shape), self._counts(shape)
         corner = np.array(below.border[:2], np.int64), np.array(below.space, np.int64)
         where = _whole(image, out)
         if isinstance(node.operation, MaxPoolCount):
             doubles = int(node.operation.radix)
-            _max_pool(words, *corner, below.zero, doubles, step.window, where, counts)
+            _max_pool(words, *corner, below.zero, doubles, step.window, where, counts, units)
         else:
-            _sum_pool(words, corner[0], image.zero, step.window, where, counts[0])
-        self.values[node.name] = Value(words=out, counts=counts[0], units=counts[1])
+            _sum_pool(words, corner[0], image.zero, step.window, where, counts)
+        self.values[node.name] = Value(words=out, counts=counts, units=units)
+
+    def _zeros(self, image: Image) -> Array:
+        out = self.arena.take(image.shape(self.samples), np.uint8)
+        out.fill(image.zero)
+        return out
+
+    def _counts(self, shape: tuple[int, ...]) -> Array:
+        return np.zeros(shape, np.uint8)
 
     def _unpacked(self, name: str, words: Array) -> Array:
         return self.plan.images[name].unpack(words)
 
     def _packed(self, name: str, values: Array) -> Array:
-        return self.plan.images[name].pack(values)
+        image = self.plan.images[name]
+        out = self._zeros(image)
+        image.pack(values, out)
+        return out
 
-    def _summed(self, name: str, counts: Array) -> NDArray[np.int64]:
+    def _summed(self, name: str, counts: Array) -> Array:
         shape = self.plan.graph[name].type.shape
         own = counts.transpose(2, 3, 0, 1)[:, : shape[0]]
-        return own.reshape(len(own), *shape).astype(np.int64)
+        return own.reshape(len(own), *shape)
 
 
 def _whole(image: Image, out: Array) -> Array:
@@ -126,6 +172,7 @@ def _max_pool(
     window: Array,
     out: Array,
     counts: Array,
+    units: Array,
 ) -> None:
     """Spikes whose running counts are the maxima of those of windows.
 
@@ -137,7 +184,8 @@ def _max_pool(
         doubles: 1 where counts double from step to step, else 0.
         window: As for `_sum_pool`.
         out: The result.
-        counts: Results (y, x, t, channel): how many samples sent anything, and 1 or -1.
+        counts: Result (y, x, t, channel): how many samples sent anything.
+        units: As counts, of 1 and -1.
     """
     samples, height, width, steps, channels = out.shape
     best = np.empty((steps, channels), np.int32)
@@ -164,5 +212,5 @@ def _max_pool(
                         spike = best[t, c] - (run[c] << doubles)
                         run[c] = best[t, c]
                         out[n, y, x, t, c] = spike + zero
-                        counts[0, y, x, t, c] += spike != 0
-                        counts[1, y, x, t, c] += abs(spike) == 1
+                        counts[y, x, t, c] += spike != 0
+                        units[y, x, t, c] += abs(spike) == 1

@@ -76,24 +76,19 @@ class Image:
         """Bytes before the pixel that lies some pixels above and left of the first one."""
         return (self.border[0] - above) * self.row + (self.border[1] - left) * self.pixel
 
-    def zeros(self, samples: int) -> Array:
-        """The image of zeros."""
+    def shape(self, samples: int) -> tuple[int, ...]:
+        """Of the image of some samples."""
         (top, left, bottom, right), (height, width) = self.border, self.space
-        shape = (samples, top + height + bottom, left + width + right, self.steps, self.padded)
-        image: Array = aligned(shape, np.uint8)
-        image.fill(self.zero)
-        return image
+        return samples, top + height + bottom, left + width + right, self.steps, self.padded
 
     def inside(self, image: Array) -> Array:
         """What lies inside the border (sample, y, x, t, channel)."""
         (top, left, _, _), (height, width) = self.border, self.space
         return image[:, top : top + height, left : left + width, :, : self.channels]
 
-    def pack(self, values: Array) -> Array:
-        """The image of values (steps, sample, channel, y, x)."""
-        image = self.zeros(values.shape[1])
+    def pack(self, values: Array, image: Array) -> None:
+        """Write values (steps, sample, channel, y, x) into the image of zeros."""
         self.inside(image)[:] = values.transpose(1, 3, 4, 0, 2) + self.zero
-        return image
 
     def unpack(self, image: Array) -> Array:
         """Values (steps, sample, channel, y, x) int16."""

@@ -121,7 +121,7 @@ class RowLayer(NamedTuple):
     out_row: int
     counts: int
     units: int
-    """int32 (y, x, t, channel): how many samples sent anything, and 1 or -1; added to."""
+    """Bytes (y, x, t, channel): how many samples sent anything, and 1 or -1; added to."""
     kept: int
     """int32 (sample, y, x, t, channel): potentials; 0 for none."""
 
@@ -277,7 +277,7 @@ def _thresholds(b: IRBuilder, rows: Value, stride: Value, v0: Value) -> Threshol
 
 
 def _add_counts(b: IRBuilder, at: Value, offset: Value, which: Value) -> None:
-    more = b.add(load(b, at, offset, NUMBERS), b.zext(which, NUMBERS))
+    more = b.add(load(b, at, offset, BYTES), b.zext(which, BYTES))
     store(b, more, at, offset)
 
 
@@ -293,7 +293,7 @@ def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool) -> Value:
     v = b.add(v, b.select(later, none, current))
     high = b.select(b.icmp_signed(">", v, high), v, high)
     low = b.select(b.icmp_signed("<", v, low), v, low)
-    at = b.mul(loop.i, stride)
+    at = b.mul(loop.i, out_step)
     if rule == UNIT:
         v, net, up, down = fire(b, halved(b, n, b.mul(halves, loop.i)), v, net, signed)
         payload = b.zext(up, NUMBERS)
@@ -307,9 +307,9 @@ def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool) -> Value:
         alone = b.or_(*[b.icmp_signed("==", payload, fill_of(NUMBERS, k)) for k in (1, -1)])
         _add_counts(b, units, at, alone)
     _add_counts(b, counts, at, fired)
-    store(b, b.trunc(b.add(payload, zeros), BYTES), out, b.mul(loop.i, out_step))
+    store(b, b.trunc(b.add(payload, zeros), BYTES), out, at)
     with b.if_then(b.icmp_signed("!=", kept, const(0))):
-        store(b, v, kept, at)
+        store(b, v, kept, b.mul(loop.i, stride))
     *_, high, low = loop.close([v, net, high, low])
     return outside(b, high, low, *(splat(b, b.trunc(k, I32), WIDTH) for k in (top, bottom)))
 
@@ -389,10 +389,10 @@ def _scan_row(f: RowLayer, sample: int, y: int) -> int:
             cur = f.sums + stride * f.steps_in * x + 4 * c
             if f.window != 0:
                 gather(cur, stride, f.steps_in, f.gain, f.doubles, v0 + 4 * c, f.mirrored)
-            at = 4 * (pixel * f.steps * f.padded + c)
+            at = pixel * f.steps * f.padded + c
             kept = f.kept
             if kept != 0:
-                kept += at + sample * f.height * f.width * f.steps * stride
+                kept += 4 * (at + sample * f.height * f.width * f.steps * f.padded)
             args = (
                 cur,
                 step,
