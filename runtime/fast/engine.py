@@ -24,7 +24,7 @@ SLICE = 2 * LANES
 """Samples that one thread takes at a time."""
 
 
-FEW = 8
+FEW = 16
 """Samples up to which lanes over channels are faster than lanes over samples."""
 
 _plans: OrderedDict[tuple[int, int, int], tuple[Graph, Plan]] = OrderedDict()

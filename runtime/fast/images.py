@@ -27,6 +27,7 @@ from spikec.runtime.fast.rows import (
     N_SHIFTS,
     N_TABLE,
     N_TAPS,
+    RECORD,
     WIDTH,
     RowLayer,
     run_rows,
@@ -116,12 +117,14 @@ class Rows:
 
     Attributes:
         layer: All but addresses of one run.
+        record: The same as a record.
         links: int64 rows of its links (see `rows`), but for the addresses of images.
         names: The image that each link reads, and the bytes before its first tap.
         tables: Arrays that the layer refers to by address.
     """
 
     layer: RowLayer
+    record: Array
     links: Array
     names: list[tuple[str, int]]
     tables: list[Array]
@@ -135,15 +138,18 @@ class Rows:
             start: Bytes before the first result in `out`.
             own: Other fields of the layer that belong to this run.
         """
-        layer, links = self.layer, self.links.copy()
+        layer, links, record = self.layer, self.links.copy(), self.record.copy()
         links[:, N_ADDR] = [images[name].ctypes.data + start for name, start in self.names]
         row = (layer.width * layer.steps_in, layer.padded)
-        sums, shifted = aligned(row, np.int32), np.zeros(row, np.int32)
-        own = {"out": out.ctypes.data + start, "sums": sums.ctypes.data} | own
-        if not layer.fires:
-            own["sums"] = out.ctypes.data
-        own |= {"links": links.ctypes.data, "shifted": shifted.ctypes.data, "samples": len(out)}
-        return bool(run_rows(layer._replace(**own)))
+        sums = aligned(row, np.int32)
+        shifted = np.zeros(row if self.links[:, N_SHIFTS].any() else 0, np.int32)
+        own |= {"links": links.ctypes.data, "samples": len(out), "sums": out.ctypes.data}
+        if layer.fires:
+            own |= {"out": out.ctypes.data + start, "sums": sums.ctypes.data}
+        for field, value in own.items():
+            record[field] = value
+        record["shifted"] = shifted.ctypes.data
+        return bool(run_rows(record[0]))
 
 
 def row_tables(
@@ -221,7 +227,7 @@ def row_tables(
         units=0,
         kept=0,
     )
-    return Rows(layer, np.array(rows, np.int64), names, tables)
+    return Rows(layer, np.array([tuple(layer)], RECORD), np.array(rows, np.int64), names, tables)
 
 
 @dataclass(frozen=True, eq=False)

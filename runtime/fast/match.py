@@ -37,10 +37,11 @@ INT32_REACH = 1 << 30
 
 @dataclass(frozen=True)
 class Net:
-    """A graph that runs for T steps."""
+    """A graph that runs for T steps, and how many numbers sums of pools may span."""
 
     graph: Graph
     steps: int
+    span: int = 2 * HALF
 
     @cached_property
     def nodes(self) -> Mapping[str, Node]:
@@ -154,7 +155,7 @@ def _pooled(net: Net, node: Node, pool: SumPool, space: tuple[int, int]) -> Sour
     size = math.prod(pool.kernel)
     low, high = node.type.dtype.bounds
     least, most = size * below.low, size * below.high
-    fits = max(low, -HALF) <= least and most <= min(high, HALF)
+    fits = max(low, -HALF) <= least and most <= min(high, HALF) and most - least <= net.span
     return Source(node.name, below.channels, space, least, most) if fits else None
 
 

@@ -71,7 +71,7 @@ class _Planner:
     def __init__(self, graph: Graph, steps: int, sums: int) -> None:
         self.graph, self.steps, self.sums = graph, steps, sums
         self.lut = sums == LUT
-        self.net = Net(graph, steps)
+        self.net = Net(graph, steps, BYTE if sums == ROWS else 2 * HALF)
         self.nodes = self.net.nodes
         self.sources: dict[str, Source] = {}
         self.program: list[Step] = []

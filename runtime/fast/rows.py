@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from llvmlite.ir import IRBuilder, Value
 from numba import njit
@@ -124,6 +125,10 @@ class RowLayer(NamedTuple):
     """Bytes (y, x, t, channel): how many samples sent anything, and 1 or -1; added to."""
     kept: int
     """int32 (sample, y, x, t, channel): potentials; 0 for none."""
+
+
+RECORD = np.dtype([(name, np.int64) for name in RowLayer._fields])
+"""A layer as one record, which compiled code takes at less cost than a tuple."""
 
 
 def _dot(b: IRBuilder, acc: Value, spikes: Value, weights: Value) -> Value:
@@ -285,7 +290,7 @@ def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool) -> Value:
     cur, cur_step, steps, rows, stride, v0, out, out_step, *args = args
     counts, units, kept, top, bottom, zero, halves, levels, window = args
     n = _thresholds(b, rows, stride, v0)
-    none, zeros = ir.Constant(NUMBERS, None), splat(b, b.trunc(zero, I32), WIDTH)
+    none, zeros = ir.Constant(NUMBERS, None), splat(b, b.trunc(zero, I8), WIDTH)
     loop = Loop(b, const(0), steps, [n.v0, n.net, none, none])
     v, net, high, low = loop.values
     current = load(b, cur, b.mul(loop.i, cur_step), NUMBERS)
@@ -296,18 +301,21 @@ def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool) -> Value:
     at = b.mul(loop.i, out_step)
     if rule == UNIT:
         v, net, up, down = fire(b, halved(b, n, b.mul(halves, loop.i)), v, net, signed)
-        payload = b.zext(up, NUMBERS)
-        fired = up
+        sent, fired = b.zext(up, BYTES), up
         if down is not None:
-            payload, fired = b.sub(payload, b.zext(down, NUMBERS)), b.or_(up, down)
+            sent, fired = b.sub(sent, b.zext(down, BYTES)), b.or_(up, down)
     else:
         payload = powers(b, [n], [v], [net], levels)[0] if rule == POWERS else whole(b, n, v, net)
-        v, net = b.sub(v, b.mul(n.theta, payload)), b.add(net, payload)
+        sent, v, net = (
+            b.trunc(payload, BYTES),
+            b.sub(v, b.mul(n.theta, payload)),
+            b.add(net, payload),
+        )
         fired = b.icmp_signed("!=", payload, none)
         alone = b.or_(*[b.icmp_signed("==", payload, fill_of(NUMBERS, k)) for k in (1, -1)])
         _add_counts(b, units, at, alone)
     _add_counts(b, counts, at, fired)
-    store(b, b.trunc(b.add(payload, zeros), BYTES), out, at)
+    store(b, b.add(sent, zeros), out, at)
     with b.if_then(b.icmp_signed("!=", kept, const(0))):
         store(b, v, kept, b.mul(loop.i, stride))
     *_, high, low = loop.close([v, net, high, low])
