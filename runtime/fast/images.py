@@ -89,7 +89,7 @@ class Image:
 
     def pack(self, values: Array, image: Array) -> None:
         """Write values (steps, sample, channel, y, x) into the image of zeros."""
-        self.inside(image)[:] = values.transpose(1, 3, 4, 0, 2) + self.zero
+        self.inside(image)[:] = values.transpose(1, 3, 4, 0, 2).astype(np.int16) + self.zero
 
     def unpack(self, image: Array) -> Array:
         """Values (steps, sample, channel, y, x) int16."""
