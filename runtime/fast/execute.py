@@ -16,6 +16,7 @@ from spikec.ir.types import Array
 from spikec.runtime.fast import pools, simple
 from spikec.runtime.fast.layer import run_layer
 from spikec.runtime.fast.matrix import words_slack
+from spikec.runtime.fast.neurons import UNIT
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View
 from spikec.runtime.fast.tiles import QUAD, WIDE
 from spikec.runtime.fast.vector import LANES
@@ -123,7 +124,7 @@ class Run:
         out = self.arena.words(layer.out_shape(self.samples), layer.out_dtype)
         pixels = layer.space[0] * layer.space[1]
         counts = np.empty((len(out), pixels, layer.padded, layer.steps), np.uint8)
-        units = np.empty(counts.shape if node.type.dtype.is_graded else 0, np.uint8)
+        units = np.empty(counts.shape if layer.fixed.rule != UNIT else 0, np.uint8)
         potentials = None
         if step.spec is not None and node.name in self.trace:
             shape = (layer.steps, self.samples, layer.channels, *layer.space)

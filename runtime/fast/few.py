@@ -12,6 +12,7 @@ from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.types import Array
 from spikec.runtime.fast.execute import Arena, Overflow, Run, Value
 from spikec.runtime.fast.images import Image
+from spikec.runtime.fast.neurons import UNIT
 from spikec.runtime.fast.steps import Fire, Plan, Pool
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 
@@ -67,7 +68,7 @@ class FewRun(Run):
             return
         image = self.plan.images[node.name]
         out, counts = self._zeros(image), self._counts(shape)
-        units = self._counts(shape) if node.type.dtype.is_graded else counts
+        units = self._counts(shape) if layer.rule != UNIT else counts
         kept = np.empty((self.samples, *shape) if node.name in self.trace else 0, np.int32)
         addresses = {
             "counts": counts.ctypes.data,

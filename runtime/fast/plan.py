@@ -39,7 +39,7 @@ from spikec.runtime.fast.match import (
     sum_of,
 )
 from spikec.runtime.fast.matrix import has_tiles
-from spikec.runtime.fast.neurons import I16_MAX
+from spikec.runtime.fast.neurons import I16_MAX, UNIT
 from spikec.runtime.fast.scans import KERNELS
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, reads
 from spikec.runtime.fast.tiles import DOT, LUT, ROWS, TILES
@@ -76,6 +76,8 @@ class _Planner:
         self.sources: dict[str, Source] = {}
         self.program: list[Step] = []
         self.only_dot: set[str] = set()
+        self.numbers: set[str] = set()
+        """Layers whose scan writes payloads, be they units."""
         self.proven: set[str] = set()
         """Nodes that a compiled sum holds; no result of theirs can leave its width."""
 
@@ -245,6 +247,7 @@ class _Planner:
         if start + total_weight(self.steps, radix=spec.doubles) * fire.reach >= INT32_REACH:
             return None
         self._want(total)
+        self.numbers |= set() if spec.rule.code == UNIT else {node.name}
         return fire
 
     def _spec(self, node: Node) -> NeuronSpec | None:
@@ -299,8 +302,7 @@ class _Planner:
 
     def _looks_up(self, name: str, low: int, high: int) -> bool:
         """Whether numbers of a node may be lookup words: units, which no payload's scan writes."""
-        graded = self.nodes[name].type.dtype.is_graded
-        return self.lut and low >= -1 and high <= 1 and not graded
+        return self.lut and low >= -1 and high <= 1 and name not in self.numbers
 
     def _compiled(self, step: Step, codings: dict[str, Coding]) -> Step:
         if not isinstance(step, Fire):

@@ -351,6 +351,7 @@ KINDS = [
     ("integrate_integer", {"bits": 7}),
     ("integrate_integer", {"bits": 8}),
     ("integrate_integer", {"bits": 8, "free": True}),
+    ("integrate_window_integer", {"bits": 1}),
     ("integrate_window_integer", {"bits": 3}),
     ("integrate_window_integer", {"bits": 8}),
     ("integrate_window_integer", {"bits": 8, "free": True}),
