@@ -12,6 +12,7 @@ TITLES = {
     "others": "Other simulators, one thread",
     "steps": "Over time steps, one thread, batch 64",
     "batch": "Over batch size, one thread, T = 8",
+    "codings": "Over what spikes carry, one thread",
     "width": "Over network width, one thread, batch 64, T = 8",
 }
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -32,19 +33,23 @@ def _cell(value: Any) -> str:
 
 
 def write(tables: dict[str, Rows], machine: str, out: Path | None) -> None:
-    """Put the tables between the markers of `out`, or print them."""
+    """Put the tables between the markers of `out`, before others that lie there; or print them."""
     parts = [f"Measured on {machine}, by `python benchmarks/speed.py`."]
     parts += [f"### {TITLES[name]}\n\n{table(rows)}" for name, rows in tables.items() if rows]
     if out is None:
         print("\n\n".join(parts))
         return
-    picture = plot(tables, out.with_suffix(".svg"))
+    drawn = {"steps", "batch", "width"} <= tables.keys()
+    picture = plot(tables, out.with_suffix(".svg")) if drawn else None
     if picture is not None:
         parts.insert(1, f"![Time over steps, batch and width]({picture.name})")
     text = out.read_text(encoding="utf-8") if out.exists() else f"{BEGIN}\n{END}\n"
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    body = "\n\n".join(parts)
+    old = rest.split(END)[0]
+    titles = {TITLES[name] for name in tables}
+    kept = [part for part in old.split("### ")[1:] if part.split("\n")[0] not in titles]
+    body = "\n\n".join([*parts, *(f"### {part.strip()}" for part in kept)])
     out.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
 
 

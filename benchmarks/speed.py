@@ -1,6 +1,7 @@
 """How fast the fast engine is: against onnxruntime, the reference, SpikingJelly and Lava.
 
-    python benchmarks/speed.py MODEL.onnx... [--data DATA.npz] [--out docs/performance.md]
+    python benchmarks/speed.py MODEL.onnx... [--data DATA.npz] [--tables main batch]
+        [--out docs/performance.md]
 
 Each figure is a minimum over repeats; engines that are compared alternate in one process. Those of
 one thread are CPU time of the calling thread, so that other work on the machine disturbs them
@@ -31,6 +32,8 @@ from spikec.backends import engine
 from spikec.ir import RangeError
 from spikec.runtime.coding import encode
 from spikec.runtime.fast import simulate
+from spikec.runtime.fast.engine import plan_for
+from spikec.runtime.fast.steps import Fire
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 STEPS, BATCH = 8, 64
@@ -107,7 +110,18 @@ def compare(subject: Subject, batch: int, steps: int, threads: int, repeats: int
         "ANN ms": ann,
         "ratio": fast / ann,
         "ratio per step": fast / ann / steps,
+        "sums": sums(subject.graph, steps, batch),
     }
+
+
+def sums(graph: Any, steps: int, batch: int) -> str:
+    """The kinds of sums that layers run by."""
+    plan = plan_for(graph, steps, batch)
+    if plan.images:
+        return "few samples"
+    fixed = [s.layer.fixed for s in plan.program if isinstance(s, Fire) and s.layer is not None]
+    kinds = {"tiles" if f.hardware else "lookups" if f.lookups else "products" for f in fixed}
+    return ", ".join(sorted(kinds))
 
 
 def others(subject: Subject, repeats: int) -> Rows:
@@ -141,25 +155,59 @@ def over_steps(subject: Subject, repeats: int) -> Rows:
     return rows
 
 
-def measure(subjects: list[Subject], repeats: int, calib: Array) -> dict[str, Rows]:
-    """All tables."""
+def measure(
+    subjects: list[Subject], repeats: int, calib: Array, wanted: list[str]
+) -> dict[str, Rows]:
+    """The tables that are wanted."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
-    tables: dict[str, Rows] = {"main": [], "steps": [], "batch": [], "width": [], "others": []}
+    tables: dict[str, Rows] = {name: [] for name in wanted}
     for each in subjects:
-        for threads in sorted({1, cores}):
-            tables["main"].append(compare(each, BATCH, STEPS, threads, repeats))
-        tables["main"].append(compare(each, 4 * BATCH, STEPS, cores, repeats))
-        tables["steps"] += over_steps(each, repeats)
-        tables["batch"] += [compare(each, n, STEPS, 1, repeats) for n in (1, 4, 16, 32, 64, 256)]
-        tables["others"] += others(each, repeats)
+        if "main" in wanted:
+            for threads in sorted({1, cores}):
+                tables["main"].append(compare(each, BATCH, STEPS, threads, repeats))
+            tables["main"].append(compare(each, 4 * BATCH, STEPS, cores, repeats))
+        if "steps" in wanted:
+            tables["steps"] += over_steps(each, repeats)
+        if "batch" in wanted:
+            sizes = (1, 4, 16, 32, 64, 256)
+            tables["batch"] += [compare(each, n, STEPS, 1, repeats) for n in sizes]
+        if "codings" in wanted:
+            tables["codings"] += codings(each.name, each.model, each.data, calib, repeats)
+        if "others" in wanted:
+            tables["others"] += others(each, repeats)
         print(f"{each.name} measured", flush=True)
-    for width in (8, 16, 32, 64, 128):
+    for width in (8, 16, 32, 64, 128) if "width" in wanted else ():
         model = widths.vgg(width)
         graph = spikec.compile(model, calib, timesteps=STEPS, samples=32, snm="on").graph
         each = Subject(f"width {width}", graph, model, calib)
         tables["width"].append(compare(each, BATCH, STEPS, 1, repeats))
     return tables
+
+
+CODINGS: dict[str, dict[str, Any]] = {
+    "unit spikes": {},
+    "powers of two": {"spikes": "graded"},
+    "integers of 4 bits": {"spikes": "graded", "payload": "integer", "payload_bits": 4},
+    "integers of 8 bits": {"spikes": "graded", "payload": "integer", "payload_bits": 8},
+    "windows": {"schedule": "layerwise"},
+    "windows of integers": {
+        "schedule": "layerwise", "spikes": "graded", "payload": "integer", "payload_bits": 4,
+    },
+    "radix": {"schedule": "layerwise", "code": "radix"},
+}  # fmt: skip
+"""What spikes may carry."""
+
+
+def codings(name: str, model: bytes, data: Array, calib: Array, repeats: int) -> Rows:
+    """A network compiled for spikes of every kind, in few steps and for one sample."""
+    rows: Rows = []
+    for coding, options in CODINGS.items():
+        for steps in (2, 4):
+            art = spikec.compile(model, calib, timesteps=steps, samples=64, **options)
+            subject = Subject(f"{name}, {coding}", art.graph, model, data)
+            rows += [compare(subject, batch, steps, 1, repeats) for batch in (1, BATCH)]
+    return rows
 
 
 def machine() -> str:
@@ -187,6 +235,7 @@ def main() -> None:
     parser.add_argument("--calib", type=Path, help="as DATA by default")
     parser.add_argument("--artifacts", nargs="*", type=Path, help="of MODEL..., else compiled")
     parser.add_argument("--repeats", type=int, default=8)
+    parser.add_argument("--tables", nargs="*", choices=report.TITLES, default=list(report.TITLES))
     parser.add_argument("--out", type=Path, help="Markdown file; printed if not given")
     options = parser.parse_args()
     data = _images(options.data)
@@ -197,7 +246,7 @@ def main() -> None:
         graph = (compiled or spikec.compile(path, calib, timesteps=STEPS)).graph
         subjects.append(Subject(path.stem, graph, path.read_bytes(), data))
         print(f"{path.stem} compiled", flush=True)
-    tables = measure(subjects, options.repeats, calib)
+    tables = measure(subjects, options.repeats, calib, options.tables)
     report.write(tables, machine(), options.out)
 
 

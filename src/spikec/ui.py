@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of what `--json` prints, as docs/json.md describes it."""
+LONG = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
 WIDE = 100_000
 """Columns of what is no terminal: nothing is cut or wrapped there."""
 
@@ -53,28 +56,40 @@ class Ui:
             TextColumn("{task.description:<18}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.errors, transient=True) as bars:
             tasks: dict[str, Any] = {}
+            pace = Pace()
 
             def report(what: str, done: int, total: int) -> None:
                 if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=total)
-                bars.update(tasks[what], completed=done, total=total)
+                    tasks[what] = bars.add_task(what, total=total, rate="")
+                rate = f"{short(pace.rate(what, done))}/s"
+                bars.update(tasks[what], completed=done, total=total, rate=rate)
 
             yield report
 
     def _log(self) -> Callable[[str, int, int], None]:
-        """Progress where nothing can be drawn over: one line when a part is done."""
-        last = ""
+        """Progress where nothing can be drawn over: a line when a part is done, and now and then.
+
+        The lines of long parts say how many a second, and how long the rest will take.
+        """
+        last, pace, told = "", Pace(), time.perf_counter()
 
         def report(what: str, done: int, total: int) -> None:
-            nonlocal last
+            nonlocal last, told
+            rate, now = pace.rate(what, done), time.perf_counter()
             line = f"{what}: {done}"
             if done == total and line != last:  # a part may end with several calls
                 last = line
-                self.note(line)
+                self.note(line if done < LONG * rate else f"{line}, {short(rate)} a second")
+                told = now
+            elif done < total and now - told >= LONG:
+                left = (total - done) / rate
+                self.note(f"{line} of {total}, {short(rate)} a second, {left:.0f} s left")
+                told = now
 
         return report
 
@@ -113,6 +128,21 @@ class Ui:
             print_json(value)
         elif line is not None:
             _print(self.out, line)
+
+
+class Pace:
+    """How fast parts of a work go on; a part starts when the one before it ended."""
+
+    def __init__(self) -> None:
+        self._what, self._start, self._last = "", 0.0, time.perf_counter()
+
+    def rate(self, what: str, done: int) -> float:
+        """How many of a part are done in a second, after `done` of them."""
+        now = time.perf_counter()
+        if what != self._what:
+            self._what, self._start = what, self._last
+        self._last = now
+        return done / max(now - self._start, 1e-9)
 
 
 def _print(console: Console, text: str) -> None:
