@@ -217,6 +217,92 @@ def scan_graded_serial(
         _scan_graded_sample(current, theta, v0, bias, fire, levels, free, spikes, potentials, n)
 
 
+@njit(cache=True, nogil=True)
+def _scan_whole_sample(
+    current: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    low: int,
+    high: int,
+    free: bool,
+    radix: bool,
+    payloads: Array,
+    potentials: Array,
+    n: int,
+) -> None:
+    """Run the neurons of sample `n` over time."""
+    steps, _, neurons = payloads.shape
+    keep, last = len(potentials) > 0, len(current) - 1
+    v = v0.copy()
+    net = np.zeros(neurons, np.int32)
+    for t in range(steps):
+        row = current[min(t, last), n]
+        unit = 1 << (steps - 1 - t) if radix else 1
+        for i in range(neurons):
+            x = v[i] + row[i] + bias[i]
+            size = theta[i] * unit
+            if radix:
+                payload = np.int32(x >= size)
+                if free:
+                    payload -= np.int32(x <= -size)
+            else:
+                payload = np.int32(0)
+                if size > 0:
+                    least = low if free else max(low, -net[i])
+                    payload = np.int32(min(max(x // size, least), high))
+            net[i] += payload
+            v[i] = x - theta[i] * (payload * unit)
+            payloads[t, n, i] = payload
+        if keep:
+            for i in range(neurons):
+                potentials[t, n, i] = v[i]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def scan_whole(
+    current: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    low: int,
+    high: int,
+    free: bool,
+    radix: bool,
+    payloads: Array,
+    potentials: Array,
+) -> None:
+    """Run neurons with integer payloads over time; arguments as those of `scan`.
+
+    Payloads lie between `low` and `high`, and are no less than the negative of the net sum unless
+    `free`. With `radix` they are the digits of v, the most significant first, instead.
+    """
+    for n in prange(payloads.shape[1]):
+        _scan_whole_sample(
+            current, theta, v0, bias, low, high, free, radix, payloads, potentials, n
+        )
+
+
+@njit(cache=True, nogil=True)
+def scan_whole_serial(
+    current: Array,
+    theta: Array,
+    v0: Array,
+    bias: Array,
+    low: int,
+    high: int,
+    free: bool,
+    radix: bool,
+    payloads: Array,
+    potentials: Array,
+) -> None:
+    """As `scan_whole` in the calling thread alone."""
+    for n in range(payloads.shape[1]):
+        _scan_whole_sample(
+            current, theta, v0, bias, low, high, free, radix, payloads, potentials, n
+        )
+
+
 @njit(cache=True, nogil=True, inline="always")
 def _payloads(x: Array, fire: np.float32, levels: int, free: bool, net: Array, out: Array) -> None:
     """Payload of each potential; each further threshold adds to that of the last one."""
@@ -287,4 +373,47 @@ def search_graded_errors(
                 for i in range(samples):
                     total += (gain * net[i] - target[c, i]) ** 2
                 errors[c, k, r] = total / samples
+    return errors
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def search_window_errors(
+    total: Array,
+    target: Array,
+    theta: Array,
+    v0: Array,
+    weight: float,
+    low: float,
+    high: float,
+    magnitudes: bool,
+) -> Array:
+    """As `search_errors` of neurons that gather all input before they fire.
+
+    Args:
+        total: What they gather, without v0 (channels, samples) float32.
+        target: ANN activations (channels, samples).
+        theta: Candidate thresholds (channels, candidates).
+        v0: Candidate initial potentials as fractions of theta (channels, fractions).
+        weight: What the weights of all steps add up to.
+        low: The smallest sum of payloads.
+        high: The largest.
+        magnitudes: Whether magnitudes are rounded, v0 on their side of 0.
+    """
+    channels, samples = target.shape
+    errors = np.zeros((channels, theta.shape[1], v0.shape[1]), np.float64)
+    for c in prange(channels):
+        for k in range(theta.shape[1]):
+            per_unit = np.float32(1) / np.float32(theta[c, k])
+            gain = np.float32(theta[c, k] / weight)
+            for r in range(v0.shape[1]):
+                start = np.float32(v0[c, r])
+                off = 0.0
+                for i in range(samples):
+                    units = total[c, i] * per_unit
+                    side = np.float32(-1 if magnitudes and units < 0 else 1)
+                    count = np.floor(units * side + start)
+                    count = min(max(count, np.float32(low)), np.float32(high))
+                    rest = gain * count * side - target[c, i]
+                    off += rest * rest
+                errors[c, k, r] = off / samples
     return errors

@@ -30,18 +30,20 @@ class Currents(Protocol):
         """The mean over the steps (samples, *shape)."""
 
     def part(self, samples: slice) -> Currents:
-        """The currents of some samples."""
+        """The currents of some samples, in memory if they are small enough."""
 
 
 def mean_over_steps(values: Array, radix: bool) -> Array:
     """The mean of (steps or 1, samples, *shape), each step by its weight (samples, *shape)."""
     if len(values) == 1:
         return np.asarray(values[0], np.float32)
-    if not radix:
-        return np.asarray(values.mean(axis=0, dtype=np.float32))
-    weights = step_weights(len(values), radix=True).astype(np.float32)
-    total: Array = np.tensordot(weights / weights.sum(), values.astype(np.float32), axes=1)
-    return total
+    weights = step_weights(len(values), radix=radix)
+    shares = (weights / weights.sum()).astype(np.float32)
+    mean = np.empty(values.shape[1:], np.float32)
+    for sample in range(len(mean)):  # one at a time, since floats take four times the room
+        spikes = values[:, sample].astype(np.float32)
+        np.einsum("t,t...->...", shares, spikes, out=mean[sample, ...])
+    return mean
 
 
 def joined(blocks: Iterable[tuple[slice, Array]], samples: int) -> Array:
@@ -135,9 +137,9 @@ class StoredCone:
         means = replace(self, stored=rates)
         return np.concatenate([block[0] for _, block in means.blocks()])
 
-    def part(self, samples: slice) -> StoredCone:
-        """The currents of some samples."""
-        return replace(self, stored={name: x[:, samples] for name, x in self.stored.items()})
+    def part(self, samples: slice) -> Currents:
+        """The currents of some samples, in memory if they are small enough."""
+        return replace(self, stored={name: x[:, samples] for name, x in self.stored.items()}).held()
 
     def with_weights(self, synapse: str, weights: Array) -> StoredCone:
         """The cone with other weights in one synapse."""

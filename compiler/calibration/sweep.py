@@ -32,7 +32,9 @@ from spikec.ir.types import Array
 from spikec.runtime.interpreter import evaluate, over_time
 
 JUDGED = 64
-"""Samples on which errors are measured for the report."""
+"""Samples on which errors are measured for the report, at most."""
+_JUDGED_BYTES = 1 << 26
+"""Room for the currents of those samples, which are kept while methods change neurons alone."""
 STORED_BYTES = 1 << 30
 """Room for the spikes of all calibration samples that later layers still read."""
 FEW = 8
@@ -289,15 +291,24 @@ def _fit(methods: Sequence[tuple[LayerPass, Record]], layer: Layer, clock: Clock
     """Let all methods act on a layer; errors are measured on its first samples."""
     if not methods:
         return layer
-    judged = slice(0, JUDGED)
-    error = layer.part(judged).error()
+    judged = _judged(layer)
+    error = judged.error()
     for method, record in methods:
+        current = layer.current
         with naming(method.name), clock(method.name):
             layer = method.fit(layer, record)
-        after = layer.part(judged).error()
+        same = layer.current is current
+        judged = replace(judged, neurons=layer.neurons) if same else _judged(layer)
+        after = judged.error()
         record.layer(layer.node.name, error_before=error, error_after=after)
         error = after
     return layer
+
+
+def _judged(layer: Layer) -> Layer:
+    """A layer on as many samples as errors are measured on."""
+    room = _JUDGED_BYTES // (4 * layer.steps * layer.node.type.size)
+    return layer.part(slice(0, max(1, min(JUDGED, room))))
 
 
 def _retype(builder: GraphBuilder, node: Node) -> None:

@@ -169,6 +169,37 @@ def _graded_scan(
     return payloads.reshape(full), potentials.reshape(full) if keep else None
 
 
+def _whole_scan(
+    op: Neuron, current: Value, params: Params, steps: int, keep: bool, parallel: bool
+) -> tuple[Value, Value | None]:
+    if current.dtype.kind != "f":
+        current = current.astype(np.int64)
+    rows, payloads, potentials, full = _results(op, current, steps, keep)
+    roles = ("theta", "v0", "bias")
+    theta, v0, bias = (_flat(params, role, full[2:], current.dtype) for role in roles)
+    low, high = op.limits if isinstance(op, IntegrateInteger) else op.payload.bounds
+    run = kernels.scan_whole if parallel else kernels.scan_whole_serial
+    free = op.sign is Sign.FREE
+    run(rows, theta, v0, bias, low, high, free, op.radix, payloads, potentials)
+    return payloads.reshape(full), potentials.reshape(full) if keep else None
+
+
+def _after_window(scan: Scan) -> Scan:
+    """Neurons that gather do as those that do not, on what they gathered and nothing after it."""
+
+    def gathered(
+        op: Neuron, current: Value, params: Params, steps: int, keep: bool, parallel: bool
+    ) -> tuple[Value, Value | None]:
+        if current.dtype.kind != "f":
+            current = current.astype(np.int64)
+        v = op.start(current, op.spread_params(params, current.shape[2:], current), steps).v
+        own = {role: p for role, p in params.items() if role not in ("v0", "bias")}
+        pulse = np.stack([v, np.zeros_like(v)])
+        return scan(op, pulse, own, steps, keep, parallel)
+
+    return gathered
+
+
 def _unit_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
     parts = drawn.current, drawn.target, theta, v0, drawn.bias
     return kernels.search_errors(*parts, _KINDS[op.sign], drawn.steps)
@@ -187,17 +218,12 @@ def _window_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Pa
     weight = weights.sum()
     constant = len(drawn.current) == 1
     total = drawn.current[0] * weight if constant else np.tensordot(weights, drawn.current, 1)
-    total = total + drawn.bias * weight
-    side = np.sign(total) if op.radix and op.sign is Sign.FREE else np.float32(1)  # of magnitudes
-    total, (lowest, highest) = total * side, op.net_bounds(drawn.steps)
-    errors = np.empty((*theta.shape, v0.shape[1]))
-    for k, threshold in enumerate(theta.T):
-        units = total / threshold[:, None]
-        for r, fraction in enumerate(v0.T):
-            count = np.clip(np.floor(units + fraction[:, None]), lowest, highest) * side
-            rate = count * (threshold / weight)[:, None]
-            errors[:, k, r] = ((rate - drawn.target) ** 2).mean(axis=1)
-    return errors
+    total = (total + drawn.bias * weight).astype(np.float32)
+    magnitudes = op.radix and op.sign is Sign.FREE
+    lowest, highest = op.net_bounds(drawn.steps)
+    return kernels.search_window_errors(
+        total, drawn.target, theta, v0, weight, lowest, highest, magnitudes
+    )
 
 
 def _integer_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
@@ -244,10 +270,10 @@ KERNELS: dict[type[Neuron], Kernel] = {
     Integrate: Kernel(_unit_scan, _unit_errors, _unit_rule),
     IntegrateSigned: Kernel(_unit_scan, _unit_errors, _signed_rule),
     IntegrateGraded: Kernel(_graded_scan, _graded_errors, _graded_rule),
-    IntegrateWindow: Kernel(None, _window_errors, _window_rule),
-    IntegrateRadix: Kernel(None, _window_errors, _radix_rule),
-    IntegrateInteger: Kernel(None, _integer_errors, _integer_rule),
-    IntegrateWindowGraded: Kernel(None, errors_of_rule, _graded_rule),
-    IntegrateWindowInteger: Kernel(None, _window_errors, _integer_rule),
+    IntegrateWindow: Kernel(_after_window(_unit_scan), _window_errors, _window_rule),
+    IntegrateRadix: Kernel(_after_window(_whole_scan), _window_errors, _radix_rule),
+    IntegrateInteger: Kernel(_whole_scan, _integer_errors, _integer_rule),
+    IntegrateWindowGraded: Kernel(_after_window(_graded_scan), errors_of_rule, _graded_rule),
+    IntegrateWindowInteger: Kernel(_after_window(_whole_scan), _window_errors, _integer_rule),
 }
 """The engine's table of neurons."""
