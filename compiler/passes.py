@@ -92,6 +92,8 @@ class Context:
         counterparts: The ANN's value that each neuron and readout of the spiking graph stands for,
             told by the pass that makes them; pairs are never guessed from names.
         levels: How many levels the spikes of a neuron count, told by the pass that makes neurons.
+        payload_bits: Of layers whose payloads have bits of their own, by the ANN's activation.
+        own_levels: What the spikes of those layers count, where it is not `levels`.
         progress: Told about long work.
         judge: Measures a spiking graph on validation data.
         clock: Books the time of each pass, and what is none's own: sweep, verify and judge.
@@ -104,9 +106,15 @@ class Context:
     last: dict[str, Graph] = field(default_factory=dict)
     counterparts: dict[str, str] = field(default_factory=dict)
     levels: int = 0
+    payload_bits: dict[str, int] = field(default_factory=dict)
+    own_levels: dict[str, int] = field(default_factory=dict)
     progress: Progress = lambda what, done, total: None
     judge: Callable[[Graph], dict[str, Any]] | None = None
     clock: Clock = field(default_factory=Clock)
+
+    def levels_of(self, activation: str) -> int:
+        """How many levels the spikes count that stand for an activation of the ANN."""
+        return self.own_levels.get(activation, self.levels)
 
     def data(self, name: str) -> Feeds:
         """The calibration data; raises PassError for the pass called `name` if there are none."""

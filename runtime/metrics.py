@@ -85,7 +85,7 @@ def spike_counts(
     """Per neuron layer: neurons, spikes and payload bits per sample, spikes per neuron and step.
 
     The payload bits of an event say its sign and which power of two it is: 0 for neurons that only
-    send +1, 1 for signed ones, 1 + log2 N for N payloads.
+    send +1, 1 for signed ones, 1 + log2 N for N payloads; of integers they are their width.
     """
     counts = {}
     for node in graph.nodes:
@@ -97,15 +97,20 @@ def spike_counts(
                 "neurons": node.type.size,
                 "spikes": spikes,
                 "rate": rate,
-                "payload_bits": spikes * payload_bits(op),
+                "payload_bits": spikes * payload_bits(op, graph.steps),
             }
     return counts
 
 
-def payload_bits(neuron: Neuron) -> int:
-    """Bits that each event of a neuron carries besides its address: its sign and its power of 2."""
-    signed = neuron.sign is not Sign.UNSIGNED
-    return signed + (neuron.payload.levels - 1).bit_length()
+def payload_bits(neuron: Neuron, steps: int) -> int:
+    """Bits that each event of a neuron carries besides its address.
+
+    Its sign, if events may be negative, and its power of 2 or its integer. In one step nothing is
+    taken back, so that integers of such neurons need no sign.
+    """
+    if neuron.payload.kind == "spike":
+        return neuron.payload.payload_bits - (neuron.sign is Sign.UNSIGNED)
+    return neuron.payload.payload_bits - (neuron.sign is Sign.TAKES_BACK and steps == 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,10 @@ class Graded(LayerPass):
     It takes the place of `dni` and `snm`. The smallest threshold starts at that of QCFS over the
     largest payload, and is searched with v0 and the firing level on the real input spikes.
 
-    Options: levels, the number of payloads; gate=auto rewrites a layer where the error on held-out
-    calibration data falls, on rewrites every layer; fire, the firing level as a share of theta,
-    0 to search it; search=joint|v0|none; per=channel|layer|neuron; samples drawn per channel.
+    Options: levels, the number of payloads where no budget gave another; gate=auto rewrites a layer
+    where the error on held-out calibration data falls, on rewrites every layer; fire, the firing
+    level as a share of theta, 0 to search it; search=joint|v0|none; per=channel|layer|neuron;
+    samples drawn per channel.
     """
 
     levels: int = 4
@@ -55,7 +56,8 @@ class Graded(LayerPass):
             return layer
         always = self.gate == "on"
         sign = Sign.FREE if op.sign is Sign.FREE else Sign.TAKES_BACK
-        graded = neuron_for(Needs(sign, gathers=op.gathers, levels=self.levels))
+        levels = 1 << layer.payload_bits if layer.payload_bits else self.levels
+        graded = neuron_for(Needs(sign, gathers=op.gathers, levels=levels))
         layer, figures = gated(layer, lambda part: self._search(self._start(part, graded)), always)
         record.layer(layer.node.name, graded=figures.pop("taken"), **figures)
         return layer
@@ -63,7 +65,7 @@ class Graded(LayerPass):
     def _start(self, layer: Layer, graded: Neuron) -> Layer:
         """Graded neurons that are not yet fitted."""
         old = layer.neurons
-        theta = old.theta / np.float32(1 << (self.levels - 1))
+        theta = old.theta / np.float32(1 << (graded.payload.levels - 1))
         ratio = np.where(old.theta > 0, old.v0 / old.theta, 0)
         fire = np.full(layer.node.type.shape[:1], self.fire or _FIRE, np.float32)
         if theta.ndim > 1:

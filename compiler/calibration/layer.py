@@ -85,6 +85,7 @@ class Layer:
         skips: Weights (channels,) of one-to-one synapses that reach it besides.
         cone: How the current comes about.
         exact: Whether it computes the quantiser that it was trained with, as it is.
+        payload_bits: Of its payloads, where a budget gave it some of its own; else 0.
     """
 
     node: Node
@@ -99,6 +100,7 @@ class Layer:
     skips: tuple[Array, ...] = ()
     cone: StoredCone | None = None
     exact: bool = False
+    payload_bits: int = 0
 
     @property
     def spiking(self) -> bool:

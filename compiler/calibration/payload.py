@@ -23,8 +23,8 @@ class Payload(LayerPass):
     payload, with v0 = theta / 2, and both are searched on the real input spikes. With one step
     this is the quantised network itself.
 
-    Options: bits of a payload, the sign of relays included; search=joint|v0|none;
-    per=channel|layer|neuron; samples drawn per channel.
+    Options: bits of a payload, the sign of relays included, where no budget gave others;
+    search=joint|v0|none; per=channel|layer|neuron; samples drawn per channel.
     """
 
     bits: int = 8
@@ -42,7 +42,7 @@ class Payload(LayerPass):
         if op is None or not is_offered(op, Needs(op.sign, gathers=op.gathers)):
             return layer
         layer = self._start(layer, op)
-        record.layer(layer.node.name, payload_bits=self.bits)
+        record.layer(layer.node.name, payload_bits=layer.payload_bits or self.bits)
         if self.search == "none" or layer.exact:
             return layer
         return search(
@@ -53,7 +53,8 @@ class Payload(LayerPass):
         """Neurons with payloads that are not yet fitted."""
         free = op.sign is Sign.FREE
         usual = Sign.UNSIGNED if op.gathers else Sign.TAKES_BACK
-        bits = max(self.bits, 2) if free else self.bits
+        bits = layer.payload_bits or self.bits
+        bits = max(bits, 2) if free else bits
         needs = Needs(Sign.FREE if free else usual, gathers=op.gathers, bits=bits)
         largest = np.float32((1 << (bits - 1)) - 1 if free else (1 << bits) - 1)
         old = layer.neurons

@@ -56,7 +56,7 @@ class Qcfs(Pass):
         for node in graph.nodes:
             op = op_of(node)
             if isinstance(op, Activation):
-                theta = self._theta(graph, node, context.levels)
+                theta = self._theta(graph, node, context.levels_of(node.name))
                 shift = op.shift if isinstance(op, QcfsOp) else 0.5
                 start = shift if self.v0 == "half" else 0.0
                 spiking.neuron(node, theta, theta * start)

@@ -155,6 +155,7 @@ def _sweep(
                 synapses=_synapses(graph, builder, node, stored),
                 skips=_skips(graph, builder, node),
                 cone=cone,
+                payload_bits=context.payload_bits.get(context.counterparts[node.name], 0),
             )
             wanted = [
                 (method, record)

@@ -38,7 +38,7 @@ def is_exact(context: Context, neuron: Node) -> bool:
     if ann is None or stood_for is None or not isinstance(fires, Neuron):
         return False
     op, whole = ann[stood_for].operation, fires.gathers or context.steps == 1
-    return whole and isinstance(op, Qcfs) and op.levels == context.levels
+    return whole and isinstance(op, Qcfs) and op.levels == context.levels_of(stood_for)
 
 
 def qcfs(x: Array, theta: Array | float, levels: int, floor: float = 0.0) -> Array:

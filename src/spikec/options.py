@@ -101,6 +101,13 @@ class Options:
         low=1,
         high=8,
     )
+    payload_budget: float | None = option(
+        None,
+        "graded: bits that spikes carry on average, sign included; layers get what pays",
+        NETWORK,
+        low=1,
+        high=9,
+    )
     threshold: Literal["per-channel", "per-layer", "per-neuron"] = option(
         "per-channel",
         "what shares a threshold; per-neuron: v0 alone is each neuron's own",
@@ -189,10 +196,15 @@ class Options:
         if self.code == "radix" and self.spikes == "graded":
             raise UsageError("a radix code has binary spikes: their payload is their step")
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name in ("payload", "payload_bits"):
+        for name in ("payload", "payload_bits", "payload_budget"):
             if self.spikes != "graded" and getattr(self, name) != defaults[name]:
                 given = f"{name}={getattr(self, name)}"
                 raise UsageError(f"{given} is for graded spikes", hint="give spikes=graded too")
+        if self.payload_budget is not None and self.payload_bits != defaults["payload_bits"]:
+            raise UsageError(
+                "payload_budget chooses the bits of each layer, payload_bits gives them to all",
+                hint="leave out one of them",
+            )
         if self.spikes == "graded" and self.payload == "power2" and self.payload_bits > 3:
             raise UsageError(
                 f"power2 payloads of {self.payload_bits} bits reach beyond 2^7",
@@ -275,6 +287,9 @@ class Options:
         names += [f"offset{{levels={counted}}}"] if counted else []
         names += ["linearise", "fold", "relay", "observe"]
         start = "zero" if self.dni == "off" else "half"
+        if self.payload_budget is not None:
+            window = " window=true" if layerwise else ""
+            names.append(f"budget{{bits={self.payload_budget:g} payload={self.payload}{window}}}")
         names.append(f"qcfs{{levels={self._levels()} per={theta} v0={start}}}")
         names += [f"layerwise{{code={self.code}}}"] if layerwise else []
         names += ["reconstruct"] if self.reconstruct == "on" else []

@@ -132,7 +132,7 @@ def test_only_unit_payloads_are_accumulates():
 
 
 def test_payload_bits_are_sign_and_exponent():
-    assert [payload_bits(network(levels)["s1"].operation) for levels in (2, 3, 4, 5, 8)] == [
+    assert [payload_bits(network(levels)["s1"].operation, 4) for levels in (2, 3, 4, 5, 8)] == [
         2,
         3,
         3,
@@ -140,7 +140,7 @@ def test_payload_bits_are_sign_and_exponent():
         4,
     ]
     graph = network(4)
-    assert payload_bits(graph["s3"].operation) == 0
+    assert payload_bits(graph["s3"].operation, 4) == 0
     found = reference(graph, inputs(9))
     counts = spike_counts(graph, found.events, 4, 9)
     assert counts["s1"]["payload_bits"] == pytest.approx(3 * counts["s1"]["spikes"])
