@@ -15,6 +15,8 @@ MORE_MEMORY = f"a machine with more memory ({ALLOWED} says how much may be used)
 """What always helps."""
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _UNLIMITED = 1 << 60
+AT_ONCE = 1 << 30
+"""Bytes that blocks of samples fill; larger ones are not quicker, and others need memory, too."""
 _SHARE = 0.9
 """Of what is available; the rest is for what grows meanwhile."""
 
@@ -55,7 +57,7 @@ def require(need: int, what: str, hint: str) -> None:
 
 
 def fitting(most: int, fixed: int, per_sample: int, what: str, hint: str) -> int:
-    """Samples at a time, from 1 to `most`, that fit the memory there is.
+    """Samples at a time, from 1 to `most`, that fit the memory there is, or `AT_ONCE` if less.
 
     Args:
         most: Samples that are wanted at most.
@@ -68,7 +70,7 @@ def fitting(most: int, fixed: int, per_sample: int, what: str, hint: str) -> int
         OutOfMemory: when not even one fits.
     """
     require(fixed + per_sample, f"{what} of one sample", hint)
-    return max(1, min(most, (budget() - fixed) // max(per_sample, 1)))
+    return max(1, min(most, (min(budget(), AT_ONCE) - fixed) // max(per_sample, 1)))
 
 
 def shown(size: int) -> str:
