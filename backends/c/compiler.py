@@ -14,12 +14,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from spikec.backends.lowering.cache import KEPT, cache_folder
 from spikec.ir import BackendError
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared", "-DNETWORK_TRACE")
 """How engines compile; `SPIKEC_CFLAGS` adds to them."""
-KEPT = 64
-"""Shared objects that stay in the cache."""
 
 
 def compiler() -> list[str] | None:
@@ -36,13 +35,6 @@ def unavailable() -> str | None:
     if compiler() is None:
         return "there is no C compiler (install gcc or clang, or name one in CC)"
     return None
-
-
-def cache_folder() -> Path:
-    """Where shared objects are kept: `SPIKEC_CACHE`, or spikec's folder in the user's cache."""
-    given = os.environ.get("SPIKEC_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(given) if given else base / "spikec"
 
 
 @functools.cache

@@ -15,13 +15,12 @@ from spikec.backends.c.emit import Project, build
 from spikec.backends.c.functions import output_type
 from spikec.backends.c.layout import SpikeLayout, input_type
 from spikec.backends.lowering import lower
+from spikec.backends.lowering.observed import observed
 from spikec.backends.lowering.records import Accumulate, Layer, Spikes, Stage
-from spikec.ir import BackendError, Graph, op_of
-from spikec.ir.analysis import run_linear
+from spikec.ir import BackendError, Graph
 from spikec.ir.types import Array
 from spikec.runtime.interpreter import (
     Feeds,
-    Observer,
     Simulation,
     as_read,
     check_feeds,
@@ -81,7 +80,7 @@ def simulate(
             if run.one({name: x[sample] for name, x in read.items()}) != 0:
                 reference(graph, feeds, steps, trace)  # raises and says where
                 raise BackendError("engine 'c' says that a value left its width, the reference not")
-    return _simulation(graph, feeds, steps, trace, run)
+    return observed(graph, feeds, steps, trace, run.spikes, run.potentials)
 
 
 class _Run:
@@ -171,29 +170,3 @@ def _decoded(bits: Array, layout: SpikeLayout, coding: Spikes) -> Array:
     for plane, payload in enumerate(coding.payloads):
         total += payload * flags[:, plane].astype(np.int64)
     return total.transpose(1, 3, 0, 2).reshape(layout.steps, layout.channels, -1)
-
-
-def _simulation(
-    graph: Graph, feeds: Feeds, steps: int, trace: Collection[str], run: _Run
-) -> Simulation:
-    observer = Observer(graph, steps, trace)
-    values = {node.name: over_time(node, feeds, steps).astype(np.int64) for node in graph.inputs}
-    for node in graph.nodes:
-        name, potentials = node.name, None
-        if op_of(node).stateful:
-            potentials = np.stack(run.potentials[name], 1) if name in run.potentials else None
-            spikes = np.stack(run.spikes[name], 1) if name in run.spikes else potentials
-            if spikes is not None:
-                values[name] = spikes
-        if name in observer.counted or name in values:
-            observer.see(node, _value(graph, name, values), potentials)
-    return observer.result
-
-
-def _value(graph: Graph, name: str, values: dict[str, Array]) -> Array:
-    """What enters a synapse, computed from the spikes that were traced where it is no layer."""
-    if name not in values:
-        node = graph[name]
-        inputs = [_value(graph, source, values) for source in node.inputs]
-        values[name] = run_linear(node, inputs, graph.arrays(node))
-    return values[name]

@@ -1,0 +1,42 @@
+"""Synthesisable SystemVerilog, bit for bit the reference; simulated, an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from spikec.backends.backend import UNKNOWN, Engine, Origin, Target
+from spikec.backends.verilog.emit import build
+from spikec.backends.verilog.engine import simulate
+from spikec.backends.verilog.simulator import unavailable
+from spikec.ir import Graph
+from spikec.runtime.interpreter import Feeds, Simulation
+
+
+@dataclass(frozen=True)
+class Verilog(Target, Engine):
+    """A circuit that streams samples, an engine per layer; as engine, simulated by Verilator.
+
+    Attributes:
+        cycles: Clock cycles that a sample may take, from one to the next; layers are folded so
+            that none takes more.
+        stalls: As engine: both sides of the network pause at random.
+    """
+
+    cycles: int = 200_000
+    stalls: bool = True
+    stages = ("int",)
+
+    def unavailable(self) -> str | None:
+        return unavailable()
+
+    def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
+        for name, text in build(graph, self.cycles).files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+
+    def simulate(
+        self, graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
+    ) -> Simulation:
+        return simulate(graph, feeds, steps, trace, self.cycles, self.stalls)

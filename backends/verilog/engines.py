@@ -1,0 +1,414 @@
+"""What computes each stage of a plan: records of hardware, before anything is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from spikec.backends.lowering.records import (
+    Accumulate,
+    Integers,
+    Integrate,
+    IntegrateGraded,
+    IntegrateInteger,
+    IntegrateRadix,
+    IntegrateSigned,
+    IntegrateWindow,
+    Layer,
+    Pool,
+    Range,
+    Reshape,
+    Route,
+    Rule,
+    Store,
+    Term,
+    gathers,
+)
+from spikec.backends.verilog.streams import Stream, per_element, stream_of, width
+from spikec.backends.verilog.windows import Edge, Walk, Window, window
+from spikec.ir import BackendError
+
+LATENCY = 12
+"""Cycles from the last word of a pixel to the first element that leaves, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What a layer computes at once.
+
+    Attributes:
+        outputs: Neurons whose sums are accumulated together.
+        inputs: Channels that are weighed together.
+        units: Neurons that are scanned together.
+        diagonal: Whether each neuron reads the channel of its own lane alone.
+    """
+
+    outputs: int
+    inputs: int
+    units: int
+    diagonal: bool
+
+    @property
+    def products(self) -> int:
+        """Products in a cycle, for each step."""
+        return self.outputs * (1 if self.diagonal else self.inputs)
+
+
+def walk_of(term: Term, fold: Fold) -> Walk | None:
+    """How a term's source is read in a fold; None where the fold does not fit the term."""
+    channels = term.source.channels
+    if channels % fold.inputs:
+        return None
+    if fold.diagonal:
+        return Walk(term.outputs // fold.outputs, 1, 1, fold.inputs) if term.channelwise else None
+    group = term.outputs // term.groups  # result channels that read the same channels
+    if group % fold.outputs == 0:
+        blocks, repeats, span = term.groups, group // fold.outputs, term.inputs
+    elif fold.outputs % group == 0:
+        blocks, repeats = term.outputs // fold.outputs, 1
+        span = fold.outputs // group * term.inputs
+    else:
+        return None
+    if span % fold.inputs == 0:
+        return Walk(blocks, repeats, span // fold.inputs, fold.inputs)
+    shared = fold.inputs // span
+    if fold.inputs % span == 0 and blocks % shared == 0:
+        return Walk(blocks // shared, repeats * shared, 1, fold.inputs)
+    return None
+
+
+@dataclass(slots=True, eq=False)
+class LayerEngine:
+    """Windows, sums and neurons of a layer.
+
+    Attributes:
+        stage: The layer.
+        fold: What is computed at once.
+        windows: One for each term.
+        inputs: The stream of each term.
+        sent: A stream that holds those of all terms.
+        out: What leaves.
+        steps: T.
+    """
+
+    stage: Layer
+    fold: Fold
+    windows: tuple[Window, ...]
+    inputs: tuple[Stream, ...]
+    sent: Stream
+    out: Stream
+    steps: int
+
+    @property
+    def edges(self) -> list[Edge]:
+        """What it reads."""
+        return [each.edge for each in self.windows]
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of neurons of a pixel."""
+        return self.stage.result.channels // self.fold.outputs
+
+    @property
+    def beats(self) -> int:
+        """Words for the sums of one block."""
+        return sum(each.beats for each in self.windows)
+
+    @property
+    def scan(self) -> int:
+        """Cycles in which the neurons of one turn are scanned."""
+        return self.out.steps * (2 if gathers(self.stage.rule) else 1)
+
+    @property
+    def pixel_cycles(self) -> int:
+        """Cycles of a pixel."""
+        scans = self.scan * (self.fold.outputs // self.fold.units)
+        return self.blocks * max(self.beats, scans, self.fold.outputs)
+
+    @property
+    def local(self) -> bool:
+        """Whether weights differ from pixel to pixel."""
+        return any(term.local for term in self.stage.terms)
+
+    @property
+    def weight_words(self) -> int:
+        """Words of the memory of weights; 0 where all weights are 1."""
+        if self.fold.diagonal and all(term.weights is None for term in self.stage.terms):
+            return 0
+        return self.beats * self.blocks * (self.stage.result.positions if self.local else 1)
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of a weight."""
+        ends = [Range(0, 1)]
+        ends += [Range.of(term.weights) for term in self.stage.terms if term.weights is not None]
+        return max(each.bits for each in ends)
+
+    def weights(self) -> Integers:
+        """Words of weights (words, outputs * inputs), in the order in which they are read."""
+        stage, fold = self.stage, self.fold
+        places = stage.result.positions if self.local else 1
+        parts = []
+        for term, each in zip(stage.terms, self.windows, strict=True):
+            blocks = _expanded(term, each.walk, fold, places)
+            parts.append(blocks)
+        joined = np.concatenate(parts, axis=2)
+        return joined.reshape(self.weight_words, -1)
+
+
+def _expanded(term: Term, walk: Walk, fold: Fold, places: int) -> Integers:
+    """Weights of a term (places, blocks, taps * beats, outputs, rows)."""
+    outputs, blocks = term.outputs, term.outputs // fold.outputs
+    if term.local:
+        assert term.weights is not None
+        plain = term.weights.reshape(outputs, -1).T.reshape(places, outputs, 1, 1)
+    else:
+        ones = np.ones((outputs, term.inputs, term.taps), np.int64)
+        given = ones if term.weights is None else term.weights.reshape(ones.shape)
+        plain = np.broadcast_to(given[None], (places, *given.shape))
+    if fold.diagonal:
+        by_block = plain.reshape(places, blocks, fold.outputs, term.taps)
+        return by_block.transpose(0, 1, 3, 2)[..., None]
+    group = outputs // term.groups
+    channels = np.arange(blocks) // walk.repeats * (walk.beats * walk.lanes)
+    read = channels[:, None] + np.arange(walk.beats * walk.lanes)[None]  # (blocks, channels read)
+    own = np.arange(outputs).reshape(blocks, fold.outputs) // group * term.inputs
+    inner = read[:, None, :] - own[:, :, None]  # (blocks, outputs, channels read)
+    inside = (inner >= 0) & (inner < term.inputs)
+    rows = plain.reshape(places, blocks, fold.outputs, term.inputs, term.taps)
+    index = np.where(inside, inner, 0)[None, ..., None]
+    index = np.broadcast_to(index, (places, *inner.shape, term.taps))
+    picked = np.take_along_axis(rows, index, axis=3) * inside[None, ..., None]
+    cut = picked.reshape(places, blocks, fold.outputs, walk.beats, walk.lanes, term.taps)
+    ordered = cut.transpose(0, 1, 5, 3, 2, 4)
+    return ordered.reshape(places, blocks, term.taps * walk.beats, fold.outputs, walk.lanes)
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """What each neuron of a layer holds; arrays are (channels,) or (elements,).
+
+    Attributes:
+        bias: Added in each step.
+        start: The first potential.
+        theta: The threshold.
+        level: What else a rule compares with.
+    """
+
+    bias: Integers
+    start: Integers
+    theta: Integers
+    level: Integers
+
+    @property
+    def fields(self) -> tuple[Integers, Integers, Integers, Integers]:
+        """All of them, the lowest first."""
+        return self.bias, self.start, self.theta, self.level
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """Bits of each field."""
+        return tuple(width(int(f.min(initial=0)), int(f.max(initial=0))) for f in self.fields)
+
+    @property
+    def same(self) -> bool:
+        """Whether all neurons hold the same."""
+        return all((f == f[0]).all() for f in self.fields)
+
+    def words(self, units: int) -> list[int]:
+        """Words of the memory, those of `units` neurons in each."""
+        count = max(len(f) for f in self.fields)
+        channels = min(len(f) for f in self.fields)
+        spread = [np.tile(f, count // len(f)).tolist() for f in self.fields]
+        assert count % channels == 0
+        neurons = []
+        for values in zip(*spread, strict=True):
+            word = 0
+            for value, bits in zip(reversed(values), reversed(self.bits), strict=True):
+                word = word << bits | (value & ((1 << bits) - 1))
+            neurons.append(word)
+        total, words = sum(self.bits), []
+        for start in range(0, count, units):
+            word = 0
+            for neuron in reversed(neurons[start : start + units]):
+                word = word << total | neuron
+            words.append(word)
+        return words
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The parameters of `neurons` that follow from a rule.
+
+    Attributes:
+        rule: Its name in the library.
+        free: Spikes of both signs in any order.
+        levels: Of payloads 1, 2, 4, ...
+        low: Smallest integer payload.
+        high: Largest.
+        shift: Most bits by which a threshold is shifted.
+    """
+
+    rule: str
+    free: bool = False
+    levels: int = 1
+    low: int = 0
+    high: int = 1
+    shift: int = 0
+
+
+def cell_of(rule: Rule, out: Stream) -> Cell:
+    """The library's neuron for a rule."""
+    match rule:
+        case Integrate():
+            return Cell("integrate")
+        case IntegrateSigned(free=free):
+            return Cell("signed", free)
+        case IntegrateWindow(free=free):
+            return Cell("signed" if free else "integrate", free)
+        case IntegrateGraded(free=free, levels=levels):
+            return Cell("powers", free, levels, high=1 << (levels - 1), shift=levels)
+        case IntegrateInteger(free=free, low=low, high=high):
+            return Cell("integer", free, low=low, high=high, shift=out.bits)
+        case IntegrateRadix(free=free):
+            return Cell("radix", free, shift=out.steps)
+        case Accumulate():
+            return Cell("accumulate")
+        case Store():
+            return Cell("current")
+
+
+def constants_of(stage: Layer) -> Constants:
+    """What the neurons of a layer hold."""
+    rule, shape, nothing = stage.rule, stage.result.shape, np.zeros(1, np.int64)
+
+    def given(role: str) -> Integers:
+        array = getattr(rule, role, None)
+        return nothing if array is None else per_element(array, shape)
+
+    level = given("fire") if isinstance(rule, IntegrateGraded) else given("theta_neg")
+    return Constants(per_element(stage.bias, shape), given("v0"), given("theta"), level)
+
+
+@dataclass(slots=True, eq=False)
+class PoolEngine:
+    """A window and a `max_pool`."""
+
+    stage: Pool
+    window: Window
+    sent: Stream
+    out: Stream
+
+    @property
+    def edges(self) -> list[Edge]:
+        """What it reads."""
+        return [self.window.edge]
+
+    @property
+    def pixel_cycles(self) -> int:
+        """Cycles of a pixel."""
+        return self.stage.result.channels * self.window.taps
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a `reorder` reads.
+
+    Attributes:
+        source: For each element that leaves in a period, the number of the source; -1 for 0.
+        position: Where it stands in the source, in the first period.
+        periods: Periods in a sample.
+        steps: By source, what is added to positions in each further period.
+        lags: By source, how far behind the furthest element that was read an element is read.
+    """
+
+    source: Integers
+    position: Integers
+    periods: int
+    steps: tuple[int, ...]
+    lags: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class ReorderEngine:
+    """Elements in other places."""
+
+    stage: Route | Reshape
+    table: Table
+    edges: list[Edge]
+    inputs: tuple[Stream, ...]
+    out: Stream
+
+    @property
+    def pixel_cycles(self) -> int:
+        """Cycles of a pixel."""
+        return self.stage.result.channels
+
+    @property
+    def ring(self) -> int:
+        """Bits of an address of each ring."""
+        words = [
+            max((e.held + e.slack) * e.source.channels, lag + 2)
+            for e, lag in zip(self.edges, self.table.lags, strict=True)
+        ]
+        return max(1, (max(words) - 1).bit_length())
+
+
+Engine: TypeAlias = "LayerEngine | PoolEngine | ReorderEngine"
+
+
+def layer_engine(stage: Layer, fold: Fold, steps: int) -> LayerEngine:
+    """The engine of a layer in a fold that fits all its terms."""
+    windows = []
+    for term in stage.terms:
+        walk = walk_of(term, fold)
+        assert walk is not None
+        windows.append(window(term.source, term.axes, walk))
+    inputs = tuple(stream_of(term.source, steps) for term in stage.terms)
+    sent = inputs[0]
+    for other in inputs[1:]:
+        sent = sent.joined(other)
+    out = stream_of(stage.result, steps)
+    return LayerEngine(stage, fold, tuple(windows), inputs, sent, out, steps)
+
+
+def pool_engine(stage: Pool, steps: int) -> PoolEngine:
+    """The engine of a max pooling."""
+    walk = Walk(stage.source.channels, 1, 1, 1)
+    sent, out = stream_of(stage.source, steps), stream_of(stage.result, steps)
+    return PoolEngine(stage, window(stage.source, stage.axes, walk), sent, out)
+
+
+def checked(stage: Layer) -> Layer:
+    """A layer, unless it may leave the width that the graph declares."""
+    if stage.limits is not None:
+        raise BackendError(
+            f"%{stage.result.name} may reach {stage.state.low} to {stage.state.high}, its width "
+            f"holds {stage.limits.low} to {stage.limits.high}; hardware has no check for that",
+            loc=stage.loc,
+            hint="compile with fewer --weight-bits or --timesteps",
+        )
+    return stage
+
+
+def fitting_folds(stage: Layer) -> Sequence[Fold]:
+    """All folds that fit a layer's terms, without units."""
+    channels = stage.result.channels
+    sources = [term.source.channels for term in stage.terms]
+    folds = []
+    for outputs in _divisors(channels):
+        if all(term.channelwise for term in stage.terms):
+            folds.append(Fold(outputs, outputs, 1, True))
+            continue
+        for inputs in _divisors(int(np.gcd.reduce(sources))):
+            fold = Fold(outputs, inputs, 1, False)
+            if all(walk_of(term, fold) is not None for term in stage.terms):
+                folds.append(fold)
+    return folds
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]

@@ -1,0 +1,486 @@
+"""Prints a design: the top module, and the words of its memories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from spikec.backends.lowering.records import Store, Value, doubles, gathers
+from spikec.backends.verilog.design import Design
+from spikec.backends.verilog.engines import (
+    Engine,
+    LayerEngine,
+    PoolEngine,
+    ReorderEngine,
+    cell_of,
+    constants_of,
+)
+from spikec.backends.verilog.streams import Stream, hex_words, width
+from spikec.backends.verilog.windows import Window
+from spikec.backends.verilog.writer import (
+    CLOCK,
+    bits_of,
+    instance,
+    packed,
+    receives,
+    sends,
+    text,
+    wires,
+)
+
+TOP = "network.sv"
+RULES = ("integrate", "signed", "powers", "integer", "radix", "accumulate", "current")
+"""Rules as `neurons` numbers them."""
+
+
+@dataclass(slots=True)
+class Printer:
+    """Prints one design.
+
+    Attributes:
+        design: What is printed.
+        files: Words of memories by file name.
+    """
+
+    design: Design
+    files: dict[str, str] = field(default_factory=dict)
+    _parts: list[str] = field(default_factory=list)
+    _ports: dict[int, str] = field(default_factory=dict)
+    _readers: dict[str, list[int]] = field(default_factory=dict)
+
+    def print(self) -> dict[str, str]:
+        """The top module and the memories, by file name."""
+        design, plan = self.design, self.design.plan
+        self._plan_readers()
+        for number, value in enumerate(plan.inputs):
+            self._source(value, number)
+        for engine in design.engines:
+            self._comment(_about(engine, design))
+            self._wires(engine.stage.result)
+            match engine:
+                case LayerEngine():
+                    self._layer(engine)
+                case PoolEngine():
+                    self._pool(engine)
+                case ReorderEngine():
+                    self._reorder(engine)
+        for name in plan.outputs:
+            self._sink(self._value(name))
+        self.files[TOP] = self._head() + "\n".join(self._parts) + "endmodule\n"
+        return self.files
+
+    # Streams and who reads them
+
+    def _value(self, name: str) -> Value:
+        values = {v.name: v for v in self.design.plan.inputs}
+        values |= {s.result.name: s.result for s in self.design.plan.stages}
+        return values[name]
+
+    def _plan_readers(self) -> None:
+        """The wires on which each reader takes its stream: the stream's own, or a fork's."""
+        readers: dict[str, list[int]] = {}
+        for engine in self.design.engines:
+            for edge in engine.edges:
+                readers.setdefault(self.design.origin(edge.source.name), []).append(id(edge))
+        for number, name in enumerate(self.design.plan.outputs):
+            readers.setdefault(self.design.origin(name), []).append(-1 - number)
+        self._readers = readers
+        for name, keys in readers.items():
+            stream = f"v_{self.design.names[name]}"
+            for place, key in enumerate(keys):
+                self._ports[key] = stream if len(keys) == 1 else f"{stream}_f{place}"
+
+    def _wires(self, value: Value) -> None:
+        """The stream of a value, and its fork where several read it."""
+        name, bits = f"v_{self.design.names[value.name]}", self.design.stream(value).element
+        self._add(wires(name, bits))
+        readers = len(self._readers.get(value.name, []))
+        if readers == 0:
+            self._add(f"    assign {name}_ready = 1'b1;  // nothing reads it\n")
+        if readers < 2:
+            return
+        for place in range(readers):
+            self._add(wires(f"{name}_f{place}", bits))
+            self._add(f"    assign {name}_f{place}_data = {name}_fork;\n")
+        self._add(f"    wire [{bits - 1}:0] {name}_fork;\n")
+        order = range(readers - 1, -1, -1)
+        ports = {
+            **CLOCK,
+            **receives(name),
+            "out_valid": f"{{{', '.join(f'{name}_f{n}_valid' for n in order)}}}",
+            "out_ready": f"{{{', '.join(f'{name}_f{n}_ready' for n in order)}}}",
+            "out_data": f"{name}_fork",
+        }
+        parameters = {"WIDTH": bits, "READERS": readers}
+        self._add(
+            instance("fork_stream", f"fork_{self.design.names[value.name]}", parameters, ports)
+        )
+
+    # Ports
+
+    def _head(self) -> str:
+        design, plan = self.design, self.design.plan
+        lines = [
+            f"// {plan.name}: an integer spiking network of {plan.steps} steps. Written by spikec.",
+            "// README.md beside it says how to use it, report.json what it takes.",
+            "/* verilator lint_off PINCONNECTEMPTY */  // only pools ask what lies inside a map",
+            "module network (",
+        ]
+        ports = ["    input wire clk", "    input wire rst"]
+        for value in plan.inputs:
+            name, bits = design.names[value.name], data_bits(design.stream(value).element)
+            ports += [
+                f"    input wire s_axis_{name}_tvalid",
+                f"    output wire s_axis_{name}_tready",
+                f"    input wire [{bits - 1}:0] s_axis_{name}_tdata",
+                f"    input wire s_axis_{name}_tlast",
+            ]
+        for output in plan.outputs:
+            name, value = design.names[output], self._value(output)
+            bits, user = data_bits(design.stream(value).bits), bits_of(value.size)
+            ports += [
+                f"    output wire m_axis_{name}_tvalid",
+                f"    input wire m_axis_{name}_tready",
+                f"    output wire [{bits - 1}:0] m_axis_{name}_tdata",
+                f"    output wire m_axis_{name}_tlast",
+                f"    output wire [{user - 1}:0] m_axis_{name}_tuser",
+            ]
+        ports.append("    output wire frame_error  // TLAST came at another place")
+        lines += [f"{port}," for port in ports[:-1]] + ports[-1:] + [");"]
+        errors = [f"error_{design.names[value.name]}" for value in plan.inputs]
+        lines += [f"    wire {name};" for name in errors]
+        lines.append(f"    assign frame_error = {' || '.join(errors)};\n")
+        return "\n".join(lines) + "\n"
+
+    def _source(self, value: Value, number: int) -> None:
+        name, stream = self.design.names[value.name], self.design.stream(value)
+        self._comment([f"Input {value.name}: {_shape(value)}, {_numbers(stream)}."])
+        self._wires(value)
+        ports = dict(CLOCK)
+        for part in ("tvalid", "tready", "tdata", "tlast"):
+            ports[f"s_axis_{part}"] = f"s_axis_{name}_{part}"
+        ports |= {**sends(f"v_{name}"), "error": f"error_{name}"}
+        parameters = {
+            "ELEMENT": stream.element,
+            "TDATA": data_bits(stream.element),
+            "FRAME": value.size,
+        }
+        self._add(instance("axis_source", f"source_{name}", parameters, ports))
+
+    def _sink(self, value: Value) -> None:
+        name, stream = self.design.names[value.name], self.design.stream(value)
+        number = self.design.plan.outputs.index(value.name)
+        self._comment([f"Output {value.name}: {_shape(value)}, {stream.bits} bits."])
+        ports = {**CLOCK, **receives(self._ports[-1 - number])}
+        for part in ("tvalid", "tready", "tdata", "tlast", "tuser"):
+            ports[f"m_axis_{part}"] = f"m_axis_{name}_{part}"
+        parameters = {
+            "STEPS": stream.steps,
+            "BITS": stream.bits,
+            "TDATA": data_bits(stream.bits),
+            "TUSER": bits_of(value.size),
+            "FRAME": value.size,
+        }
+        self._add(instance("axis_sink", f"sink_{name}", parameters, ports))
+
+    # Engines
+
+    def _window(self, each: Window, name: str, element: int, inside: str) -> None:
+        """A window, which hands on words as `NAME_valid`, `NAME_ready` and `NAME_data`."""
+        bits = place_bits(each)
+        axes = each.axes[::-1]  # the last axis is the fastest
+
+        def listed(part: Callable[[int], int]) -> str:
+            return packed([part(n) for n in range(len(axes))], bits)
+
+        parameters: dict[str, int | str] = {
+            "ELEMENT": element,
+            "LANES": each.walk.lanes,
+            "RING": each.ring,
+            "WIDTH": bits,
+            "AXES": len(axes),
+            "OUTPUTS": listed(lambda n: axes[n].outputs),
+            "TAPS": listed(lambda n: axes[n].taps),
+            "STRIDES": listed(lambda n: axes[n].stride),
+            "DILATIONS": listed(lambda n: axes[n].dilation),
+            "PADS": listed(lambda n: axes[n].pad),
+            "INPUTS": listed(lambda n: axes[n].inputs),
+            "UPS": listed(lambda n: axes[n].up),
+            "PITCHES": packed(each.pitches[::-1], bits),
+            "FREES": each.frees,
+            "BLOCKS": each.walk.blocks,
+            "REPEATS": each.walk.repeats,
+            "BEATS": each.walk.beats,
+            "FRAME": each.frame,
+        }
+        self._add(wires(name, element * each.walk.lanes))
+        if inside:
+            self._add(f"    wire {inside};\n")
+        ports = {**CLOCK, **receives(self._ports[id(each.edge)]), **sends(name)}
+        ports["out_inside"] = inside
+        self._add(instance("window", f"window_{name}", parameters, ports))
+
+    def _layer(self, engine: LayerEngine) -> None:
+        name, fold, sent = self.design.names[engine.stage.result.name], engine.fold, engine.sent
+        joined, beats = "", 0
+        for number, (each, stream) in enumerate(zip(engine.windows, engine.inputs, strict=True)):
+            words = f"w{number}_{name}"
+            self._window(each, words, stream.element, "")
+            if stream != sent:
+                words = self._adapted(words, stream, sent, fold.inputs)
+            if joined:
+                words = self._merged(joined, words, beats, each.beats, number, name, engine)
+            joined, beats = words, beats + each.beats
+        self._sums(engine, joined, name)
+        self._neurons(engine, name)
+
+    def _adapted(self, name: str, stream: Stream, sent: Stream, lanes: int) -> str:
+        made = f"a_{name}"
+        bits = lanes * sent.element
+        self._add(wires(made, bits))
+        self._add(f"    assign {made}_valid = {name}_valid;\n")
+        self._add(f"    assign {name}_ready = {made}_ready;\n")
+        parameters = {
+            "LANES": lanes,
+            "STEPS": stream.steps,
+            "BITS": stream.bits,
+            "SIGNED": int(stream.signed),
+            "OUT_STEPS": sent.steps,
+            "OUT_BITS": sent.bits,
+        }
+        ports = {"in_data": f"{name}_data", "out_data": f"{made}_data"}
+        self._add(instance("adapt", f"adapt_{name}", parameters, ports))
+        return made
+
+    def _merged(
+        self,
+        first: str,
+        second: str,
+        beats: int,
+        more: int,
+        number: int,
+        name: str,
+        engine: LayerEngine,
+    ) -> str:
+        made = f"m{number}_{name}"
+        bits = engine.fold.inputs * engine.sent.element
+        self._add(wires(made, bits))
+        ports = {**CLOCK, **receives(first, "a"), **receives(second, "b"), **sends(made)}
+        parameters = {"WIDTH": bits, "FIRST": beats, "SECOND": more}
+        self._add(instance("merge", f"merge_{made}", parameters, ports))
+        return made
+
+    def _sums(self, engine: LayerEngine, words: str, name: str) -> None:
+        fold, sent, stage = engine.fold, engine.sent, engine.stage
+        depth = engine.weight_words
+        parameters: dict[str, int | str] = {
+            "OUTPUTS": fold.outputs,
+            "INPUTS": fold.inputs,
+            "DIAGONAL": int(fold.diagonal),
+            "STEPS": sent.steps,
+            "BITS": sent.bits,
+            "SIGNED": int(sent.signed),
+            "POWERS": int(sent.powers),
+            "WEIGHT": engine.weight_bits,
+            "SUM": stage.sum.bits,
+            "BEATS": engine.beats,
+        }
+        if depth:
+            file = f"weights/{name}.weights.mem"
+            self.files[file] = hex_words(engine.weights(), engine.weight_bits)
+            parameters |= {"DEPTH": depth, "ADDRESS": bits_of(depth), "FILE": text(file)}
+        self._add(wires(f"t_{name}", fold.outputs * sent.steps * stage.sum.bits))
+        ports = {**CLOCK, **receives(words), **sends(f"t_{name}")}
+        self._add(instance("sums", f"sums_{name}", parameters, ports))
+
+    def _neurons(self, engine: LayerEngine, name: str) -> None:
+        stage, fold, out = engine.stage, engine.fold, engine.out
+        cell, constants = cell_of(stage.rule, out), constants_of(stage)
+        bias, start, theta, level = constants.bits
+        reach = max(stage.state.bits, stage.sum.bits, bias, start, out.bits)
+        wide = max(reach, theta + cell.shift, level + cell.shift) + 2
+        net = max((out.steps * cell.high).bit_length() + 1, out.bits + 1)
+        parameters: dict[str, int | str] = {
+            "NEURONS": fold.outputs,
+            "UNITS": fold.units,
+            "STEPS": out.steps,
+            "SUM_STEPS": engine.sent.steps,
+            "SUM": stage.sum.bits,
+            "STATE": stage.state.bits,
+            "WIDE": wide,
+            "NET": net,
+            "OUT": out.bits,
+            "RULE": f"{RULES.index(cell.rule)} /* {cell.rule} */",
+            "GATHERS": int(gathers(stage.rule)),
+            "DOUBLES": int(doubles(stage.rule)),
+            "FREE": int(cell.free),
+            "LEVELS": cell.levels,
+            "LOW": cell.low,
+            "HIGH": cell.high,
+            "BIAS": bias,
+            "START": start,
+            "THETA": theta,
+            "LEVEL": level,
+        }
+        if constants.same:
+            total = sum(constants.bits)
+            parameters["ONLY"] = f"{total}'h{constants.words(1)[0]:x}"
+        else:
+            words = constants.words(fold.units)
+            file, bits = f"weights/{name}.neurons.mem", fold.units * sum(constants.bits)
+            self.files[file] = "".join(f"{word:0{-(-bits // 4)}x}\n" for word in words)
+            parameters |= {
+                "DEPTH": len(words),
+                "ADDRESS": bits_of(len(words)),
+                "FILE": text(file),
+            }
+        if not isinstance(stage.rule, Store):
+            parameters["PROBE"] = text(probe_file(name))
+        ports = {**CLOCK, **receives(f"t_{name}"), **sends(f"v_{name}")}
+        self._add(instance("neurons", f"neurons_{name}", parameters, ports))
+
+    def _pool(self, engine: PoolEngine) -> None:
+        name, sent, stage = self.design.names[engine.stage.result.name], engine.sent, engine.stage
+        words = f"w0_{name}"
+        self._window(engine.window, words, sent.element, f"{words}_inside")
+        parameters: dict[str, int | str] = {
+            "STEPS": sent.steps,
+            "BITS": sent.bits,
+            "SIGNED": int(sent.signed),
+            "RADIX": int(stage.radix),
+            "STATE": pool_bits(engine),
+            "OUT": engine.out.bits,
+            "TAPS": engine.window.taps,
+            "PROBE": text(probe_file(name)),
+        }
+        ports = {**CLOCK, **receives(words), "in_inside": f"{words}_inside", **sends(f"v_{name}")}
+        self._add(instance("max_pool", f"pool_{name}", parameters, ports))
+
+    def _reorder(self, engine: ReorderEngine) -> None:
+        name, table, out = self.design.names[engine.stage.result.name], engine.table, engine.out
+        sources = len(engine.edges)
+        reach = sum(edge.source.size for edge in engine.edges) + (2 << engine.ring)
+        bits = reach.bit_length() + 2
+        select = bits_of(sources)
+        data = []
+        for edge, stream in zip(engine.edges, engine.inputs, strict=True):
+            port = self._ports[id(edge)]
+            if (stream.steps, stream.bits) == (out.steps, out.bits):
+                data.append(f"{port}_data")
+                continue
+            made = f"r{len(data)}_{name}_data"
+            self._add(f"    wire [{out.element - 1}:0] {made};\n")
+            parameters = {
+                "STEPS": stream.steps,
+                "BITS": stream.bits,
+                "SIGNED": int(stream.signed),
+                "OUT_STEPS": out.steps,
+                "OUT_BITS": out.bits,
+            }
+            ports = {"in_data": f"{port}_data", "out_data": made}
+            self._add(instance("adapt", f"adapt_{len(data)}_{name}", parameters, ports))
+            data.append(made)
+        file, depth = f"weights/{name}.table.mem", len(table.source)
+        filled = (table.source >= 0).astype(np.int64)
+        words = filled << (select + bits) | np.maximum(table.source, 0) << bits
+        words |= np.where(table.source >= 0, table.position, 0) & ((1 << bits) - 1)
+        self.files[file] = hex_words(words[:, None], 1 + select + bits)
+        parameters_: dict[str, int | str] = {
+            "ELEMENT": out.element,
+            "SOURCES": sources,
+            "SELECT": select,
+            "RING": engine.ring,
+            "WIDTH": bits,
+            "DEPTH": depth,
+            "ADDRESS": bits_of(depth),
+            "PERIODS": table.periods,
+            "STEPS": packed(table.steps, bits),
+            "LAGS": packed(table.lags, bits),
+            "FRAMES": packed([edge.source.size for edge in engine.edges], bits),
+            "FILE": text(file),
+        }
+        every = [self._ports[id(edge)] for edge in engine.edges][::-1]
+        ports_ = {
+            **CLOCK,
+            "in_valid": f"{{{', '.join(f'{p}_valid' for p in every)}}}",
+            "in_ready": f"{{{', '.join(f'{p}_ready' for p in every)}}}",
+            "in_data": f"{{{', '.join(data[::-1])}}}",
+            **sends(f"v_{name}"),
+        }
+        self._add(instance("reorder", f"reorder_{name}", parameters_, ports_))
+
+    # Text
+
+    def _add(self, part: str) -> None:
+        self._parts.append(part)
+
+    def _comment(self, lines: list[str]) -> None:
+        rule = f"    // {'-' * 90}\n"
+        self._add(rule + "".join(f"    // {line}\n" for line in lines))
+
+
+def data_bits(bits: int) -> int:
+    """Bits of TDATA: whole bytes."""
+    return -(-bits // 8) * 8
+
+
+def probe_file(name: str) -> str:
+    """Where a simulation writes a layer's spikes and potentials."""
+    return f"probe_{name}.txt"
+
+
+def pool_bits(engine: PoolEngine) -> int:
+    """Bits of net sums, and of a number below all of them."""
+    return max(engine.stage.state.bits + 1, engine.sent.bits + 1)
+
+
+def place_bits(each: Window) -> int:
+    """Bits of places and positions in the stream of a window."""
+    reach = each.frame + (2 << each.ring)
+    for axis, pitch in zip(each.axes, each.pitches, strict=True):
+        far = (axis.outputs - 1) * axis.stride + (axis.taps - 1) * axis.dilation + abs(axis.pad)
+        reach += far * pitch
+    limits = [each.walk.blocks, each.walk.repeats, each.walk.beats]
+    limits += [n for axis in each.axes for n in (axis.outputs, axis.taps, axis.inputs)]
+    return max(reach, *limits).bit_length() + 2
+
+
+def _shape(value: Value) -> str:
+    return " x ".join(map(str, value.shape)) or "a scalar"
+
+
+def _numbers(stream: Stream) -> str:
+    kind = "signed" if stream.signed else "unsigned"
+    steps = f"{stream.steps} steps of " if stream.steps > 1 else ""
+    return f"{steps}{stream.bits} {kind} bits"
+
+
+def _about(engine: Engine, design: Design) -> list[str]:
+    """What stands above an engine: its numbers."""
+    stage, out = engine.stage, engine.out
+    total = engine.pixel_cycles * stage.result.positions
+    loc = f" (ONNX: {stage.loc})" if stage.loc else ""
+    lines = [f"%{stage.result.name}{loc}: {_shape(stage.result)}, {_numbers(out)}."]
+    if isinstance(engine, LayerEngine):
+        fold, layer = engine.fold, engine.stage
+        for term in layer.terms:
+            kernel = " x ".join(str(axis.taps) for axis in term.axes)
+            lines.append(f"Reads %{term.source.name} through %{term.name}, {kernel} taps.")
+        lines.append(
+            f"Sums in [{layer.sum.low}, {layer.sum.high}], potentials in "
+            f"[{layer.state.low}, {layer.state.high}], proven."
+        )
+        lines.append(
+            f"Fold: {fold.outputs} neurons x {1 if fold.diagonal else fold.inputs} channels at "
+            f"once, {fold.units} scanned; {total} cycles for a sample."
+        )
+    else:
+        lines.append(f"{total} cycles for a sample.")
+    return lines
+
+
+def number_bits(low: int, high: int) -> int:
+    """Bits of signed numbers."""
+    return width(low, high)
