@@ -9,7 +9,7 @@ from pathlib import Path
 from spikec.backends.backend import UNKNOWN, Engine, Origin, Target
 from spikec.backends.verilog.emit import build
 from spikec.backends.verilog.engine import simulate
-from spikec.backends.verilog.simulator import unavailable
+from spikec.backends.verilog.simulator import Simulator, unavailable
 from spikec.ir import Graph
 from spikec.runtime.interpreter import Feeds, Simulation
 
@@ -22,14 +22,16 @@ class Verilog(Target, Engine):
         cycles: Clock cycles that a sample may take, from one to the next; layers are folded so
             that none takes more.
         stalls: As engine: both sides of the network pause at random.
+        simulator: As engine: Verilator, or Icarus, which starts at once and is slow.
     """
 
     cycles: int = 200_000
     stalls: bool = True
+    simulator: Simulator = "verilator"
     stages = ("int",)
 
     def unavailable(self) -> str | None:
-        return unavailable()
+        return unavailable(self.simulator)
 
     def emit(self, graph: Graph, folder: Path, origin: Origin = UNKNOWN) -> None:
         for name, text in build(graph, self.cycles).files.items():
@@ -39,4 +41,4 @@ class Verilog(Target, Engine):
     def simulate(
         self, graph: Graph, feeds: Feeds, steps: int | None = None, trace: Collection[str] = ()
     ) -> Simulation:
-        return simulate(graph, feeds, steps, trace, self.cycles, self.stalls)
+        return simulate(graph, feeds, steps, trace, self.cycles, self.stalls, self.simulator)

@@ -13,7 +13,7 @@ from spikec.ir import Graph
 
 LIBRARY = (
     "adapt", "axis_sink", "axis_source", "fifo", "fire_integer", "fire_powers", "fire_radix",
-    "fire_unit", "fork_stream", "max_pool", "merge", "neurons", "odometer", "probe", "product",
+    "fire_unit", "fork_stream", "max_pool", "multiple", "merge", "neurons", "odometer", "probe", "product",
     "ram", "reorder", "rom", "sums", "window",
 )  # fmt: skip
 """Modules that all networks share."""

@@ -16,7 +16,7 @@ from spikec.backends.lowering.records import Spikes
 from spikec.backends.verilog.emit import Project, build
 from spikec.backends.verilog.engines import Engine, LayerEngine, PoolEngine
 from spikec.backends.verilog.printer import pool_bits, probe_file
-from spikec.backends.verilog.simulator import simulation
+from spikec.backends.verilog.simulator import Simulator, simulation
 from spikec.backends.verilog.streams import channels_first
 from spikec.ir import BackendError, Graph
 from spikec.ir.types import Array
@@ -54,8 +54,9 @@ def simulate(
     trace: Collection[str],
     cycles: int,
     stalls: bool,
+    simulator: Simulator,
 ) -> Simulation:
-    """Run an integer graph in Verilator; see `spikec.runtime.interpreter.simulate`.
+    """Run an integer graph in a simulator; see `spikec.runtime.interpreter.simulate`.
 
     Raises:
         BackendError: when the graph cannot become hardware, or the simulation fails.
@@ -68,12 +69,14 @@ def simulate(
     read = {node.name: as_read(node, feeds, steps) for node in graph.inputs}
     with tempfile.TemporaryDirectory(prefix="spikec-verilog-") as name:
         folder = Path(name)
-        run(project, read, folder, stalls)
+        run(project, read, folder, stalls, simulator)
         spikes, potentials = _traces(project, folder, samples)
     return observed(graph, feeds, steps, trace, spikes, potentials)
 
 
-def run(project: Project, read: Mapping[str, Array], folder: Path, stalls: bool) -> str:
+def run(
+    project: Project, read: Mapping[str, Array], folder: Path, stalls: bool, simulator: Simulator
+) -> str:
     """Simulate samples in a folder; returns what the testbench says.
 
     Args:
@@ -81,11 +84,12 @@ def run(project: Project, read: Mapping[str, Array], folder: Path, stalls: bool)
         read: Coded samples by input.
         folder: Where the simulation reads and writes.
         stalls: Whether both sides pause at random.
+        simulator: What simulates.
 
     Raises:
         BackendError: when the simulation fails.
     """
-    program = simulation(project.files)
+    program = simulation(project.files, simulator)
     for file, content in project.files.items():
         if file.endswith(".mem"):
             (folder / file).parent.mkdir(exist_ok=True)
@@ -96,7 +100,7 @@ def run(project: Project, read: Mapping[str, Array], folder: Path, stalls: bool)
         text = hex_lines(read[value.name], bits)
         (folder / "hex" / f"{value.name}.hex").write_text(text, encoding="utf-8")
     time = project.design.timing
-    command = [str(program), "+verilator+seed+1", f"+drain={time.interval + time.latency}"]
+    command = [*program, "+verilator+seed+1", f"+drain={time.interval + time.latency}"]
     command += ["+stalls"] if stalls else []
     made = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if made.returncode != 0:

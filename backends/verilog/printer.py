@@ -190,7 +190,7 @@ class Printer:
     def _window(self, each: Window, name: str, element: int, inside: str) -> None:
         """A window, which hands on words as `NAME_valid`, `NAME_ready` and `NAME_data`."""
         bits = place_bits(each)
-        axes = each.axes[::-1]  # the last axis is the fastest
+        axes, pitches = each.axes[::-1], each.pitches[::-1]  # the last axis is the fastest
 
         def listed(part: Callable[[int], int]) -> str:
             return packed([part(n) for n in range(len(axes))], bits)
@@ -208,7 +208,9 @@ class Printer:
             "PADS": listed(lambda n: axes[n].pad),
             "INPUTS": listed(lambda n: axes[n].inputs),
             "UPS": listed(lambda n: axes[n].up),
-            "PITCHES": packed(each.pitches[::-1], bits),
+            "PITCHES": packed(pitches, bits),
+            "STRIDE_PITCHES": listed(lambda n: axes[n].stride * pitches[n]),
+            "TAP_PITCHES": listed(lambda n: axes[n].dilation * pitches[n]),
             "FREES": each.frees,
             "BLOCKS": each.walk.blocks,
             "REPEATS": each.walk.repeats,

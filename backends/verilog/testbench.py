@@ -12,7 +12,8 @@ _HEAD = """\
 // Streams the samples of golden traces through the network and compares what leaves it with them:
 //   spikec trace OUT --data test.npz --limit 3 --format hex -o hex
 // +traces=FOLDER names another folder than hex, +stalls makes both sides pause at random,
-// +limit=CYCLES ends a run that makes no progress, +drain=CYCLES goes on after the last. Results are written to NAME.out.
+// +limit=CYCLES ends a run that makes no progress, +drain=CYCLES goes on after the last result.
+// Results are written to NAME.out.
 `timescale 1ns / 1ps
 module testbench;
     logic clk = 1'b0, rst = 1'b1, stalls;

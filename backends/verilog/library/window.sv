@@ -21,7 +21,9 @@ module window #(
     parameter [AXES*WIDTH-1:0] PADS = 0,
     parameter [AXES*WIDTH-1:0] INPUTS = 4,
     parameter [AXES*WIDTH-1:0] UPS = 1,
-    parameter [AXES*WIDTH-1:0] PITCHES = 1,  // words from one place to the next
+    parameter [AXES*WIDTH-1:0] PITCHES = 1,         // words from one place to the next,
+    parameter [AXES*WIDTH-1:0] STRIDE_PITCHES = 1,  // times strides,
+    parameter [AXES*WIDTH-1:0] TAP_PITCHES = 1,     // and times dilations
     parameter integer FREES = 1,     // slowest axes whose progress frees places of the ring
     parameter integer BLOCKS = 1,    // parts of the channels, read one after the other
     parameter integer REPEATS = 1,   // times that each is read
@@ -78,63 +80,66 @@ module window #(
         if (rst) written <= '0;
         else if (put) written <= written + 1'b1;
 
-    // Walking: digits are beat, taps, repetition, block, output pixel.
+    // Walking: digits are beat, taps, repetition, block, output pixel. What a digit adds to the
+    // place on its axis, and to the position in the stream:
     localparam integer DIGITS = 2 * AXES + 3;
+    localparam [WIDTH-1:0] NONE = '0;
+    localparam [WIDTH-1:0] ONE = 1;
+    localparam [WIDTH-1:0] BLOCK = BEATS[WIDTH-1:0];
     /* verilator lint_off UNUSEDSIGNAL */  // which repetition it is changes no address
-    wire [DIGITS*WIDTH-1:0] digits;
+    wire [DIGITS*WIDTH-1:0] places, positions;
     /* verilator lint_on UNUSEDSIGNAL */
     wire step, wrap;
 
     odometer #(
         .DIGITS(DIGITS),
         .WIDTH(WIDTH),
-        .LIMITS({OUTPUTS, BLOCKS[WIDTH-1:0], REPEATS[WIDTH-1:0], TAPS, BEATS[WIDTH-1:0]})
+        .LIMITS({OUTPUTS, BLOCKS[WIDTH-1:0], REPEATS[WIDTH-1:0], TAPS, BLOCK}),
+        .PLACES({STRIDES, NONE, NONE, DILATIONS, NONE}),
+        .POSITIONS({STRIDE_PITCHES, BLOCK, NONE, TAP_PITCHES, ONE})
     ) walk (
         .clk(clk),
         .rst(rst),
         .step(step),
-        .count(digits),
+        .places(places),
+        .positions(positions),
         .wrap(wrap)
     );
 
-    wire [AXES-1:0] on_map;
     // Sums over the first axes.
+    wire [AXES:0] on_map /* verilator split_var */;
     wire [(AXES+1)*WIDTH-1:0] index_of /* verilator split_var */;
     wire [(AXES+1)*WIDTH-1:0] release_of /* verilator split_var */;
-    wire signed [WIDTH-1:0] beat = digits[0+:WIDTH];
-    wire signed [WIDTH-1:0] block = digits[(AXES+2)*WIDTH+:WIDTH];
-    localparam signed [WIDTH-1:0] BLOCK = BEATS[WIDTH-1:0];
 
-    assign index_of[0+:WIDTH] = frame + block * BLOCK + beat;
+    assign index_of[0+:WIDTH] = frame + positions[(AXES+2)*WIDTH+:WIDTH] + positions[0+:WIDTH];
     assign release_of[0+:WIDTH] = frame;
+    assign on_map[0] = 1'b1;
 
     genvar a;
     generate
         for (a = 0; a < AXES; a = a + 1) begin : axis
-            localparam signed [WIDTH-1:0] STRIDE = STRIDES[a*WIDTH+:WIDTH];
-            localparam signed [WIDTH-1:0] DILATION = DILATIONS[a*WIDTH+:WIDTH];
             localparam signed [WIDTH-1:0] PAD = PADS[a*WIDTH+:WIDTH];
             localparam signed [WIDTH-1:0] INPUT = INPUTS[a*WIDTH+:WIDTH];
             localparam signed [WIDTH-1:0] UP = UPS[a*WIDTH+:WIDTH];
             localparam signed [WIDTH-1:0] PITCH = PITCHES[a*WIDTH+:WIDTH];
-            wire signed [WIDTH-1:0] pixel = digits[(AXES+3+a)*WIDTH+:WIDTH];
-            wire signed [WIDTH-1:0] tap = digits[(1+a)*WIDTH+:WIDTH];
-            wire signed [WIDTH-1:0] first = pixel * STRIDE - PAD;
-            wire signed [WIDTH-1:0] spread = first + tap * DILATION;
-            wire signed [WIDTH-1:0] place, start;
+            localparam signed [WIDTH-1:0] PADDED = PAD * PITCH;
+            wire signed [WIDTH-1:0] first = places[(AXES+3+a)*WIDTH+:WIDTH];
+            wire signed [WIDTH-1:0] begun = first - PAD;
+            wire signed [WIDTH-1:0] spread = begun + places[(1+a)*WIDTH+:WIDTH];
+            wire [WIDTH-1:0] start, offset;  // what it adds to the first position, and to all
             if (UP == 1) begin : direct
-                assign place = spread;
-                assign start = first;
-                assign on_map[a] = place >= 0 && place < INPUT;
+                assign on_map[a+1] = on_map[a] && spread >= 0 && spread < INPUT;
+                assign start = positions[(AXES+3+a)*WIDTH+:WIDTH] - PADDED;
+                assign offset = start + positions[(1+a)*WIDTH+:WIDTH];
             end else begin : upsampled
-                assign place = spread / UP;
-                assign start = first < 0 ? '0 : first / UP;
-                assign on_map[a] = spread >= 0 && spread % UP == 0 && place < INPUT;
+                wire signed [WIDTH-1:0] place = spread / UP;
+                assign on_map[a+1] = on_map[a] && spread >= 0 && spread % UP == 0 && place < INPUT;
+                assign start = begun < 0 ? '0 : begun / UP * PITCH;
+                assign offset = place * PITCH;
             end
-            wire signed [WIDTH-1:0] index = index_of[a*WIDTH+:WIDTH];
-            wire signed [WIDTH-1:0] lowest = release_of[a*WIDTH+:WIDTH];
-            assign index_of[(a+1)*WIDTH+:WIDTH] = index + place * PITCH;
-            assign release_of[(a+1)*WIDTH+:WIDTH] = a < AXES - FREES ? lowest : lowest + start * PITCH;
+            wire [WIDTH-1:0] lowest = release_of[a*WIDTH+:WIDTH];
+            assign index_of[(a+1)*WIDTH+:WIDTH] = index_of[a*WIDTH+:WIDTH] + offset;
+            assign release_of[(a+1)*WIDTH+:WIDTH] = a < AXES - FREES ? lowest : lowest + start;
         end
     endgenerate
 
@@ -158,7 +163,7 @@ module window #(
             released <= release_of[AXES*WIDTH+:WIDTH];  // all words of earlier pixels have been read
         end
         if (step) begin
-            wanted_inside <= &on_map;
+            wanted_inside <= on_map[AXES];
             wanted_index <= index_of[AXES*WIDTH+:WIDTH];
         end
     end
