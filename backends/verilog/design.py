@@ -10,7 +10,6 @@ from spikec.backends.verilog.engines import (
     Engine,
     Fold,
     LayerEngine,
-    checked,
     fitting_folds,
     layer_engine,
     pool_engine,
@@ -65,7 +64,7 @@ def design_of(plan: Plan, cycles: int) -> Design:
     for stage in plan.stages:
         match stage:
             case Layer():
-                engines.append(_folded(checked(stage), plan.steps, cycles))
+                engines.append(_folded(stage, plan.steps, cycles))
             case Pool():
                 engines.append(pool_engine(stage, plan.steps))
             case Route() | Reshape():

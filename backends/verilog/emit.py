@@ -13,8 +13,8 @@ from spikec.ir import Graph
 
 LIBRARY = (
     "adapt", "axis_sink", "axis_source", "fifo", "fire_integer", "fire_powers", "fire_radix",
-    "fire_unit", "fork_stream", "max_pool", "multiple", "merge", "neurons", "odometer", "probe", "product",
-    "ram", "reorder", "rom", "sums", "window",
+    "fire_unit", "fork_stream", "max_pool", "multiple", "merge", "neurons", "odometer", "probe",
+    "product", "ram", "reorder", "rom", "sums", "window",
 )  # fmt: skip
 """Modules that all networks share."""
 SIMULATION = ("scoreboard", "stimulus")

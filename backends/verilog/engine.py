@@ -30,6 +30,7 @@ from spikec.runtime.interpreter import (
     over_time,
     run_length,
 )
+from spikec.runtime.interpreter import simulate as reference
 
 _projects: OrderedDict[tuple[int, int, int], tuple[Graph, Project]] = OrderedDict()
 _lock = threading.Lock()
@@ -59,6 +60,7 @@ def simulate(
     """Run an integer graph in a simulator; see `spikec.runtime.interpreter.simulate`.
 
     Raises:
+        RangeError: when a value leaves its width; the reference finds it.
         BackendError: when the graph cannot become hardware, or the simulation fails.
     """
     steps = run_length(graph, steps)
@@ -69,7 +71,9 @@ def simulate(
     read = {node.name: as_read(node, feeds, steps) for node in graph.inputs}
     with tempfile.TemporaryDirectory(prefix="spikec-verilog-") as name:
         folder = Path(name)
-        run(project, read, folder, stalls, simulator)
+        if run(project, read, folder, stalls, simulator).startswith("overflow"):
+            reference(graph, feeds, steps, trace)  # raises and says where
+            raise BackendError("engine 'verilog' says that a number left its width, no other does")
         spikes, potentials = _traces(project, folder, samples)
     return observed(graph, feeds, steps, trace, spikes, potentials)
 
@@ -99,10 +103,12 @@ def run(
         bits = project.design.stream(value).bits
         text = hex_lines(read[value.name], bits)
         (folder / "hex" / f"{value.name}.hex").write_text(text, encoding="utf-8")
-    time = project.design.timing
-    command = [*program, "+verilator+seed+1", f"+drain={time.interval + time.latency}"]
+    time, samples = project.design.timing, len(next(iter(read.values())))
+    command = [*program, "+verilator+seed+1", f"+drain={time.interval * samples + time.latency}"]
     command += ["+stalls"] if stalls else []
-    made = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if made.returncode != 0:
         said = (made.stdout + made.stderr).strip().splitlines() or [f"code {made.returncode}"]
         raise BackendError(f"the simulated network failed: {said[0]}")
@@ -120,7 +126,9 @@ def _traces(
         file = folder / probe_file(project.design.names[result.name])
         if not file.exists():
             continue
-        lower, upper = _words(file.read_bytes())
+        # A layer whose first pixels read pads alone begins samples that never come.
+        lines = samples * result.size
+        lower, upper = (digits[:lines] for digits in _words(file.read_bytes()))
         out = engine.out
         held = _numbers(upper, out.steps, _state_bits(engine), signed=True)
         potentials[result.name] = _by_sample(held, samples, result.shape)

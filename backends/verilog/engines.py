@@ -29,7 +29,6 @@ from spikec.backends.lowering.records import (
 )
 from spikec.backends.verilog.streams import Stream, per_element, stream_of, width
 from spikec.backends.verilog.windows import Edge, Walk, Window, window
-from spikec.ir import BackendError
 
 LATENCY = 12
 """Cycles from the last word of a pixel to the first element that leaves, about."""
@@ -380,18 +379,6 @@ def pool_engine(stage: Pool, steps: int) -> PoolEngine:
     walk = Walk(stage.source.channels, 1, 1, 1)
     sent, out = stream_of(stage.source, steps), stream_of(stage.result, steps)
     return PoolEngine(stage, window(stage.source, stage.axes, walk), sent, out)
-
-
-def checked(stage: Layer) -> Layer:
-    """A layer, unless it may leave the width that the graph declares."""
-    if stage.limits is not None:
-        raise BackendError(
-            f"%{stage.result.name} may reach {stage.state.low} to {stage.state.high}, its width "
-            f"holds {stage.limits.low} to {stage.limits.high}; hardware has no check for that",
-            loc=stage.loc,
-            hint="compile with fewer --weight-bits or --timesteps",
-        )
-    return stage
 
 
 def fitting_folds(stage: Layer) -> Sequence[Fold]:

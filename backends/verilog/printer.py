@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spikec.backends.lowering.records import Store, Value, doubles, gathers
+from spikec.backends.lowering.records import Layer, Store, Value, doubles, gathers
 from spikec.backends.verilog.design import Design
 from spikec.backends.verilog.engines import (
     Engine,
@@ -31,6 +31,7 @@ from spikec.backends.verilog.writer import (
 )
 
 TOP = "network.sv"
+NEVER = "1'b0"
 RULES = ("integrate", "signed", "powers", "integer", "radix", "accumulate", "current")
 """Rules as `neurons` numbers them."""
 
@@ -125,7 +126,7 @@ class Printer:
         lines = [
             f"// {plan.name}: an integer spiking network of {plan.steps} steps. Written by spikec.",
             "// README.md beside it says how to use it, report.json what it takes.",
-            "/* verilator lint_off PINCONNECTEMPTY */  // only pools ask what lies inside a map",
+            "/* verilator lint_off PINCONNECTEMPTY */  // only pools ask what lies on a map",
             "module network (",
         ]
         ports = ["    input wire clk", "    input wire rst"]
@@ -147,11 +148,23 @@ class Printer:
                 f"    output wire m_axis_{name}_tlast",
                 f"    output wire [{user - 1}:0] m_axis_{name}_tuser",
             ]
-        ports.append("    output wire frame_error  // TLAST came at another place")
+        ports.append("    output wire frame_error")
+        ports.append("    output wire overflow")
         lines += [f"{port}," for port in ports[:-1]] + ports[-1:] + [");"]
         errors = [f"error_{design.names[value.name]}" for value in plan.inputs]
         lines += [f"    wire {name};" for name in errors]
-        lines.append(f"    assign frame_error = {' || '.join(errors)};\n")
+        limited = [
+            f"overflow_{design.names[stage.result.name]}"
+            for stage in plan.stages
+            if isinstance(stage, Layer) and stage.limits is not None
+        ]
+        lines += [f"    wire {name};" for name in limited]
+        lines.append("    // TLAST came at another place.")
+        lines.append(f"    assign frame_error = {' || '.join(errors)};")
+        lines.append(
+            "    // A number left the width that the graph declares; 0 where that is proven."
+        )
+        lines.append(f"    assign overflow = {' || '.join(limited) or NEVER};\n")
         return "\n".join(lines) + "\n"
 
     def _source(self, value: Value, number: int) -> None:
@@ -326,6 +339,10 @@ class Printer:
             "THETA": theta,
             "LEVEL": level,
         }
+        if stage.limits is not None:
+            bounds = (stage.limits.low, stage.limits.high)
+            lowest, highest = (f"{wide}'d{bound & ((1 << wide) - 1)}" for bound in bounds)
+            parameters |= {"LIMITED": 1, "LOWEST": lowest, "HIGHEST": highest}
         if constants.same:
             total = sum(constants.bits)
             parameters["ONLY"] = f"{total}'h{constants.words(1)[0]:x}"
@@ -341,6 +358,7 @@ class Printer:
         if not isinstance(stage.rule, Store):
             parameters["PROBE"] = text(probe_file(name))
         ports = {**CLOCK, **receives(f"t_{name}"), **sends(f"v_{name}")}
+        ports["overflow"] = f"overflow_{name}" if stage.limits is not None else ""
         self._add(instance("neurons", f"neurons_{name}", parameters, ports))
 
     def _pool(self, engine: PoolEngine) -> None:

@@ -21,23 +21,27 @@ class _Progress:
     readers: list[tuple[Edge, _Progress]] = field(default_factory=list)
     made: int = 0
 
+    @property
+    def elements(self) -> int:
+        """Elements that are made."""
+        return self.made * self.value.channels
+
     def make(self, made: Mapping[str, _Progress]) -> None:
         """Make one more pixel, after all that it needs."""
         edges = self.engine.edges if self.engine is not None else []
         while True:
-            short = [e for e in edges if made[e.source.name].made <= e.need[self.made]]
+            short = [e for e in edges if made[e.source.name].elements < e.wanted(self.made)]
             if not short:
                 break
             # Whatever is behind most goes on, so that branches advance side by side.
-            behind = min(
-                short, key=lambda e: made[e.source.name].made / (int(e.need[self.made]) + 1)
-            )
+            behind = min(short, key=lambda e: made[e.source.name].elements / e.wanted(self.made))
             made[behind.source.name].make(made)
         self.made += 1
         for edge, reader in self.readers:
             freed = reader.made < len(edge.release)
-            start = int(edge.release[reader.made]) if freed else self.value.positions
-            edge.held = max(edge.held, self.made - start)
+            start = int(edge.release[reader.made]) if freed else edge.source.positions
+            come = -(-self.elements // edge.source.channels)
+            edge.held = max(edge.held, come - start)
 
 
 def find_held(inputs: Sequence[Value], engines: Sequence[Engine]) -> None:
@@ -84,7 +88,8 @@ def timing(inputs: Sequence[Value], engines: Sequence[Engine]) -> Timing:
         ready = np.zeros(pixels, np.int64)
         for edge in engine.edges:
             known = np.concatenate([[0], ends[edge.source.name]])
-            ready = np.maximum(ready, known[edge.need + 1])
+            pixel = edge.source.size // (len(known) - 1)  # elements, as the source counts pixels
+            ready = np.maximum(ready, known[-(-(edge.need + 1) * edge.source.channels // pixel)])
         cycles = engine.pixel_cycles
         # The end of a pixel: the latest start of a run without pause, and all cycles since.
         since = np.arange(pixels) * cycles

@@ -19,8 +19,11 @@ from spikec.ir import BackendError
 PROGRAM = "testbench"
 Simulator: TypeAlias = Literal["verilator", "icarus"]
 COMMANDS: dict[Simulator, tuple[str, ...]] = {
-    "verilator": ("verilator", "--binary", "--timing", "--top-module", PROGRAM, "-o", PROGRAM, "-O3", "-j", "1",
-    "-Wno-fatal", "-Wno-TIMESCALEMOD", "-fno-dfg", "-DSPIKEC_PROBES", "-CFLAGS", "-O1"),
+    "verilator": (
+        "verilator", "--binary", "--timing", "--top-module", PROGRAM, "-o", PROGRAM, "-O3",
+        "-j", "1", "-Wno-fatal", "-Wno-TIMESCALEMOD", "-fno-dfg", "-DSPIKEC_PROBES",
+        "-CFLAGS", "-O1",
+    ),
     "icarus": ("iverilog", "-g2012", "-DSPIKEC_PROBES", "-s", PROGRAM, "-o", PROGRAM),
 }  # fmt: skip
 """How simulations are built; `SPIKEC_VERILATOR_FLAGS` adds to Verilator's.
@@ -81,7 +84,7 @@ def simulation(files: Mapping[str, str], simulator: Simulator) -> list[str]:
             f"the cache of compiled networks cannot be used: {error}",
             hint="name a folder that can be written in SPIKEC_CACHE",
         ) from None
-    return [str(program)] if simulator == "verilator" else ["vvp", str(program)]
+    return [str(program)] if simulator == "verilator" else ["vvp", "-n", str(program)]
 
 
 def _build(command: list[str], sources: Mapping[str, str], program: Path) -> None:

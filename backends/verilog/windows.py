@@ -17,7 +17,7 @@ class Edge:
     """A stage's reading of a source, pixel by pixel of the stage's result.
 
     Attributes:
-        source: What is read.
+        source: What is read, in the reader's shape and under the name of the stream's maker.
         need: For each pixel of the result, the last pixel of the source that it and those before
             it read; -1 for none.
         release: For each pixel of the result, the first pixel of the source that may still be
@@ -31,6 +31,10 @@ class Edge:
     release: Integers
     slack: int
     held: int = 0
+
+    def wanted(self, pixel: int) -> int:
+        """Elements of the source that must have come for a pixel of the result."""
+        return (int(self.need[pixel]) + 1) * self.source.channels
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,5 +50,5 @@ module fire_integer #(
     /* verilator lint_on UNUSEDSIGNAL */
 
     assign sent = payload[OUT-1:0];
-    assign rest = charged - theta * WIDE'(sent);
+    assign rest = charged - theta * WIDE'(payload);
 endmodule

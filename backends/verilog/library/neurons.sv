@@ -22,6 +22,9 @@ module neurons #(
     parameter integer LEVELS = 1,      // payloads 1, 2, 4, ... of "powers"
     parameter integer LOW = 0,         // payloads of "integer"
     parameter integer HIGH = 1,
+    parameter integer LIMITED = 0,     // potentials are not proven to lie in LOWEST to HIGHEST
+    parameter signed [WIDE-1:0] LOWEST = 0,
+    parameter signed [WIDE-1:0] HIGHEST = 0,
     parameter integer BIAS = 8,        // bits of the constants of a neuron, signed
     parameter integer START = 8,
     parameter integer THETA = 8,
@@ -41,7 +44,8 @@ module neurons #(
     input wire [NEURONS*SUM_STEPS*SUM-1:0] in_data,
     output wire out_valid,
     input wire out_ready,
-    output wire [STEPS*OUT-1:0] out_data
+    output wire [STEPS*OUT-1:0] out_data,
+    output logic overflow              // a potential has left its limits; stays high
 );
     // Rules, as the printed network numbers them.
     localparam integer INTEGRATE = 0, SIGNED = 1, POWERS = 2, INTEGER = 3, RADIX = 4, ACCUMULATE = 5;
@@ -145,6 +149,11 @@ module neurons #(
     /* verilator lint_on UNUSEDSIGNAL */
 
     wire [UNITS*ELEMENT-1:0] elements;
+    wire [UNITS-1:0] outside;
+
+    always_ff @(posedge clk)
+        if (rst) overflow <= 1'b0;
+        else if (go && fires && outside != '0) overflow <= 1'b1;
 
     genvar u;
     generate
@@ -229,6 +238,8 @@ module neurons #(
             /* verilator lint_off UNUSEDSIGNAL */  // it is proven to fit STATE bits
             wire signed [WIDE-1:0] after = fires ? rest : charged_now;
             /* verilator lint_on UNUSEDSIGNAL */
+            assign outside[u] = LIMITED != 0 && (charged < LOWEST || charged > HIGHEST ||
+                                                 after < LOWEST || after > HIGHEST);
             always_ff @(posedge clk)
                 if (go) begin
                     potential <= after[STATE-1:0];
