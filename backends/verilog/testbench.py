@@ -22,6 +22,13 @@ module testbench;
     wire frame_error, overflow;
 
     always #5 clk = !clk;
+
+`ifdef SPIKEC_WAVES
+    initial begin
+        $dumpfile("waves.vcd");
+        $dumpvars(0, testbench);
+    end
+`endif
 """
 _TAIL = """
     wire all_done = @ENDED@ && ended >= @SENT@ && cycle > 8;
