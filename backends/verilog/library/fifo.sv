@@ -29,4 +29,27 @@ module fifo #(
         else if (put && (count == 2'd0 || take)) head <= in_data;
         if (put) next <= in_data;
     end
+
+`ifdef FORMAL
+    // Words leave in the order in which they came, none is lost: against a list that shifts.
+    logic [1:0] listed;
+    logic [WIDTH-1:0] oldest, newest;
+
+    always @(posedge clk) begin
+        if (rst) listed <= 2'd0;
+        else listed <= listed + {1'b0, put} - {1'b0, take};
+        if (take && put) oldest <= listed == 2'd2 ? newest : in_data;
+        else if (take) oldest <= newest;
+        else if (put && listed == 2'd0) oldest <= in_data;
+        if (put) newest <= in_data;
+    end
+    always @* begin
+        assert (rst || listed <= 2'd2);
+        assert (rst || count == listed);
+        assert (rst || out_valid == (listed != 2'd0));
+        assert (rst || in_ready == (listed != 2'd2));
+        assert (rst || listed == 2'd0 || out_data == oldest);
+        assert (rst || listed != 2'd2 || next == newest);
+    end
+`endif
 endmodule

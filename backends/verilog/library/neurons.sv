@@ -230,8 +230,7 @@ module neurons #(
                 assign sent = charged[OUT-1:0];
                 assign rest = charged;
             end else begin : rule
-                wire signed [WIDE-1:0] current = WIDE'(sum) + WIDE'(bias);
-                assign sent = current[OUT-1:0];
+                assign sent = charged[OUT-1:0];
                 assign rest = '0;
             end
 
