@@ -42,7 +42,8 @@ module fire_integer #(
     localparam integer ROOM = (NET > OUT ? NET : OUT) + 2;
     wire signed [ROOM-1:0] wanted = below ? -$signed({{(ROOM - BITS) {1'b0}}, quotient})
                                           : $signed({{(ROOM - BITS) {1'b0}}, quotient});
-    wire signed [ROOM-1:0] owed = -ROOM'(net);
+    wire signed [ROOM-1:0] given = ROOM'(net);
+    wire signed [ROOM-1:0] owed = -given;
     wire signed [ROOM-1:0] least = REMEMBERS != 0 && owed > ROOM'(LOW) ? owed : ROOM'(LOW);
     wire signed [ROOM-1:0] most = ROOM'(HIGH);
     /* verilator lint_off UNUSEDSIGNAL */  // it lies within LOW and HIGH

@@ -15,10 +15,12 @@ module fire_radix #(
     wire signed [WIDE-1:0] unit = theta <<< left;
     wire up = charged >= unit;
 
+    localparam signed [OUT-1:0] MINUS = {OUT{1'b1}};
+
     generate
         if (FREE != 0) begin : both
             wire down = charged <= -unit;
-            assign sent = down ? -OUT'(1) : {{(OUT - 1) {1'b0}}, up};
+            assign sent = down ? MINUS : {{(OUT - 1) {1'b0}}, up};
             assign rest = down ? charged + unit : up ? charged - unit : charged;
         end else begin : positive
             assign sent = up;

@@ -18,10 +18,12 @@ module fire_unit #(
 );
     wire up = charged >= theta;
 
+    localparam signed [OUT-1:0] MINUS = {OUT{1'b1}};
+
     generate
         if (SIGNED != 0) begin : both
             wire down = charged < low && (FREE != 0 || net > 0);
-            assign sent = down ? -OUT'(1) : {{(OUT - 1) {1'b0}}, up};
+            assign sent = down ? MINUS : {{(OUT - 1) {1'b0}}, up};
             assign rest = down ? charged + theta : up ? charged - theta : charged;
         end else begin : positive
             assign sent = up;

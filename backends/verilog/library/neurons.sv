@@ -187,8 +187,8 @@ module neurons #(
             if (GATHERS == 0) begin : at_once
                 assign charged = charged_now;
             end else if (RULE == RADIX) begin : after_join
-                wire signed [WIDE-1:0] joins = FREE != 0 && stored < 0 ? -WIDE'(start)
-                                                                       : WIDE'(start);
+                wire signed [WIDE-1:0] added = WIDE'(start);
+                wire signed [WIDE-1:0] joins = FREE != 0 && stored < 0 ? -added : added;
                 assign charged = step == '0 ? stored + joins : stored;
             end else begin : after_window
                 assign charged = stored;
