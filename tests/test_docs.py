@@ -5,6 +5,7 @@ A comment before a fenced block says what becomes of it:
     <!-- run -->        runs here, in order, in one folder and one namespace per page
     <!-- run slow -->   the same, in the slow tests only; `<!-- run lava -->` needs Lava as well
     <!-- run board -->  the same in a shell, where compilers and qemu for boards are there
+    <!-- run hdl -->    likewise, where simulators of hardware are there
     <!-- needs NAME --> cannot run here: Python is compiled, a command is left alone
     <!-- output -->     what the block before it prints: these lines in this order, others between
                         them; numbers may differ by a twentieth, `...` stands for any word
@@ -32,8 +33,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 EXAMPLES = ROOT / "examples"
-RUNS = ("run", "run slow", "run lava", "run board")
+RUNS = ("run", "run slow", "run lava", "run board", "run hdl")
 BOARD_TOOLS = ("make", "arm-none-eabi-gcc", "qemu-system-arm")
+HDL_TOOLS = ("make", "g++", "verilator", "iverilog")
 BLOCK = re.compile(
     r'^(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<kind>\w+)(?: title="(?P<file>[^"]+)")?\n'
     r"(?P<code>.*?)^```$",
@@ -98,7 +100,7 @@ def run_block(block: Block, names: dict[str, object]) -> None:
         padding = "\n" * (int(block.place.rpartition(":")[2]) - 1)
         exec(compile(padding + block.code, block.place, "exec"), names)
         return
-    if block.mark == "run board":
+    if block.mark in ("run board", "run hdl"):
         subprocess.run(["bash", "-euc", block.code], check=True, timeout=300)
         return
     for words in commands(block.code):
@@ -246,6 +248,13 @@ def test_a_page_runs_on_a_board(page, tmp_path, monkeypatch):
     if missing := [tool for tool in BOARD_TOOLS if shutil.which(tool) is None]:
         pytest.skip(f"no {', '.join(missing)}")
     run(page, tmp_path, monkeypatch, ("run", "run board"))
+
+
+@pytest.mark.parametrize("page", with_marks("run hdl"), ids=name_of)
+def test_a_page_runs_in_simulators_of_hardware(page, tmp_path, monkeypatch):
+    if missing := [tool for tool in HDL_TOOLS if shutil.which(tool) is None]:
+        pytest.skip(f"no {', '.join(missing)}")
+    run(page, tmp_path, monkeypatch, ("run", "run hdl"))
 
 
 # --- what holds of every page ---------------------------------------------------------------------

@@ -11,8 +11,8 @@ from spikec.runtime import artifact as store
 
 
 def test_targets_and_engines():
-    assert set(names_of(Target)) == {"c", "lava", "nir", "numpy", "onnx"}
-    assert set(names_of(Engine)) == {"c", "fast", "lava", "onnx", "reference"}
+    assert set(names_of(Target)) == {"c", "lava", "nir", "numpy", "onnx", "verilog"}
+    assert set(names_of(Engine)) == {"c", "fast", "lava", "onnx", "reference", "verilog"}
     assert all(BACKENDS[name].name == name for name in BACKENDS)
 
 
