@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spikec.backends.lowering.records import Layer, Plan, Pool, Reshape, Route, Value
 from spikec.backends.verilog.engines import (
@@ -89,8 +89,6 @@ def design_of(plan: Plan, cycles: int) -> Design:
 
 def _follow(engines: list[Engine], aliases: Mapping[str, str]) -> None:
     """Have edges name the value whose stream they really read."""
-    from dataclasses import replace
-
     for engine in engines:
         for edge in engine.edges:
             name = edge.source.name

@@ -10,7 +10,8 @@ from spikec.backends.lowering import lower
 from spikec.backends.verilog.design import Design, design_of
 from spikec.backends.verilog.devices import DEVICES, DeviceName
 from spikec.backends.verilog.figures import EngineFigures, check_device, figures, rows_of, total
-from spikec.backends.verilog.printer import Printer, data_bits
+from spikec.backends.verilog.parameters import data_bits
+from spikec.backends.verilog.printer import Printer
 from spikec.backends.verilog.testbench import print_testbench
 from spikec.ir import Graph
 

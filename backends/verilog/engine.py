@@ -15,7 +15,7 @@ from spikec.backends.lowering.observed import observed
 from spikec.backends.lowering.records import Spikes
 from spikec.backends.verilog.emit import Project, build
 from spikec.backends.verilog.engines import Engine, LayerEngine, PoolEngine
-from spikec.backends.verilog.printer import pool_bits, probe_file
+from spikec.backends.verilog.parameters import pool_bits, probe_file
 from spikec.backends.verilog.simulator import Simulator, simulation
 from spikec.backends.verilog.streams import channels_first
 from spikec.ir import BackendError, Graph

@@ -9,26 +9,17 @@ from typing import TypeAlias
 import numpy as np
 
 from spikec.backends.lowering.records import (
-    Accumulate,
     Integers,
-    Integrate,
-    IntegrateGraded,
-    IntegrateInteger,
-    IntegrateRadix,
-    IntegrateSigned,
-    IntegrateWindow,
     Layer,
     Pool,
     Range,
     Reshape,
     Route,
-    Rule,
-    Store,
     Term,
     gathers,
 )
-from spikec.backends.verilog.streams import Stream, per_element, stream_of, width
-from spikec.backends.verilog.windows import Edge, Walk, Window, window
+from spikec.backends.verilog.streams import Stream, stream_of
+from spikec.backends.verilog.windows import Edge, Walk, Window, window_of
 
 LATENCY = 12
 """Cycles from the last word of a pixel to the first element that leaves, about."""
@@ -104,7 +95,7 @@ class LayerEngine:
     @property
     def edges(self) -> list[Edge]:
         """What it reads."""
-        return [each.edge for each in self.windows]
+        return [window.edge for window in self.windows]
 
     @property
     def blocks(self) -> int:
@@ -114,7 +105,7 @@ class LayerEngine:
     @property
     def beats(self) -> int:
         """Words for the sums of one block."""
-        return sum(each.beats for each in self.windows)
+        return sum(window.beats for window in self.windows)
 
     @property
     def scan(self) -> int:
@@ -144,16 +135,15 @@ class LayerEngine:
         """Bits of a weight."""
         ends = [Range(0, 1)]
         ends += [Range.of(term.weights) for term in self.stage.terms if term.weights is not None]
-        return max(each.bits for each in ends)
+        return max(end.bits for end in ends)
 
     def weights(self) -> Integers:
         """Words of weights (words, outputs * inputs), in the order in which they are read."""
         stage, fold = self.stage, self.fold
         places = stage.result.positions if self.local else 1
         parts = []
-        for term, each in zip(stage.terms, self.windows, strict=True):
-            blocks = _expanded(term, each.walk, fold, places)
-            parts.append(blocks)
+        for term, window in zip(stage.terms, self.windows, strict=True):
+            parts.append(_expanded(term, window.walk, fold, places))
         joined = np.concatenate(parts, axis=2)
         return joined.reshape(self.weight_words, -1)
 
@@ -184,112 +174,6 @@ def _expanded(term: Term, walk: Walk, fold: Fold, places: int) -> Integers:
     cut = picked.reshape(places, blocks, fold.outputs, walk.beats, walk.lanes, term.taps)
     ordered = cut.transpose(0, 1, 5, 3, 2, 4)
     return ordered.reshape(places, blocks, term.taps * walk.beats, fold.outputs, walk.lanes)
-
-
-@dataclass(frozen=True, slots=True)
-class Constants:
-    """What each neuron of a layer holds; arrays are (channels,) or (elements,).
-
-    Attributes:
-        bias: Added in each step.
-        start: The first potential.
-        theta: The threshold.
-        level: What else a rule compares with.
-    """
-
-    bias: Integers
-    start: Integers
-    theta: Integers
-    level: Integers
-
-    @property
-    def fields(self) -> tuple[Integers, Integers, Integers, Integers]:
-        """All of them, the lowest first."""
-        return self.bias, self.start, self.theta, self.level
-
-    @property
-    def bits(self) -> tuple[int, ...]:
-        """Bits of each field."""
-        return tuple(width(int(f.min(initial=0)), int(f.max(initial=0))) for f in self.fields)
-
-    @property
-    def same(self) -> bool:
-        """Whether all neurons hold the same."""
-        return all((f == f[0]).all() for f in self.fields)
-
-    def words(self, units: int) -> list[int]:
-        """Words of the memory, those of `units` neurons in each."""
-        count = max(len(f) for f in self.fields)
-        channels = min(len(f) for f in self.fields)
-        spread = [np.tile(f, count // len(f)).tolist() for f in self.fields]
-        assert count % channels == 0
-        neurons = []
-        for values in zip(*spread, strict=True):
-            word = 0
-            for value, bits in zip(reversed(values), reversed(self.bits), strict=True):
-                word = word << bits | (value & ((1 << bits) - 1))
-            neurons.append(word)
-        total, words = sum(self.bits), []
-        for start in range(0, count, units):
-            word = 0
-            for neuron in reversed(neurons[start : start + units]):
-                word = word << total | neuron
-            words.append(word)
-        return words
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """The parameters of `neurons` that follow from a rule.
-
-    Attributes:
-        rule: Its name in the library.
-        free: Spikes of both signs in any order.
-        levels: Of payloads 1, 2, 4, ...
-        low: Smallest integer payload.
-        high: Largest.
-        shift: Most bits by which a threshold is shifted.
-    """
-
-    rule: str
-    free: bool = False
-    levels: int = 1
-    low: int = 0
-    high: int = 1
-    shift: int = 0
-
-
-def cell_of(rule: Rule, out: Stream) -> Cell:
-    """The library's neuron for a rule."""
-    match rule:
-        case Integrate():
-            return Cell("integrate")
-        case IntegrateSigned(free=free):
-            return Cell("signed", free)
-        case IntegrateWindow(free=free):
-            return Cell("signed" if free else "integrate", free)
-        case IntegrateGraded(free=free, levels=levels):
-            return Cell("powers", free, levels, high=1 << (levels - 1), shift=levels)
-        case IntegrateInteger(free=free, low=low, high=high):
-            return Cell("integer", free, low=low, high=high, shift=out.bits)
-        case IntegrateRadix(free=free):
-            return Cell("radix", free, shift=out.steps)
-        case Accumulate():
-            return Cell("accumulate")
-        case Store():
-            return Cell("current")
-
-
-def constants_of(stage: Layer) -> Constants:
-    """What the neurons of a layer hold."""
-    rule, shape, nothing = stage.rule, stage.result.shape, np.zeros(1, np.int64)
-
-    def given(role: str) -> Integers:
-        array = getattr(rule, role, None)
-        return nothing if array is None else per_element(array, shape)
-
-    level = given("fire") if isinstance(rule, IntegrateGraded) else given("theta_neg")
-    return Constants(per_element(stage.bias, shape), given("v0"), given("theta"), level)
 
 
 @dataclass(slots=True, eq=False)
@@ -365,7 +249,7 @@ def layer_engine(stage: Layer, fold: Fold, steps: int) -> LayerEngine:
     for term in stage.terms:
         walk = walk_of(term, fold)
         assert walk is not None
-        windows.append(window(term.source, term.axes, walk))
+        windows.append(window_of(term.source, term.axes, walk))
     inputs = tuple(stream_of(term.source, steps) for term in stage.terms)
     sent = inputs[0]
     for other in inputs[1:]:
@@ -378,7 +262,7 @@ def pool_engine(stage: Pool, steps: int) -> PoolEngine:
     """The engine of a max pooling."""
     walk = Walk(stage.source.channels, 1, 1, 1)
     sent, out = stream_of(stage.source, steps), stream_of(stage.result, steps)
-    return PoolEngine(stage, window(stage.source, stage.axes, walk), sent, out)
+    return PoolEngine(stage, window_of(stage.source, stage.axes, walk), sent, out)
 
 
 def fitting_folds(stage: Layer) -> Sequence[Fold]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from spikec.backends.lowering.records import doubles
+from spikec.backends.verilog.cells import cell_of, constants_of
 from spikec.backends.verilog.design import Design
 from spikec.backends.verilog.devices import DEVICES, DeviceName
 from spikec.backends.verilog.engines import (
@@ -14,8 +15,6 @@ from spikec.backends.verilog.engines import (
     LayerEngine,
     PoolEngine,
     ReorderEngine,
-    cell_of,
-    constants_of,
 )
 from spikec.backends.verilog.windows import Window
 from spikec.ir import BackendError

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from spikec.backends.lowering.records import Layer, Store, Value, doubles, gathers
+from spikec.backends.lowering.records import Layer, Store, Value
+from spikec.backends.verilog.cells import constants_of
 from spikec.backends.verilog.design import Design
 from spikec.backends.verilog.engines import (
     Engine,
     LayerEngine,
     PoolEngine,
     ReorderEngine,
-    cell_of,
-    constants_of,
 )
-from spikec.backends.verilog.streams import Stream, hex_words, width
+from spikec.backends.verilog.parameters import (
+    data_bits,
+    of_adapt,
+    of_neurons,
+    of_pool,
+    of_reorder,
+    of_sums,
+    of_window,
+    probe_file,
+    table_words,
+)
+from spikec.backends.verilog.streams import Stream, hex_words
 from spikec.backends.verilog.windows import Window
 from spikec.backends.verilog.writer import (
     CLOCK,
     bits_of,
     instance,
-    packed,
     receives,
     sends,
     text,
@@ -32,8 +38,6 @@ from spikec.backends.verilog.writer import (
 
 TOP = "network.sv"
 NEVER = "1'b0"
-RULES = ("integrate", "signed", "powers", "integer", "radix", "accumulate", "current")
-"""Rules as `neurons` numbers them."""
 
 
 @dataclass(slots=True)
@@ -200,161 +204,74 @@ class Printer:
 
     # Engines
 
-    def _window(self, each: Window, name: str, element: int, inside: str) -> None:
-        """A window, which hands on words as `NAME_valid`, `NAME_ready` and `NAME_data`."""
-        bits = place_bits(each)
-        axes, pitches = each.axes[::-1], each.pitches[::-1]  # the last axis is the fastest
-
-        def listed(part: Callable[[int], int]) -> str:
-            return packed([part(n) for n in range(len(axes))], bits)
-
-        parameters: dict[str, int | str] = {
-            "ELEMENT": element,
-            "LANES": each.walk.lanes,
-            "RING": each.ring,
-            "WIDTH": bits,
-            "AXES": len(axes),
-            "OUTPUTS": listed(lambda n: axes[n].outputs),
-            "TAPS": listed(lambda n: axes[n].taps),
-            "STRIDES": listed(lambda n: axes[n].stride),
-            "DILATIONS": listed(lambda n: axes[n].dilation),
-            "PADS": listed(lambda n: axes[n].pad),
-            "INPUTS": listed(lambda n: axes[n].inputs),
-            "UPS": listed(lambda n: axes[n].up),
-            "PITCHES": packed(pitches, bits),
-            "STRIDE_PITCHES": listed(lambda n: axes[n].stride * pitches[n]),
-            "TAP_PITCHES": listed(lambda n: axes[n].dilation * pitches[n]),
-            "FREES": each.frees,
-            "BLOCKS": each.walk.blocks,
-            "REPEATS": each.walk.repeats,
-            "BEATS": each.walk.beats,
-            "FRAME": each.frame,
-        }
-        self._add(wires(name, element * each.walk.lanes))
-        if inside:
-            self._add(f"    wire {inside};\n")
-        ports = {**CLOCK, **receives(self._ports[id(each.edge)]), **sends(name)}
-        ports["out_inside"] = inside
-        self._add(instance("window", f"window_{name}", parameters, ports))
-
     def _layer(self, engine: LayerEngine) -> None:
         name, fold, sent = self.design.names[engine.stage.result.name], engine.fold, engine.sent
         joined, beats = "", 0
-        for number, (each, stream) in enumerate(zip(engine.windows, engine.inputs, strict=True)):
+        for number, (window, stream) in enumerate(zip(engine.windows, engine.inputs, strict=True)):
             words = f"w{number}_{name}"
-            self._window(each, words, stream.element, "")
+            self._window(window, words, stream.element, "")
             if stream != sent:
                 words = self._adapted(words, stream, sent, fold.inputs)
             if joined:
-                words = self._merged(joined, words, beats, each.beats, number, name, engine)
-            joined, beats = words, beats + each.beats
+                bits = fold.inputs * sent.element
+                words = self._merged(joined, words, (beats, window.beats), bits)
+            joined, beats = words, beats + window.beats
         self._sums(engine, joined, name)
         self._neurons(engine, name)
 
+    def _window(self, window: Window, name: str, element: int, inside: str) -> None:
+        """A window, which hands on words as `NAME_valid`, `NAME_ready` and `NAME_data`."""
+        self._add(wires(name, element * window.walk.lanes))
+        if inside:
+            self._add(f"    wire {inside};\n")
+        ports = {**CLOCK, **receives(self._ports[id(window.edge)]), **sends(name)}
+        ports["out_inside"] = inside
+        self._add(instance("window", f"window_{name}", of_window(window, element), ports))
+
     def _adapted(self, name: str, stream: Stream, sent: Stream, lanes: int) -> str:
+        """Words of another form; the name of their stream."""
         made = f"a_{name}"
-        bits = lanes * sent.element
-        self._add(wires(made, bits))
+        self._add(wires(made, lanes * sent.element))
         self._add(f"    assign {made}_valid = {name}_valid;\n")
         self._add(f"    assign {name}_ready = {made}_ready;\n")
-        parameters = {
-            "LANES": lanes,
-            "STEPS": stream.steps,
-            "BITS": stream.bits,
-            "SIGNED": int(stream.signed),
-            "OUT_STEPS": sent.steps,
-            "OUT_BITS": sent.bits,
-        }
         ports = {"in_data": f"{name}_data", "out_data": f"{made}_data"}
-        self._add(instance("adapt", f"adapt_{name}", parameters, ports))
+        self._add(instance("adapt", f"adapt_{name}", of_adapt(lanes, stream, sent), ports))
         return made
 
-    def _merged(
-        self,
-        first: str,
-        second: str,
-        beats: int,
-        more: int,
-        number: int,
-        name: str,
-        engine: LayerEngine,
-    ) -> str:
-        made = f"m{number}_{name}"
-        bits = engine.fold.inputs * engine.sent.element
+    def _merged(self, first: str, second: str, beats: tuple[int, int], bits: int) -> str:
+        """Words of one synapse after those of others; the name of their stream."""
+        made = f"m_{second}"
         self._add(wires(made, bits))
         ports = {**CLOCK, **receives(first, "a"), **receives(second, "b"), **sends(made)}
-        parameters = {"WIDTH": bits, "FIRST": beats, "SECOND": more}
+        parameters = {"WIDTH": bits, "FIRST": beats[0], "SECOND": beats[1]}
         self._add(instance("merge", f"merge_{made}", parameters, ports))
         return made
 
+    def _file(self, name: str, words: str) -> dict[str, int | str]:
+        """Parameters of a memory whose words stand in a file of the weights."""
+        file, depth = f"weights/{name}.mem", words.count("\n")
+        self.files[file] = words
+        return {"DEPTH": depth, "ADDRESS": bits_of(depth), "FILE": text(file)}
+
     def _sums(self, engine: LayerEngine, words: str, name: str) -> None:
-        fold, sent, stage = engine.fold, engine.sent, engine.stage
-        depth = engine.weight_words
-        parameters: dict[str, int | str] = {
-            "OUTPUTS": fold.outputs,
-            "INPUTS": fold.inputs,
-            "DIAGONAL": int(fold.diagonal),
-            "STEPS": sent.steps,
-            "BITS": sent.bits,
-            "SIGNED": int(sent.signed),
-            "POWERS": int(sent.powers),
-            "WEIGHT": engine.weight_bits,
-            "SUM": stage.sum.bits,
-            "BEATS": engine.beats,
-        }
-        if depth:
-            file = f"weights/{name}.weights.mem"
-            self.files[file] = hex_words(engine.weights(), engine.weight_bits)
-            parameters |= {"DEPTH": depth, "ADDRESS": bits_of(depth), "FILE": text(file)}
-        self._add(wires(f"t_{name}", fold.outputs * sent.steps * stage.sum.bits))
+        parameters = of_sums(engine)
+        if engine.weight_words:
+            content = hex_words(engine.weights(), engine.weight_bits)
+            parameters |= self._file(f"{name}.weights", content)
+        bits = engine.fold.outputs * engine.sent.steps * engine.stage.sum.bits
+        self._add(wires(f"t_{name}", bits))
         ports = {**CLOCK, **receives(words), **sends(f"t_{name}")}
         self._add(instance("sums", f"sums_{name}", parameters, ports))
 
     def _neurons(self, engine: LayerEngine, name: str) -> None:
-        stage, fold, out = engine.stage, engine.fold, engine.out
-        cell, constants = cell_of(stage.rule, out), constants_of(stage)
-        bias, start, theta, level = constants.bits
-        reach = max(stage.state.bits, stage.sum.bits, bias, start, out.bits)
-        wide = max(reach, theta + cell.shift, level + cell.shift) + 2
-        net = max((out.steps * cell.high).bit_length() + 1, out.bits + 1)
-        parameters: dict[str, int | str] = {
-            "NEURONS": fold.outputs,
-            "UNITS": fold.units,
-            "STEPS": out.steps,
-            "SUM_STEPS": engine.sent.steps,
-            "SUM": stage.sum.bits,
-            "STATE": stage.state.bits,
-            "WIDE": wide,
-            "NET": net,
-            "OUT": out.bits,
-            "RULE": f"{RULES.index(cell.rule)} /* {cell.rule} */",
-            "GATHERS": int(gathers(stage.rule)),
-            "DOUBLES": int(doubles(stage.rule)),
-            "FREE": int(cell.free),
-            "LEVELS": cell.levels,
-            "LOW": cell.low,
-            "HIGH": cell.high,
-            "BIAS": bias,
-            "START": start,
-            "THETA": theta,
-            "LEVEL": level,
-        }
-        if stage.limits is not None:
-            bounds = (stage.limits.low, stage.limits.high)
-            lowest, highest = (f"{wide}'d{bound & ((1 << wide) - 1)}" for bound in bounds)
-            parameters |= {"LIMITED": 1, "LOWEST": lowest, "HIGHEST": highest}
+        stage, constants = engine.stage, constants_of(engine.stage)
+        parameters, bits = of_neurons(engine, constants), sum(constants.bits)
         if constants.same:
-            total = sum(constants.bits)
-            parameters["ONLY"] = f"{total}'h{constants.words(1)[0]:x}"
+            parameters["ONLY"] = f"{bits}'h{constants.words(1)[0]:x}"
         else:
-            words = constants.words(fold.units)
-            file, bits = f"weights/{name}.neurons.mem", fold.units * sum(constants.bits)
-            self.files[file] = "".join(f"{word:0{-(-bits // 4)}x}\n" for word in words)
-            parameters |= {
-                "DEPTH": len(words),
-                "ADDRESS": bits_of(len(words)),
-                "FILE": text(file),
-            }
+            digits = -(-engine.fold.units * bits // 4)
+            words = [f"{word:0{digits}x}\n" for word in constants.words(engine.fold.units)]
+            parameters |= self._file(f"{name}.neurons", "".join(words))
         if not isinstance(stage.rule, Store):
             parameters["PROBE"] = text(probe_file(name))
         ports = {**CLOCK, **receives(f"t_{name}"), **sends(f"v_{name}")}
@@ -362,74 +279,35 @@ class Printer:
         self._add(instance("neurons", f"neurons_{name}", parameters, ports))
 
     def _pool(self, engine: PoolEngine) -> None:
-        name, sent, stage = self.design.names[engine.stage.result.name], engine.sent, engine.stage
+        name = self.design.names[engine.stage.result.name]
         words = f"w0_{name}"
-        self._window(engine.window, words, sent.element, f"{words}_inside")
-        parameters: dict[str, int | str] = {
-            "STEPS": sent.steps,
-            "BITS": sent.bits,
-            "SIGNED": int(sent.signed),
-            "RADIX": int(stage.radix),
-            "STATE": pool_bits(engine),
-            "OUT": engine.out.bits,
-            "TAPS": engine.window.taps,
-            "PROBE": text(probe_file(name)),
-        }
+        self._window(engine.window, words, engine.sent.element, f"{words}_inside")
+        parameters = {**of_pool(engine), "PROBE": text(probe_file(name))}
         ports = {**CLOCK, **receives(words), "in_inside": f"{words}_inside", **sends(f"v_{name}")}
         self._add(instance("max_pool", f"pool_{name}", parameters, ports))
 
     def _reorder(self, engine: ReorderEngine) -> None:
-        name, table, out = self.design.names[engine.stage.result.name], engine.table, engine.out
-        sources = len(engine.edges)
-        reach = sum(edge.source.size for edge in engine.edges) + (2 << engine.ring)
-        bits = reach.bit_length() + 2
-        select = bits_of(sources)
+        name, out = self.design.names[engine.stage.result.name], engine.out
         data = []
-        for edge, stream in zip(engine.edges, engine.inputs, strict=True):
+        for number, (edge, stream) in enumerate(zip(engine.edges, engine.inputs, strict=True)):
             port = self._ports[id(edge)]
-            if (stream.steps, stream.bits) == (out.steps, out.bits):
-                data.append(f"{port}_data")
-                continue
-            made = f"r{len(data)}_{name}_data"
-            self._add(f"    wire [{out.element - 1}:0] {made};\n")
-            parameters = {
-                "STEPS": stream.steps,
-                "BITS": stream.bits,
-                "SIGNED": int(stream.signed),
-                "OUT_STEPS": out.steps,
-                "OUT_BITS": out.bits,
-            }
-            ports = {"in_data": f"{port}_data", "out_data": made}
-            self._add(instance("adapt", f"adapt_{len(data)}_{name}", parameters, ports))
-            data.append(made)
-        file, depth = f"weights/{name}.table.mem", len(table.source)
-        filled = (table.source >= 0).astype(np.int64)
-        words = filled << (select + bits) | np.maximum(table.source, 0) << bits
-        words |= np.where(table.source >= 0, table.position, 0) & ((1 << bits) - 1)
-        self.files[file] = hex_words(words[:, None], 1 + select + bits)
-        parameters_: dict[str, int | str] = {
-            "ELEMENT": out.element,
-            "SOURCES": sources,
-            "SELECT": select,
-            "RING": engine.ring,
-            "WIDTH": bits,
-            "DEPTH": depth,
-            "ADDRESS": bits_of(depth),
-            "PERIODS": table.periods,
-            "STEPS": packed(table.steps, bits),
-            "LAGS": packed(table.lags, bits),
-            "FRAMES": packed([edge.source.size for edge in engine.edges], bits),
-            "FILE": text(file),
-        }
-        every = [self._ports[id(edge)] for edge in engine.edges][::-1]
-        ports_ = {
+            data.append(f"{port}_data")
+            if (stream.steps, stream.bits) != (out.steps, out.bits):
+                data[-1] = f"r{number}_{name}_data"
+                self._add(f"    wire [{out.element - 1}:0] {data[-1]};\n")
+                ports = {"in_data": f"{port}_data", "out_data": data[-1]}
+                label = f"adapt_{number}_{name}"
+                self._add(instance("adapt", label, of_adapt(1, stream, out), ports))
+        parameters = {**of_reorder(engine), **self._file(f"{name}.table", table_words(engine))}
+        read = [self._ports[id(edge)] for edge in engine.edges][::-1]
+        ports = {
             **CLOCK,
-            "in_valid": f"{{{', '.join(f'{p}_valid' for p in every)}}}",
-            "in_ready": f"{{{', '.join(f'{p}_ready' for p in every)}}}",
+            "in_valid": f"{{{', '.join(f'{port}_valid' for port in read)}}}",
+            "in_ready": f"{{{', '.join(f'{port}_ready' for port in read)}}}",
             "in_data": f"{{{', '.join(data[::-1])}}}",
             **sends(f"v_{name}"),
         }
-        self._add(instance("reorder", f"reorder_{name}", parameters_, ports_))
+        self._add(instance("reorder", f"reorder_{name}", parameters, ports))
 
     # Text
 
@@ -439,32 +317,6 @@ class Printer:
     def _comment(self, lines: list[str]) -> None:
         rule = f"    // {'-' * 90}\n"
         self._add(rule + "".join(f"    // {line}\n" for line in lines))
-
-
-def data_bits(bits: int) -> int:
-    """Bits of TDATA: whole bytes."""
-    return -(-bits // 8) * 8
-
-
-def probe_file(name: str) -> str:
-    """Where a simulation writes a layer's spikes and potentials."""
-    return f"probe_{name}.txt"
-
-
-def pool_bits(engine: PoolEngine) -> int:
-    """Bits of net sums, and of a number below all of them."""
-    return max(engine.stage.state.bits + 1, engine.sent.bits + 1)
-
-
-def place_bits(each: Window) -> int:
-    """Bits of places and positions in the stream of a window."""
-    reach = each.frame + (2 << each.ring)
-    for axis, pitch in zip(each.axes, each.pitches, strict=True):
-        far = (axis.outputs - 1) * axis.stride + (axis.taps - 1) * axis.dilation + abs(axis.pad)
-        reach += far * pitch
-    limits = [each.walk.blocks, each.walk.repeats, each.walk.beats]
-    limits += [n for axis in each.axes for n in (axis.outputs, axis.taps, axis.inputs)]
-    return max(reach, *limits).bit_length() + 2
 
 
 def _shape(value: Value) -> str:
@@ -499,8 +351,3 @@ def _about(engine: Engine, design: Design) -> list[str]:
     else:
         lines.append(f"{total} cycles for a sample.")
     return lines
-
-
-def number_bits(low: int, high: int) -> int:
-    """Bits of signed numbers."""
-    return width(low, high)

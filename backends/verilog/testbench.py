@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spikec.backends.verilog.design import Design
-from spikec.backends.verilog.printer import data_bits
+from spikec.backends.verilog.parameters import data_bits
 from spikec.backends.verilog.writer import instance
 from spikec.ir import Graph
 from spikec.runtime.interpreter import state_type
@@ -106,14 +106,14 @@ def print_testbench(design: Design, graph: Graph) -> str:
             "STEPS": stream.steps,
             "TDATA": bits,
             "WORD": min(bits, golden),
+            "TUSER": user,
             "CHANNELS": value.channels,
             "PLACES": value.positions,
         }
         inner = {"clk": "clk", "rst": "rst", "stalls": "stalls", "path": f"path_{name}"}
         inner["written"] = f"out_{name}"
-        for part in ("tvalid", "tready", "tdata", "tlast"):
-            inner[f"s_axis_{part}"] = f"m_{name}_{part}"
         for part in ("tvalid", "tready", "tdata", "tlast", "tuser"):
+            inner[f"s_axis_{part}"] = f"m_{name}_{part}"
             ports[f"m_axis_{name}_{part}"] = f"m_{name}_{part}"
         inner |= {
             "samples": f"got_{name}",

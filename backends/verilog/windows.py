@@ -106,7 +106,7 @@ def pitches(axes: Sequence[Axis]) -> list[int]:
     return [math.prod(axis.inputs for axis in axes[n + 1 :]) for n in range(len(axes))]
 
 
-def window(source: Value, axes: tuple[Axis, ...], walk: Walk) -> Window:
+def window_of(source: Value, axes: tuple[Axis, ...], walk: Walk) -> Window:
     """The window of a synapse on a source."""
     last, least = _reads(axes)
     need = np.maximum.accumulate(last)

@@ -114,6 +114,35 @@ def test_icarus_meets_the_golden_traces(folder: Path) -> None:
     assert "1 of 10 outputs differ" in command(folder, "sh", "icarus.sh")
 
 
+def test_a_frame_of_another_size_is_noticed(folder: Path) -> None:
+    need("iverilog")
+    file = folder / "simulation" / "stimulus.sv"
+    file.write_text(file.read_text().replace("place == PLACES - 1", "place == PLACES - 2"))
+    made = subprocess.run(["sh", "icarus.sh"], cwd=folder, capture_output=True, text=True)
+    assert made.returncode != 0
+    assert "the network saw TLAST at another place" in made.stdout
+
+
+@pytest.mark.parametrize(
+    "seed", [None, *(pytest.param(n, marks=pytest.mark.slow) for n in range(12))]
+)
+def test_what_yosys_reads_is_the_same_circuit(seed: int | None, tmp_path: Path) -> None:
+    """The netlist that it makes, simulated: tools read parts of the language in their own ways."""
+    need("yosys")
+    need("iverilog")
+    graph = residual() if seed is None else Random(seed).grow(5)
+    target("verilog{cycles=6000}").emit(graph, tmp_path)
+    hexfiles.write(tmp_path / "hex", graph, feeds(graph, 1, 2), engine("reference"))
+    script = "read_verilog -sv -defer library/*.sv network.sv; prep -top network -flatten"
+    command(tmp_path, "yosys", "-q", "-p", f"{script}; write_verilog -noattr netlist.sv")
+    for file in (tmp_path / "library").iterdir():
+        file.unlink()
+    (tmp_path / "netlist.sv").replace(tmp_path / "network.sv")
+    (tmp_path / "library" / "none.sv").write_text("")
+    said = command(tmp_path, "sh", "icarus.sh")
+    assert "\n0 of" in f"\n{said}"
+
+
 def test_a_number_that_leaves_its_width_is_found_as_by_the_reference() -> None:
     need("iverilog")
     graph = parse("""
@@ -151,9 +180,9 @@ def test_folds_follow_the_budget_on_convolutions_too() -> None:
 
     def products(design):
         return {
-            each.stage.result.name: each.fold.products
-            for each in design.engines
-            if isinstance(each, LayerEngine)
+            layer.stage.result.name: layer.fold.products
+            for layer in design.engines
+            if isinstance(layer, LayerEngine)
         }
 
     first = next(s for s in plan.stages if isinstance(s, Layer)).result.name
