@@ -48,9 +48,7 @@ class Design:
 
     def origin(self, name: str) -> str:
         """The value whose stream is a value's."""
-        while name in self.aliases:
-            name = self.aliases[name]
-        return name
+        return _origin(name, self.aliases)
 
 
 def design_of(plan: Plan, cycles: int) -> Design:
@@ -83,7 +81,7 @@ def design_of(plan: Plan, cycles: int) -> Design:
         tuple(engines),
         aliases,
         {value.name: names.make(value.name) for value in values},
-        timing(plan.inputs, engines),
+        timing(plan.inputs, engines, [_origin(name, aliases) for name in plan.outputs]),
     )
 
 
@@ -91,10 +89,13 @@ def _follow(engines: list[Engine], aliases: Mapping[str, str]) -> None:
     """Have edges name the value whose stream they really read."""
     for engine in engines:
         for edge in engine.edges:
-            name = edge.source.name
-            while name in aliases:
-                name = aliases[name]
-            edge.source = replace(edge.source, name=name)
+            edge.source = replace(edge.source, name=_origin(edge.source.name, aliases))
+
+
+def _origin(name: str, aliases: Mapping[str, str]) -> str:
+    while name in aliases:
+        name = aliases[name]
+    return name
 
 
 def _folded(stage: Layer, steps: int, cycles: int) -> LayerEngine:

@@ -76,8 +76,10 @@ class Timing:
     slowest: str
 
 
-def timing(inputs: Sequence[Value], engines: Sequence[Engine]) -> Timing:
-    """Cycles without back-pressure."""
+def timing(
+    inputs: Sequence[Value], engines: Sequence[Engine], outputs: Sequence[str]
+) -> Timing:
+    """Cycles without back-pressure; outputs by the names of their streams."""
     ends: dict[str, Integers] = {}
     busy: dict[str, int] = {}
     for value in inputs:
@@ -96,5 +98,5 @@ def timing(inputs: Sequence[Value], engines: Sequence[Engine]) -> Timing:
         ends[name] = np.maximum.accumulate(ready - since) + since + cycles + LATENCY
         busy[name] = cycles * pixels
     slowest = max(busy, key=busy.__getitem__)
-    latency = max((int(end[-1]) for end in ends.values()), default=0)
+    latency = max(int(ends[name][-1]) for name in outputs)
     return Timing(busy[slowest], latency, slowest)
