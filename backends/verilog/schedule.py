@@ -76,9 +76,7 @@ class Timing:
     slowest: str
 
 
-def timing(
-    inputs: Sequence[Value], engines: Sequence[Engine], outputs: Sequence[str]
-) -> Timing:
+def timing(inputs: Sequence[Value], engines: Sequence[Engine], outputs: Sequence[str]) -> Timing:
     """Cycles without back-pressure; outputs by the names of their streams."""
     ends: dict[str, Integers] = {}
     busy: dict[str, int] = {}
