@@ -242,11 +242,14 @@ def test_without_the_simulator_there_is_one_clear_error(monkeypatch: pytest.Monk
 # Synthesis and proofs
 
 
-def test_yosys_synthesises_without_latches_and_with_block_memories(folder: Path) -> None:
+@pytest.mark.parametrize(("family", "memory"), [("ecp5", "DP16KD"), ("xilinx", "RAM64M")])
+def test_yosys_synthesises_without_latches_and_with_block_memories(
+    folder: Path, family: str, memory: str
+) -> None:
     need("yosys")
-    command(folder, "sh", "yosys.sh", "ecp5")
+    command(folder, "sh", "yosys.sh", family)
     cells = dict(re.findall(r"(\w+) +(\d+)$", (folder / "cells.txt").read_text(), re.MULTILINE))
-    assert int(cells["DP16KD"]) >= 1
+    assert int(cells[memory]) >= 1
     assert not any("LATCH" in name for name in cells)
     log = (folder / "yosys.log").read_text()
     assert "Found and reported 0 problems" in log
