@@ -18,6 +18,7 @@ TABLES = {
     "backends/nir/nodes.py",
     "backends/lowering/neurons.py",
     "backends/c/rules.py",
+    "backends/verilog/cells.py",
 }
 """The engines' tables: the only modules outside ir/ops that know neurons by class."""
 EMITTED = "backends/lava/project"

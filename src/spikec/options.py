@@ -439,6 +439,7 @@ class Settings(TypedDict, total=False):
     code: Literal["rate", "radix"]
     payload: Literal["power2", "integer"]
     payload_bits: int
+    payload_budget: float | None
     threshold: Literal["per-channel", "per-layer", "per-neuron"]
     dni: Literal["on", "half", "off"]
     snm: Literal["auto", "on", "off"]
