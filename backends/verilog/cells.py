@@ -21,6 +21,9 @@ from spikec.backends.lowering.records import (
 )
 from spikec.backends.verilog.streams import Stream, per_element, width
 
+RULES = ("integrate", "signed", "powers", "integer", "radix", "accumulate", "current")
+"""Rules as the library's `neurons` numbers them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Constants:

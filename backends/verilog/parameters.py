@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from spikec.backends.lowering.records import doubles, gathers
-from spikec.backends.verilog.cells import Constants, cell_of
+from spikec.backends.verilog.cells import RULES, Constants, cell_of
 from spikec.backends.verilog.engines import (
     LayerEngine,
     PoolEngine,
@@ -18,8 +18,6 @@ from spikec.backends.verilog.windows import Window
 from spikec.backends.verilog.writer import bits_of, packed
 
 Parameters = dict[str, "int | str"]
-RULES = ("integrate", "signed", "powers", "integer", "radix", "accumulate", "current")
-"""Rules as `neurons` numbers them."""
 
 
 def of_window(window: Window, element: int) -> Parameters:
