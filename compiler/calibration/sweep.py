@@ -30,6 +30,7 @@ from spikec.ir.ops.input import Input
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.types import Array
 from spikec.runtime.interpreter import evaluate, over_time
+from spikec.runtime.metrics import payload_bits
 
 JUDGED = 64
 """Samples on which errors are measured for the report, at most."""
@@ -165,6 +166,8 @@ def _sweep(
             layer = _fit(wanted, layer, context.clock)
             if layer.spiking:
                 stored[node.name] = layer.spikes()
+                if layer.payload_bits:
+                    _count_bits(records[-1], layer, stored[node.name])
             _write(builder, layer)
             done += 1
             context.progress("calibrate", done, total)
@@ -175,6 +178,16 @@ def _sweep(
         for name in released.get(node.name, ()):
             stored.pop(name, None)
     return builder.finish()
+
+
+def _count_bits(record: Record, layer: Layer, spikes: Array) -> None:
+    """Record what a budget is about: spikes of a sample, and what each carries."""
+    assert layer.neurons.op is not None
+    record.layer(
+        layer.node.name,
+        spikes=np.count_nonzero(spikes) / spikes.shape[1],
+        spike_bits=payload_bits(layer.neurons.op, layer.steps),
+    )
 
 
 def _stored_bytes(graph: Graph, released: Mapping[str, Sequence[str]], steps: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -276,7 +276,7 @@ def doubts(calib: Dataset | None) -> list[str]:
     return reasons
 
 
-def warnings_of(records: Iterable[Record]) -> list[str]:
+def warnings_of(records: Sequence[Record]) -> list[str]:
     """What a user should know before trusting the result."""
     lines = []
     for record in records:
@@ -284,7 +284,28 @@ def warnings_of(records: Iterable[Record]) -> list[str]:
             if figures.get("weight_error", 0) > 0.1:
                 share = figures["weight_error"]
                 lines.append(f"%{name}: weights lose {share:.0%} of their norm to rounding")
-    return lines
+    return [*lines, *beyond_budget(records)]
+
+
+def beyond_budget(records: Sequence[Record]) -> list[str]:
+    """That spikes carry more bits than the pass `budget` planned with, where they do."""
+    budget = next((record.options["bits"] for record in records if record.name == "budget"), None)
+    counted = [
+        (figures["spikes"], figures["spike_bits"])
+        for record in records
+        for figures in record.layers.values()
+        if "spike_bits" in figures
+    ]
+    spikes = sum(count for count, _ in counted)
+    if budget is None or not spikes:
+        return []
+    mean, most = sum(count * bits for count, bits in counted) / spikes, float(str(budget))
+    if mean <= most:
+        return []
+    return [
+        f"spikes carry {mean:.2f} bits on average on the calibration data, the budget is {most:g}; "
+        f"--payload-budget {2 * most - mean:.1f} leaves room"
+    ]
 
 
 def _shown_signature() -> inspect.Signature:

@@ -6,6 +6,8 @@ import pytest
 import spikec
 from spikec import driver
 from spikec.compiler.calibration.budget import _cheapest, _Choice, _mean
+from spikec.compiler.passes import Record
+from spikec.driver.compiling import beyond_budget
 from spikec.ir import PassError
 from spikec.ir.neuron import Needs, Sign
 from spikec.ir.ops.neurons import neuron_for
@@ -53,12 +55,26 @@ def test_spikes_carry_the_budget(examples, images, options, steps):
     )
     x = images["x"][:64]
     found = driver.evaluate(art, make_dataset(x, art.graph), model=examples / MODEL).results[0]
+    assert not any("budget" in line for line in art.report.warnings)
     mean = found.payload_bits / found.spikes
     assert 0.8 * options["payload_budget"] < mean <= options["payload_budget"]
     kinds = {str(n.type.dtype) for n in art.graph if n.type.dtype.is_spike}
     assert len(kinds) > 1
     assert found.agreement > 0.85
     assert art.check(x[:1], ("reference", "fast"))["equal"]
+
+
+def test_spikes_beyond_the_budget_are_told_of():
+    planned, swept = Record("budget", {"bits": 3.0}), Record("payload", {})
+    swept.layer("a", spikes=10.0, spike_bits=4)
+    swept.layer("b", spikes=30.0, spike_bits=3)
+    assert beyond_budget([planned, swept]) == [
+        "spikes carry 3.25 bits on average on the calibration data, the budget is 3; "
+        "--payload-budget 2.8 leaves room"
+    ]
+    swept.layer("b", spike_bits=2)
+    assert beyond_budget([planned, swept]) == []
+    assert beyond_budget([swept]) == []
 
 
 def test_a_budget_below_what_spikes_need_is_refused(examples, images):
