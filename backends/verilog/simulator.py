@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal, TypeAlias
 
-from spikec.backends.lowering.cache import KEPT, cache_folder
+from spikec.backends.lowering.cache import built
 from spikec.ir import BackendError
 
-PROGRAM = "testbench"
+MODULE, PROGRAM = "testbench", "testbench.sim"
 Simulator: TypeAlias = Literal["verilator", "icarus"]
 COMMANDS: dict[Simulator, tuple[str, ...]] = {
     "verilator": (
-        "verilator", "--binary", "--timing", "--top-module", PROGRAM, "-o", PROGRAM, "-O3",
+        "verilator", "--binary", "--timing", "--top-module", MODULE, "-o", PROGRAM, "-O3",
         "-j", "1", "-Wno-fatal", "-Wno-TIMESCALEMOD", "-fno-dfg", "-DSPIKEC_PROBES",
         "-CFLAGS", "-O1",
     ),
-    "icarus": ("iverilog", "-g2012", "-DSPIKEC_PROBES", "-s", PROGRAM, "-o", PROGRAM),
+    "icarus": ("iverilog", "-g2012", "-DSPIKEC_PROBES", "-s", MODULE, "-o", PROGRAM),
 }  # fmt: skip
 """How simulations are built; `SPIKEC_VERILATOR_FLAGS` adds to Verilator's.
 
@@ -68,47 +65,7 @@ def simulation(files: Mapping[str, str], simulator: Simulator) -> list[str]:
     if simulator == "verilator":
         command += shlex.split(os.environ.get("SPIKEC_VERILATOR_FLAGS", ""))
     sources = {name: text for name, text in files.items() if name.endswith(".sv")}
-    key = hashlib.sha256()
-    for part in (_version(command[0]), *command, *(x for f in sorted(sources.items()) for x in f)):
-        key.update(part.encode() + b"\0")
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        program = folder / f"{key.hexdigest()[:40]}.sim"
-        if not program.exists():
-            _build(command, sources, program)
-            _shorten(folder, program)
-        os.utime(program)
-    except OSError as error:
-        raise BackendError(
-            f"the cache of compiled networks cannot be used: {error}",
-            hint="name a folder that can be written in SPIKEC_CACHE",
-        ) from None
-    return [str(program)] if simulator == "verilator" else ["vvp", "-n", str(program)]
-
-
-def _build(command: list[str], sources: Mapping[str, str], program: Path) -> None:
-    """Build beside the final name, and move into place in one step."""
-    with tempfile.TemporaryDirectory(prefix="build-", dir=program.parent) as name:
-        folder = Path(name)
-        for file, content in sources.items():
-            (folder / file).parent.mkdir(exist_ok=True)
-            (folder / file).write_text(content, encoding="utf-8")
-        made = subprocess.run(
-            [*command, *sources], cwd=folder, capture_output=True, text=True, check=False
-        )
-        if made.returncode != 0:
-            lines = (made.stderr + made.stdout).strip().splitlines()
-            lines = lines or [f"exit code {made.returncode}"]
-            reason = next((line for line in lines if "rror" in line), lines[0])
-            raise BackendError(f"{command[0]} refuses the network: {reason}")
-        made_in = folder / "obj_dir" if command[0] == "verilator" else folder
-        (made_in / PROGRAM).replace(program)
-
-
-def _shorten(folder: Path, newest: Path) -> None:
-    """Remove those simulations that were not used for longest."""
-    kept = sorted(folder.glob("*.sim"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in kept[KEPT:]:
-        if path != newest:
-            path.unlink(missing_ok=True)
+    inside = "obj_dir/" if simulator == "verilator" else ""
+    product, version = f"{inside}{PROGRAM}", _version(command[0])
+    program = str(built([*command, *sources], sources, product, version, command[0]))
+    return [program] if simulator == "verilator" else ["vvp", "-n", program]
