@@ -8,12 +8,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from spikec.compiler.calibration.thresholds import best_thresholds, qcfs
+from spikec.compiler.calibration.graded import graded_neuron
+from spikec.compiler.calibration.payload import integer_neuron
+from spikec.compiler.calibration.thresholds import best_thresholds, bin_centres, qcfs
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import Graph, Node, PassError, op_of, spread
 from spikec.ir.activation import Activation
+from spikec.ir.neuron import Neuron
 from spikec.ir.types import Array
 from spikec.runtime.interpreter import evaluate
+from spikec.runtime.metrics import payload_bits
 
 _PROBED = 15
 """Levels at which a layer is rounded to see what it costs; noise grows as its square does."""
@@ -93,11 +97,10 @@ class Budget(Pass):
         choices = []
         for bits in range(1, 4) if self.payload == "power2" else range(1 + signed, 9):
             finest = 1 << ((1 << bits) - 1) if self.payload == "power2" else (1 << bits) - 1
-            takes_back = steps > 1 and not signed and not self.window
-            event = bits + 1 if self.payload == "power2" else bits + takes_back
+            sends = self._neuron(signed, bits)
             levels = steps * (finest / 2 if signed and self.payload == "integer" else finest)
             theta = best_thresholds(low, high, hist, max(1, round(levels)), shared=False)
-            centres = _centres(low, high, hist)
+            centres = bin_centres(low, high, hist)
             rounded = qcfs(centres, theta[:, None], max(1, round(levels)), -1.0 if signed else 0.0)
             noise = (hist * (rounded - centres) ** 2).sum() * share
             units = np.abs(centres) / theta[:, None] * levels
@@ -106,15 +109,14 @@ class Budget(Pass):
             else:
                 sent = np.minimum(units / steps, 1.0)
             spikes = (hist * sent).sum() * share
-            choices.append(_Choice(bits, event, float(noise), float(spikes)))
+            choices.append(_Choice(bits, payload_bits(sends, steps), float(noise), float(spikes)))
         return choices
 
-
-def _centres(low: Array, high: Array, hist: Array) -> Array:
-    """The values that the bins of a histogram stand for (channels, bins)."""
-    bins = hist.shape[1]
-    centres: Array = low[:, None] + (np.arange(bins) + 0.5) * ((high - low) / bins)[:, None]
-    return centres
+    def _neuron(self, free: bool, bits: int) -> Neuron:
+        """What a layer of so many bits becomes."""
+        if self.payload == "power2":
+            return graded_neuron(free, self.window, 1 << bits)
+        return integer_neuron(free, self.window, bits)
 
 
 def _mean(choices: Sequence[_Choice]) -> float:
@@ -148,7 +150,7 @@ def _costs(graph: Graph, layers: Sequence[Node], context: Context, samples: int)
     values = 4 * sum(node.type.size for node in graph.nodes)
     count = max(2, min(samples, _BYTES // values))
     feeds = {name: x[:count] for name, x in context.data("budget").items()}
-    exact = {node.name: value for node, value in _kept(graph, feeds)}
+    exact = {node.name: value for node, value in evaluate(graph, feeds)}
     spans = {name: float(exact[name].var()) or 1.0 for name in graph.outputs}
     costs = []
     for done, layer in enumerate(layers, 1):
@@ -165,10 +167,6 @@ def _costs(graph: Graph, layers: Sequence[Node], context: Context, samples: int)
         costs.append(lost / max(noise, 1e-30))
         context.progress("weigh layers", done, len(layers))
     return costs
-
-
-def _kept(graph: Graph, feeds: dict[str, Array]) -> list[tuple[Node, Array]]:
-    return [(node, value.copy()) for node, value in evaluate(graph, feeds)]
 
 
 def _probed(graph: Graph, layer: Node, value: Array) -> Array:

@@ -55,9 +55,8 @@ class Graded(LayerPass):
         if op is None or not is_offered(op, Needs(op.sign, gathers=op.gathers)):
             return layer
         always = self.gate == "on"
-        sign = Sign.FREE if op.sign is Sign.FREE else Sign.TAKES_BACK
         levels = 1 << layer.payload_bits if layer.payload_bits else self.levels
-        graded = neuron_for(Needs(sign, gathers=op.gathers, levels=levels))
+        graded = graded_neuron(op.sign is Sign.FREE, op.gathers, levels)
         layer, figures = gated(layer, lambda part: self._search(self._start(part, graded)), always)
         record.layer(layer.node.name, graded=figures.pop("taken"), **figures)
         return layer
@@ -84,3 +83,9 @@ class Graded(LayerPass):
             samples=self.samples,
             fires=() if self.fire else _FIRES,
         )
+
+
+def graded_neuron(free: bool, gathers: bool, levels: int) -> Neuron:
+    """The neuron that sends so many powers of two."""
+    sign = Sign.FREE if free else Sign.TAKES_BACK
+    return neuron_for(Needs(sign, gathers=gathers, levels=levels))

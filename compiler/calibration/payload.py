@@ -51,14 +51,19 @@ class Payload(LayerPass):
 
     def _start(self, layer: Layer, op: Neuron) -> Layer:
         """Neurons with payloads that are not yet fitted."""
-        free = op.sign is Sign.FREE
-        usual = Sign.UNSIGNED if op.gathers else Sign.TAKES_BACK
-        bits = layer.payload_bits or self.bits
+        free, bits = op.sign is Sign.FREE, layer.payload_bits or self.bits
         bits = max(bits, 2) if free else bits
-        needs = Needs(Sign.FREE if free else usual, gathers=op.gathers, bits=bits)
         largest = np.float32((1 << (bits - 1)) - 1 if free else (1 << bits) - 1)
         old = layer.neurons
         theta = (old.theta / largest).astype(np.float32)
         ratio = np.where(old.theta > 0, old.v0 / old.theta, 0)
         v0 = (theta * ratio).astype(np.float32)
-        return replace(layer, neurons=Neurons(neuron_for(needs), theta, v0, old.bias))
+        return replace(
+            layer, neurons=Neurons(integer_neuron(free, op.gathers, bits), theta, v0, old.bias)
+        )
+
+
+def integer_neuron(free: bool, gathers: bool, bits: int) -> Neuron:
+    """The neuron that sends integers of so many bits."""
+    usual = Sign.UNSIGNED if gathers else Sign.TAKES_BACK
+    return neuron_for(Needs(Sign.FREE if free else usual, gathers=gathers, bits=bits))

@@ -66,8 +66,7 @@ def best_thresholds(low: Array, high: Array, hist: Array, levels: int, shared: b
     Returns:
         Thresholds (C,), above 0; silent channels take the mean of the others.
     """
-    bins = hist.shape[1]
-    centres = low[:, None] + (np.arange(bins) + 0.5) * ((high - low) / bins)[:, None]
+    centres = bin_centres(low, high, hist)
     reach = np.maximum(high, -low).astype(np.float64)
     top = np.full_like(reach, reach.max()) if shared else reach
     floor = -1.0 if (low < 0).any() else 0.0
@@ -81,6 +80,13 @@ def best_thresholds(low: Array, high: Array, hist: Array, levels: int, shared: b
     alive = theta > 0
     theta[~alive] = theta[alive].mean() if alive.any() else 1.0
     return theta
+
+
+def bin_centres(low: Array, high: Array, hist: Array) -> Array:
+    """The values that the bins of a histogram stand for (channels, bins)."""
+    bins = hist.shape[1]
+    centres: Array = low[:, None] + (np.arange(bins) + 0.5) * ((high - low) / bins)[:, None]
+    return centres
 
 
 def percentile_thresholds(low: Array, high: Array, hist: Array, percent: float) -> Array:
