@@ -33,6 +33,8 @@ Interval: TypeAlias = tuple[Value, Value]
 AttrValue: TypeAlias = "bool | int | float | str | tuple[int, ...]"
 Attrs = Mapping[str, AttrValue]
 Params = Mapping[str, Value]
+Gradients: TypeAlias = tuple["list[Value]", "dict[str, Value]"]
+"""Of each input, and of params by role."""
 
 Core: TypeAlias = Annotated["int | None", "first neurocore that holds the layer"]
 
@@ -192,6 +194,21 @@ class Op:
         """The result for inputs of shape (batch, *shape); float or exact integer arithmetic."""
         raise InvalidGraph(f"{self.name} has no value of a single step")
 
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        """The gradients of the inputs and of params, from that of the result; for real numbers.
+
+        Args:
+            gradient: (batch, *shape) of the result.
+            inputs: As `run` took them.
+            params: As `run` took them.
+        """
+        raise InvalidGraph(f"{self.name} has no gradient")
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether it has gradients."""
+        return type(self).backward is not Op.backward
+
     def payload_type(self, inputs: Sequence[TensorType]) -> DType:
         """The result's type, where it is spikes."""
         return SPIKE
@@ -342,6 +359,19 @@ def expect_spread(params: Mapping[str, TensorType], shape: tuple[int, ...]) -> N
             and all(have in (1, want) for have, want in zip(type_.shape, shape, strict=True))
         )
         expect(fits, f"param '{role}' of shape {list(type_.shape)} does not fit {list(shape)}")
+
+
+def summed_to(gradient: Value, shape: tuple[int, ...]) -> Value:
+    """The gradient of a param of `shape` from that of what it was spread over (batch, *spread)."""
+    total: Value = gradient.sum(axis=0)
+    if shape == total.shape[:1]:
+        return total.reshape(len(total), -1).sum(axis=1)
+    if not shape:
+        return total.sum()
+    axes = tuple(
+        i for i, (size, wide) in enumerate(zip(shape, total.shape, strict=True)) if size < wide
+    )
+    return total.sum(axis=axes, keepdims=True)
 
 
 def steps_of(current: Value, steps: int) -> Value:

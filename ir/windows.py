@@ -91,8 +91,14 @@ class Window:
 
     def taps(self, x: Value, fill: float = 0) -> list[Value]:
         """For each tap of the kernel (row-major), the view of `x` that it meets."""
-        out = self.output(x.shape[2:])
-        padded = self.padded(x, fill)
+        return self.unpadded_taps(self.padded(x, fill))
+
+    def unpadded_taps(self, padded: Value) -> list[Value]:
+        """The taps of a value that has its pads."""
+        rank = len(self.kernel)
+        out = Window(self.kernel, self.strides, (0,) * (2 * rank), self.dilations).output(
+            padded.shape[2:]
+        )
         views = []
         for tap in np.ndindex(*self.kernel):
             index = tuple(
@@ -104,17 +110,16 @@ class Window:
 
     def scatter(self, shape: tuple[int, ...], per_tap: Value) -> Value:
         """For each input element (*shape), the sum of `per_tap` (channels, taps) over its reads."""
-        rank = len(self.kernel)
-        bare = Window(self.kernel, self.strides, (0,) * (2 * rank), self.dilations)
         padded = self.padded(np.zeros((1, *shape), np.int64))
-        for view, column in zip(bare.taps(padded), per_tap.T, strict=True):
-            view += column.reshape(-1, *(1,) * rank)
-        inside = (
-            slice(begin, begin + size)
-            for begin, size in zip(self.pads[:rank], shape[1:], strict=True)
-        )
-        inner: Value = padded[0][(slice(None), *inside)]
+        for view, column in zip(self.unpadded_taps(padded), per_tap.T, strict=True):
+            view += column.reshape(-1, *(1,) * len(self.kernel))
+        inner: Value = self.inside(padded, shape[1:])[0]
         return inner
+
+    def inside(self, padded: Value, spatial: Sequence[int]) -> Value:
+        """The part of a padded value (batch, channels, *) that is not pads."""
+        kept = (slice(b, b + n) for b, n in zip(self.pads, spatial, strict=False))
+        return padded[(slice(None), slice(None), *kept)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +211,37 @@ def convolve(x: Value, w: Value, window: Window, groups: int) -> Value:
     unfolded = np.stack(taps, axis=2).reshape(batch, groups, -1, math.prod(out))
     weights = w.reshape(groups, w.shape[0] // groups, -1)
     return exact_matmul(weights, unfolded).reshape(batch, w.shape[0], *out)
+
+
+def convolve_back(
+    gradient: Value, w: Value, window: Window, groups: int, spatial: Sequence[int]
+) -> Value:
+    """The gradient of a convolution's input (batch, channels, *spatial) from that of its result.
+
+    It is the convolution of the gradient, spread out by the strides, with the mirrored weights.
+    """
+    rank = len(spatial)
+    reach = [d * (k - 1) for d, k in zip(window.dilations, window.kernel, strict=True)]
+    pads = zip(window.pads[:rank], window.pads[rank:], strict=True)
+    sizes = [n + sum(p) + r for n, p, r in zip(spatial, pads, reach, strict=True)]
+    spaced = np.zeros((*gradient.shape[:2], *sizes), gradient.dtype)
+    places = zip(reach, window.strides, gradient.shape[2:], strict=True)
+    at = (slice(r, r + s * (n - 1) + 1, s) for r, s, n in places)
+    spaced[(slice(None), slice(None), *at)] = gradient
+    grouped = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
+    mirrored = np.flip(grouped, axis=tuple(range(3, 3 + rank)))
+    weights = mirrored.reshape(groups * w.shape[1], w.shape[0] // groups, *w.shape[2:])
+    bare = Window(window.kernel, (1,) * rank, (0,) * (2 * rank), window.dilations)
+    return window.inside(convolve(spaced, weights, bare, groups), spatial)
+
+
+def correlate(gradient: Value, x: Value, window: Window, groups: int) -> Value:
+    """The gradient of a convolution's weights (groups, out, taps) from that of its result."""
+    batch, taps = len(x), window.taps(x)
+    if groups == x.shape[1] == gradient.shape[1]:
+        places = (0, *range(2, x.ndim))
+        return np.stack([(gradient * tap).sum(axis=places) for tap in taps], axis=-1)[:, None]
+    unfolded = np.stack(taps, axis=2).reshape(batch, groups, -1, math.prod(gradient.shape[2:]))
+    given = gradient.reshape(batch, groups, gradient.shape[1] // groups, -1)
+    total: Value = (given @ unfolded.swapaxes(2, 3)).sum(axis=0)
+    return total

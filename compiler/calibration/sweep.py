@@ -114,22 +114,12 @@ def _sweep(
 
     Records the relative squared error of each layer before and after each method.
     """
-    calib = context.data(methods[0].name)
     # The walk changes params and element types only, so what is a cone before it stays one.
     cones = {n.name: cone_of(graph, n.inputs) for n in graph.nodes if op_of(n).stateful}
     released = last_reads((name, [s.name for s in c.sources]) for name, c in cones.items())
-    given = len(next(iter(calib.values())))
-    samples = min(given, max(FEW, STORED_BYTES // _stored_bytes(graph, released, context.steps)))
-    if samples < given:
-        records[0].note(
-            f"used {samples} of {given} calibration samples, so that their spikes fit "
-            f"{STORED_BYTES >> 20:,} MB"
-        )
-        calib = {name: x[:samples] for name, x in calib.items()}
-    if "ann" not in context.last:
-        raise PassError(f"pass {methods[0].name} needs the ANN that the graph came from")
+    calib = kept_samples(graph, released, context, records[0])
     ann = context.last["ann"]
-    reference = _reference(ann, graph, calib, context.counterparts)
+    wanted_values = reference(ann, graph, calib, context.counterparts)
     rng = np.random.default_rng(context.seed)
     builder = GraphBuilder(graph)
     stored: dict[str, Array] = {}
@@ -138,7 +128,7 @@ def _sweep(
         if isinstance(node.operation, Input):
             stored[node.name] = over_time(node, calib, context.steps).astype(np.float32)
         elif _is_layer(node):
-            before, target = next(reference)
+            before, target = next(wanted_values)
             neuron = op_of(node).neuron
             activation = ann[context.counterparts[node.name]] if neuron else node
             radix = op_of(node, Membrane).radix
@@ -178,6 +168,27 @@ def _sweep(
         for name in released.get(node.name, ()):
             stored.pop(name, None)
     return builder.finish()
+
+
+def kept_samples(
+    graph: Graph, released: Mapping[str, Sequence[str]], context: Context, record: Record
+) -> dict[str, Array]:
+    """The calibration inputs, fewer where their spikes would not fit memory; told to a record.
+
+    Raises:
+        PassError: without data, or without the ANN that the graph came from.
+    """
+    calib = context.data(record.name)
+    if "ann" not in context.last:
+        raise PassError(f"pass {record.name} needs the ANN that the graph came from")
+    given = len(next(iter(calib.values())))
+    samples = min(given, max(FEW, STORED_BYTES // _stored_bytes(graph, released, context.steps)))
+    if samples < given:
+        record.note(
+            f"used {samples} of {given} calibration samples, so that their spikes fit "
+            f"{STORED_BYTES >> 20:,} MB"
+        )
+    return {name: x[:samples] for name, x in calib.items()}
 
 
 def _count_bits(record: Record, layer: Layer, spikes: Array) -> None:
@@ -266,7 +277,7 @@ def _unit(builder: GraphBuilder, node: Node) -> Array:
     return np.broadcast_to(size.astype(np.float32), (1, 1, *node.type.shape))
 
 
-def _reference(
+def reference(
     ann: Graph, snn: Graph, calib: Any, counterparts: Mapping[str, str]
 ) -> Iterator[tuple[Array, Array]]:
     """Each layer's input and value in the ANN, in the order of the spiking graph's layers.

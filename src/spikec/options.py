@@ -122,7 +122,11 @@ class Options:
     bias_correction: Switch = option(
         "on", "correct biases on real spikes", CALIBRATION, aliases=("bias",)
     )
-    reconstruct: Switch = option("on", "refit weights to real spikes", CALIBRATION)
+    reconstruct: Literal["on", "blocks", "off"] = option(
+        "on",
+        "refit weights to real spikes; blocks: and tune blocks of layers, for minutes",
+        CALIBRATION,
+    )
     metric: tuple[str, ...] = option(
         (),
         "how an output is judged: argmax of its classes, or relative error of its numbers",
@@ -292,7 +296,7 @@ class Options:
             names.append(f"budget{{bits={self.payload_budget:g} payload={self.payload}{window}}}")
         names.append(f"qcfs{{levels={self._levels()} per={theta} v0={start}}}")
         names += [f"layerwise{{code={self.code}}}"] if layerwise else []
-        names += ["reconstruct"] if self.reconstruct == "on" else []
+        names += ["reconstruct"] if self.reconstruct != "off" else []
         names += [f"round{{bits={self.weight_bits}}}"] if self.weight_bits < FINE else []
         names += ["bias"] if self.bias_correction == "on" else []
         if self.spikes == "graded" and self.payload == "integer":
@@ -303,6 +307,8 @@ class Options:
             names += [f"dni{{per={per}}}"] if self.dni == "on" else []
             signed = f"snm{{gate={self.snm} search={search} per={per}}}"
             names += [signed] if self.snm != "off" and not layerwise else []
+        stay = "" if self.weight_bits >= FINE else "{weights=false}"  # on the grid of `round`
+        names += [f"blocks{stay}"] if self.reconstruct == "blocks" else []
         names += [f"quantise{{bits={self.weight_bits}}}", "correct"]
         return ",".join([*names, *target(self.target).legalise, "range", "place"])
 
@@ -444,7 +450,7 @@ class Settings(TypedDict, total=False):
     dni: Literal["on", "half", "off"]
     snm: Literal["auto", "on", "off"]
     bias_correction: Switch
-    reconstruct: Switch
+    reconstruct: Literal["on", "blocks", "off"]
     metric: Sequence[str] | Mapping[str, str]
     shape: Sequence[str] | Mapping[str, Sequence[int]]
     frames: str | Sequence[str]

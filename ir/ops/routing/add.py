@@ -6,7 +6,7 @@ from functools import reduce
 
 import numpy as np
 
-from spikec.ir.op import Op, Params, Value, expect
+from spikec.ir.op import Gradients, Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
@@ -26,3 +26,6 @@ class Add(Op):
 
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
         return reduce(np.add, inputs)
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        return [gradient] * len(inputs), {}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import Op, Params, Value, expect
+from spikec.ir.op import Gradients, Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
@@ -35,3 +35,7 @@ class Concat(Op):
 
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
         return np.concatenate(inputs, axis=self.axis + 1)
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        ends = np.cumsum([x.shape[self.axis + 1] for x in inputs])
+        return np.split(gradient, ends[:-1], axis=self.axis + 1), {}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import Op, Params, Value, expect
+from spikec.ir.op import Gradients, Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
@@ -32,3 +32,7 @@ class Pad(Op):
         pads = self.pads
         rank = len(pads) // 2
         return np.pad(inputs[0], [(0, 0), *zip(pads[:rank], pads[rank:], strict=True)])
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        inside = zip(self.pads, inputs[0].shape[1:], strict=False)
+        return [gradient[(slice(None), *(slice(begin, begin + n) for begin, n in inside))]], {}

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
+
 from spikec.ir.exact import wide
-from spikec.ir.op import Op, Params, Value, expect
+from spikec.ir.op import Gradients, Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
@@ -29,3 +31,6 @@ class ReduceSum(Op):
         axes = tuple(axis + 1 for axis in self.axes)
         total: Value = wide(inputs[0]).sum(axis=axes, keepdims=True)
         return total
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        return [np.broadcast_to(gradient, inputs[0].shape)], {}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from spikec.ir.op import Op, Params, Value, expect
+from spikec.ir.op import Gradients, Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
@@ -28,3 +28,6 @@ class Reshape(Op):
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
         shape = self.shape
         return inputs[0].reshape(inputs[0].shape[0], *shape)
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        return [gradient.reshape(inputs[0].shape)], {}

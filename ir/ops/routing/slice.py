@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import Op, Params, Value, expect
+from spikec.ir.op import Gradients, Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
@@ -35,8 +35,18 @@ class Slice(Op):
         return sizes
 
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
+        return np.ascontiguousarray(inputs[0][self._taken])
+
+    @property
+    def _taken(self) -> tuple[slice, ...]:
+        """The index, batch included."""
         taken = [slice(None)]
         for start, size, step in zip(self.starts, self.sizes, self.steps, strict=True):
             stop = start + size * step
             taken.append(slice(start, stop if stop >= 0 else None, step))
-        return np.ascontiguousarray(inputs[0][tuple(taken)])
+        return tuple(taken)
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        whole = np.zeros_like(inputs[0])
+        whole[self._taken] = gradient
+        return [whole], {}

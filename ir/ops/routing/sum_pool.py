@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spikec.ir.op import Params, Value
+import numpy as np
+
+from spikec.ir.op import Gradients, Params, Value
 from spikec.ir.windows import Pooling
 
 
@@ -15,3 +17,10 @@ class SumPool(Pooling):
 
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
         return self.sums(inputs[0])
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        back = np.zeros_like(inputs[0])
+        padded = self.window.padded(back)
+        for view in self.window.unpadded_taps(padded):
+            view += gradient
+        return [self.window.inside(padded, back.shape[2:])], {}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import Op, Params, Value, expect
+from spikec.ir.op import Gradients, Op, Params, Value, expect
 from spikec.ir.types import TensorType
 
 
@@ -30,3 +30,7 @@ class Transpose(Op):
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
         perm = self.perm
         return np.ascontiguousarray(inputs[0].transpose(0, *(axis + 1 for axis in perm)))
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        back = np.argsort(self.perm)
+        return [gradient.transpose(0, *(axis + 1 for axis in back))], {}

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikec.ir.exact import wide
-from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect_spread
+from spikec.ir.op import (
+    EXPONENT,
+    Gradients,
+    Params,
+    ParamSpec,
+    Synapse,
+    Value,
+    expect_spread,
+    summed_to,
+)
 from spikec.ir.types import TensorType, spread
 
 
@@ -36,6 +45,10 @@ class Affine(Synapse):
         x = inputs[0]
         y: Value = wide(x) * wide(spread(params["w"], x.shape[1:]))
         return self.finished(y, params)
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        w, shape = params["w"], gradient.shape[1:]
+        return [gradient * spread(w, shape)], {"w": summed_to(gradient * inputs[0], w.shape)}
 
     def scale_inputs(self, w: Value, factor: Value) -> Value:
         return w * _spread(factor, w)

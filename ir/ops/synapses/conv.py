@@ -7,9 +7,9 @@ from typing import Annotated
 
 import numpy as np
 
-from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect
+from spikec.ir.op import EXPONENT, Gradients, Params, ParamSpec, Synapse, Value, expect
 from spikec.ir.types import TensorType
-from spikec.ir.windows import Sliding, convolve
+from spikec.ir.windows import Sliding, convolve, convolve_back, correlate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,13 @@ class Conv(Sliding, Synapse):
         w = params["w"]
         y = convolve(inputs[0], w, self.window(w.shape[2:]), self.groups)
         return self.finished(y, params)
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        x, w = inputs[0], params["w"]
+        window = self.window(w.shape[2:])
+        return [convolve_back(gradient, w, window, self.groups, x.shape[2:])], {
+            "w": correlate(gradient, x, window, self.groups).reshape(w.shape)
+        }
 
     def scale_inputs(self, w: Value, factor: Value) -> Value:
         groups = self.groups

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spikec.ir.op import EXPONENT, Params, ParamSpec, Synapse, Value, expect
+from spikec.ir.op import EXPONENT, Gradients, Params, ParamSpec, Synapse, Value, expect
 from spikec.ir.types import TensorType
 from spikec.ir.windows import exact_matmul
 
@@ -30,6 +30,9 @@ class Dense(Synapse):
     def run(self, inputs: Sequence[Value], params: Params) -> Value:
         y = exact_matmul(inputs[0], params["w"].T)
         return self.finished(y, params)
+
+    def backward(self, gradient: Value, inputs: Sequence[Value], params: Params) -> Gradients:
+        return [gradient @ params["w"]], {"w": gradient.T @ inputs[0]}
 
     def scale_inputs(self, w: Value, factor: Value) -> Value:
         return w * factor
