@@ -14,8 +14,9 @@ from spikec.ir import F32, Graph, Param, op_of, parse, same_values
 from spikec.ir.analysis import cone_of, last_reads
 from spikec.ir.types import Array
 
-RESIDUAL = """
-graph @net <stage=ann, steps=0> {
+_WINDOW = "pads=[0, 0, 0, 0], dilations=[1, 1]"
+RESIDUAL = f"""
+graph @net <stage=ann, steps=0> {{
   param @a.w : f32[4,2,3,3]
   param @b.w : f32[4,4,3,3]
   param @b.b : f32[4]
@@ -29,11 +30,11 @@ graph @net <stage=ann, steps=0> {
   %c : f32[4,6,6] = conv(%br) <w=@c.w, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1]>
   %j : f32[4,6,6] = add(%c, %ar)
   %jr : f32[4,6,6] = relu(%j)
-  %p : f32[4,3,3] = max_pool(%jr) <kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]>
+  %p : f32[4,3,3] = max_pool(%jr) <kernel=[2, 2], strides=[2, 2], {_WINDOW}>
   %f : f32[36] = reshape(%p) <shape=[36]>
   %d : f32[3] = dense(%f) <w=@d.w>
   return %d
-}"""
+}}"""
 
 
 def residual() -> Graph:
