@@ -7,6 +7,7 @@ import spikec
 import spikec.backends
 from spikec import driver
 from spikec.demo import example
+from spikec.driver.contents import resources
 from spikec.ir import op_of, spread
 from spikec.runtime.data import make_dataset
 
@@ -53,7 +54,8 @@ def test_the_report_states_latency_and_throughput():
             example("fashion_qcfs_vgg.onnx"), images["x_calib"][:8], timesteps=4,
             schedule="layerwise",
         )  # fmt: skip
-    notes = next(p.notes for p in art.report.passes if p.name == "layerwise")
-    assert notes == [
-        "layerwise: latency 6 windows of 4 steps = 24 steps, throughput one sample every 4 steps"
-    ]
+    assert art.report.notes[-1] == (
+        "latency 6 windows of 4 steps = 24 steps, throughput one sample every 4 steps; "
+        "5 of 5 layers of neurons gather a window before they fire"
+    )
+    assert resources(art.graph)["latency_steps"] == 24

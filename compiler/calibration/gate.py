@@ -25,12 +25,17 @@ def gated(
     Returns:
         The layer, and for the report whether it was rewritten and both errors.
     """
-    held = max(1, len(layer.target) // 4)
-    # A single sample must do for both.
-    fitted = layer.part(slice(held, None)) if len(layer.target) > held else layer
+    fitted, judged = parted(layer)
     neurons = rewrite(fitted).neurons
-    judged = layer.part(slice(0, held))
     before, after = judged.error(), replace(judged, neurons=neurons).error()
     taken = always or after < before
     figures = {"taken": taken, "held_out_before": before, "held_out_after": after}
     return (replace(layer, neurons=neurons) if taken else layer), figures
+
+
+def parted(layer: Layer) -> tuple[Layer, Layer]:
+    """The layer on the samples that fit it, and on those that are held out to judge it."""
+    held = max(1, len(layer.target) // 4)
+    # A single sample must do for both.
+    fitted = layer.part(slice(held, None)) if len(layer.target) > held else layer
+    return fitted, layer.part(slice(0, held))

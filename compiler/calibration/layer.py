@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -86,6 +86,7 @@ class Layer:
         cone: How the current comes about.
         exact: Whether it computes the quantiser that it was trained with, as it is.
         payload_bits: Of its payloads, where a budget gave it some of its own; else 0.
+        following: What the methods that come after the one that acts make of a layer.
     """
 
     node: Node
@@ -101,6 +102,7 @@ class Layer:
     cone: StoredCone | None = None
     exact: bool = False
     payload_bits: int = 0
+    following: Callable[[Layer], Layer] = lambda layer: layer
 
     @property
     def spiking(self) -> bool:

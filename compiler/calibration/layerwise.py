@@ -7,7 +7,7 @@ from typing import Literal
 
 from spikec.compiler.pipeline import Context, Pass, Record, within
 from spikec.ir import Graph, Node
-from spikec.ir.neuron import Membrane, Needs, Neuron, Sign
+from spikec.ir.neuron import Needs, Neuron, Sign
 from spikec.ir.ops.accumulate import Accumulate
 from spikec.ir.ops.accumulate_radix import AccumulateRadix
 from spikec.ir.ops.max_pool_count import MaxPoolCount
@@ -35,14 +35,7 @@ class Layerwise(Pass):
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         if self.code == "radix":
             within("steps of a radix code", graph.steps, 1, MOST_DIGITS)
-        nodes = [self._windowed(node) for node in graph.nodes]
-        windowed = graph.with_nodes(nodes)
-        depth = latency_in_windows(windowed)
-        record.note(
-            f"layerwise: latency {depth} windows of {graph.steps} steps = {depth * graph.steps} "
-            f"steps, throughput one sample every {graph.steps} steps"
-        )
-        return windowed
+        return graph.with_nodes([self._windowed(node) for node in graph.nodes])
 
     def _windowed(self, node: Node) -> Node:
         op, radix = node.operation, self.code == "radix"
@@ -52,17 +45,12 @@ class Layerwise(Pass):
             return replace(node, operation=MaxPoolRadix.of(op.attributes()))
         if not isinstance(op, Neuron) or not is_offered(op, Needs(op.sign)):
             return node
-        sign = Sign.FREE if op.sign is Sign.FREE else Sign.UNSIGNED
-        window = replace(neuron_for(Needs(sign, gathers=True, radix=radix)), core=op.core)
+        window = replace(windowed(op, radix=radix), core=op.core)
         params = {role: name for role, name in node.params.items() if role in window.params}
         return replace(node, operation=window, params=params)
 
 
-def latency_in_windows(graph: Graph) -> int:
-    """Windows from input to result: layers that gather on the longest path, plus one."""
-    depth: dict[str, int] = {}
-    for node in graph.nodes:
-        before = max((depth[name] for name in node.inputs), default=0)
-        op = node.operation
-        depth[node.name] = before + (isinstance(op, Membrane) and op.gathers)
-    return max(depth[name] for name in graph.outputs) + 1
+def windowed(op: Neuron, *, radix: bool = False) -> Neuron:
+    """The neuron of unit spikes that gathers a window in the place of one that does not."""
+    sign = Sign.FREE if op.sign is Sign.FREE else Sign.UNSIGNED
+    return neuron_for(Needs(sign, gathers=True, radix=radix))

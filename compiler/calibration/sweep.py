@@ -9,8 +9,9 @@ from them again, so memory does not grow with the network's depth.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -318,16 +319,24 @@ def _fit(methods: Sequence[tuple[LayerPass, Record]], layer: Layer, clock: Clock
         return layer
     judged = _judged(layer)
     error = judged.error()
-    for method, record in methods:
+    for index, (method, record) in enumerate(methods):
         current = layer.current
+        following = _in_turn([method for method, _ in methods[index + 1 :]])
         with naming(method.name), clock(method.name):
-            layer = method.fit(layer, record)
+            layer = method.fit(replace(layer, following=following), record)
         same = layer.current is current
         judged = replace(judged, neurons=layer.neurons) if same else _judged(layer)
         after = judged.error()
         record.layer(layer.node.name, error_before=error, error_after=after)
         error = after
     return layer
+
+
+def _in_turn(methods: Sequence[LayerPass]) -> Callable[[Layer], Layer]:
+    """What methods make of a layer, without a record of it."""
+    return lambda layer: reduce(
+        lambda made, method: method.fit(made, method.record()), methods, layer
+    )
 
 
 def _judged(layer: Layer) -> Layer:

@@ -80,8 +80,11 @@ class Options:
     weight_bits: int = option(
         8, "signed weight width", NETWORK, low=2, high=8, aliases=("bits", "nbits")
     )
-    schedule: Literal["synchronous", "layerwise"] = option(
-        "synchronous", "layerwise: layer after layer, exactly the quantised ANN", NETWORK
+    schedule: Literal["synchronous", "layerwise", "mixed"] = option(
+        "synchronous",
+        "layerwise: layer after layer, exactly the quantised ANN; mixed: only joins and relays "
+        "wait, where that pays",
+        NETWORK,
     )
     spikes: Literal["binary", "graded"] = option(
         "binary", "graded: payloads 1, 2, 4, ... (instead of snm)", NETWORK
@@ -199,6 +202,16 @@ class Options:
             )
         if self.code == "radix" and self.spikes == "graded":
             raise UsageError("a radix code has binary spikes: their payload is their step")
+        if self.code == "radix" and self.schedule == "mixed":
+            raise UsageError(
+                "a radix code needs windows in all layers, and schedule=mixed has few",
+                hint="schedule=layerwise, or code=rate",
+            )
+        if self.schedule == "mixed" and self.frames:
+            raise UsageError(
+                "schedule=mixed has windows, which add up all frames before a layer fires",
+                hint="frames need schedule=synchronous",
+            )
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name in ("payload", "payload_bits", "payload_budget"):
             if self.spikes != "graded" and getattr(self, name) != defaults[name]:
@@ -299,6 +312,7 @@ class Options:
         names += ["reconstruct"] if self.reconstruct != "off" else []
         names += [f"round{{bits={self.weight_bits}}}"] if self.weight_bits < FINE else []
         names += ["bias"] if self.bias_correction == "on" else []
+        names += ["mixed"] if self.schedule == "mixed" else []
         if self.spikes == "graded" and self.payload == "integer":
             names.append(f"payload{{bits={self.payload_bits} search={search} per={per}}}")
         elif self.spikes == "graded":
@@ -440,7 +454,7 @@ class Settings(TypedDict, total=False):
     timesteps: int | None
     target: str
     weight_bits: int
-    schedule: Literal["synchronous", "layerwise"]
+    schedule: Literal["synchronous", "layerwise", "mixed"]
     spikes: Literal["binary", "graded"]
     code: Literal["rate", "radix"]
     payload: Literal["power2", "integer"]

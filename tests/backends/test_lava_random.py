@@ -14,6 +14,7 @@ from random_nets import Random, feeds
 from spikec.backends import Simulate, engine
 from spikec.backends.lava.simulate import simulate
 from spikec.ir import OPS
+from spikec.ir.neuron import Neuron
 from spikec.runtime.check import Comparison, traced_layers
 
 SEEDS = st.integers(0, 1 << 40)
@@ -50,6 +51,9 @@ def test_the_networks_hold_all_ops() -> None:
     wanted = {name for name, op in OPS.items() if "int" in op.stages and not op.activation}
     wanted.remove("frames")  # tests/test_frames.py has them on all engines
     assert {node.op for node in nodes} == wanted
+    neurons = [[op for n in Random(seed).grow(5).nodes if isinstance(op := n.operation, Neuron)]
+               for seed in range(60)]  # fmt: skip
+    assert sum({op.gathers for op in ops} == {True, False} for ops in neurons) > 20
     convs = [node for node in nodes if node.op == "conv"]
     assert {len(node.operation.strides) for node in convs} == {1, 2, 3}
     assert {max(node.operation.dilations) for node in convs} == {1, 2}

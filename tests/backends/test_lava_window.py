@@ -55,6 +55,24 @@ def test_a_skip_path_waits_longer_than_one_synapse_can() -> None:
 
 
 @runs_lava
+def test_windows_at_joins_and_relays_alone() -> None:
+    """A mixed schedule: what fires at once behind a window, and beside one, is still in step."""
+    net = Net(8, 4)
+    first = net.integrate(net.conv(net.input(2, 6, 6), 3, (3, 3), **GEOMETRY), 9000)
+    second = net.signed(net.conv(first, 3, (3, 3), **GEOMETRY))
+    relay = net.window(net.conv(second, 3, (3, 3), **GEOMETRY), free=True)
+    third = net.signed(net.conv(relay, 3, (3, 3), **GEOMETRY))
+    skip = net.add("affine", first, (3, 6, 6), w=net.weights(3))
+    branch = net.conv(third, 3, (3, 3), **GEOMETRY)
+    joined = net.window(net.add("add", f"{branch} {skip} {relay}", (3, 6, 6)))
+    net.readout(net.dense(net.flatten(net.integrate(net.conv(joined, 3, (3, 3)))), 4))
+    graph = net.graph()
+    # Two windows and the seven synapses of the longest path.
+    assert plan_network(graph).depth == 2 * 4 + 7
+    assert_equal(graph, net.feeds(3))
+
+
+@runs_lava
 def test_another_number_of_steps_is_another_plan() -> None:
     net = residual(5, 6)
     graph = net.graph()

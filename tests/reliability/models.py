@@ -34,7 +34,8 @@ SLOW = 60.0
 """Seconds after which a small model is taken to hang."""
 CHOICES: dict[str, tuple[Any, ...]] = {
     "timesteps": (1, 2, 3, 5, 8), "threshold": ("per-layer", "per-channel", "per-neuron"),
-    "weight_bits": (2, 4, 8), "schedule": ("synchronous", "layerwise"), "samples": (1, 3, 8),
+    "weight_bits": (2, 4, 8), "schedule": ("synchronous", "layerwise", "mixed"),
+    "samples": (1, 3, 8),
     "spikes": ("binary", "graded"), "payload": ("power2", "integer"), "code": ("rate", "radix"),
     "dni": ("on", "half", "off"), "snm": ("auto", "on", "off"), "reconstruct": ("on", "off"),
 }  # fmt: skip

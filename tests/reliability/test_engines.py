@@ -12,6 +12,7 @@ from graphs import INT_OPS, Style, grow
 from shrink import shrink
 
 from spikec.ir import Graph
+from spikec.ir.neuron import Neuron
 from spikec.runtime.interpreter import Simulation, simulate
 
 
@@ -42,6 +43,9 @@ def test_the_graphs_hold_all_ops_and_what_else_is_promised() -> None:
     assert {len(node.type.shape) for node in nodes} == {0, 1, 2, 3, 4}
     graded = {node.type.dtype.levels for node in nodes if node.op == "integrate_graded"}
     assert graded == set(range(2, 9))
+    gathers = [{n.operation.gathers for n in case.graph.nodes if isinstance(n.operation, Neuron)}
+               for case in cases]  # fmt: skip
+    assert sum(kinds == {True, False} for kinds in gathers) > 60
     readers = [case.graph.readers for case in cases]
     assert any(name not in case.graph.outputs and not known[name]
                for case, known in zip(cases, readers, strict=True) for name in known)  # fmt: skip

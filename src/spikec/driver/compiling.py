@@ -22,6 +22,7 @@ from spikec.driver.frames import (
 )
 from spikec.driver.gate import check_rounding
 from spikec.driver.judging import Judge
+from spikec.driver.latency import notes_of_latency
 from spikec.driver.levels import notes_of_levels
 from spikec.driver.losses import measure_loss
 from spikec.driver.measures import doubts_of_labels
@@ -186,6 +187,7 @@ def compile_network(
             *imported.notes,
             *notes_of_frames(ann),
             *notes_of_levels(context.last["ann"], context.levels, options.steps),
+            *notes_of_latency(graph, [record.name for record in records]),
         ],
         warnings=[*doubts(drawn), *warnings_of(records)],
     )

@@ -10,6 +10,7 @@ from spikec.compiler.passes import PASSES
 from spikec.compiler.pipeline import Context, Pipeline, Record, parse_pipeline
 from spikec.driver.artifact import Artifact
 from spikec.ir import Graph, SpikecError, UsageError, op_of, parse, read_spk, same_values
+from spikec.ir.analysis import latency_in_windows
 from spikec.ir.options import describe_options
 from spikec.report.chip import draw
 from spikec.report.schema import read_placement
@@ -18,7 +19,7 @@ from spikec.runtime.metrics import dense_operations
 
 
 def resources(graph: Graph) -> dict[str, Any]:
-    """What a spiking graph needs in all: neurons, weights and synapses.
+    """What a spiking graph needs in all: neurons, weights, synapses, and steps to its result.
 
     As NeuroBench defines them also its footprint (bytes of all parameters, at their width here) and
     its connection sparsity (share of zero weights).
@@ -37,6 +38,7 @@ def resources(graph: Graph) -> dict[str, Any]:
         "synapses": dense_operations(graph),
         "footprint": -(-bits // 8),
         "connection_sparsity": zeros / max(weights, 1),
+        "latency_steps": latency_in_windows(graph) * graph.steps,
     }
 
 
