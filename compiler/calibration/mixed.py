@@ -32,7 +32,7 @@ class Mixed(LayerPass):
     """
 
     gate: Literal["auto", "on"] = "auto"
-    gain: float = 0.1
+    gain: float = 0.03
     layers: Literal["joins", "all"] = "joins"
 
     def check(self) -> None:
