@@ -12,6 +12,8 @@ from spikec.ir.op import Synapse
 
 _MOST = 40
 """Times as many layers as a block has at least; where branches never meet one must end."""
+_PASSES = 50
+"""Multiplications in convolutions that take as long as all that is done with a value besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Block:
         return [node for node in self.nodes if isinstance(node.operation, Membrane)]
 
     def cost(self, graph: Graph) -> int:
-        """Multiplications for one sample and step."""
-        costs = 0
+        """Multiplications for one sample and step, and what passing over its values is like."""
+        costs = _PASSES * sum(node.type.size for node in self.nodes)
         for node in self.nodes:
             if isinstance(op := node.operation, Synapse):
                 types = {role: graph.params[name].type for role, name in node.params.items()}
