@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from spikec.ir.neuron import Membrane, total_weight
 from spikec.ir.ops.input import Input
 from spikec.ir.types import Array
 from spikec.runtime.interpreter import Feeds
+
+PART = 1 << 18
+"""Elements that are coded at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,21 @@ def encode(graph: Graph, feeds: Feeds) -> Encoded:
         if graph.stage != "int":
             coded[node.name] = as_quantised(graph, node, x)
             continue
-        u, _ = _units(graph, node, x)
         low, high = node.type.dtype.bounds
-        clipped += int(((u < low) | (u > high)).sum())
-        total += u.size
-        coded[node.name] = np.clip(u, low, high).astype(node.type.dtype.storage)
+        coded[node.name] = np.empty(x.shape, node.type.dtype.storage)
+        total += x.size
+        for part in _parts(x):
+            u, _ = _units(graph, node, x[part])
+            clipped += int(((u < low) | (u > high)).sum())
+            coded[node.name][part] = np.clip(u, low, high)
     return Encoded(coded, clipped, total)
+
+
+def _parts(x: Array) -> Iterator[slice]:
+    """The samples in parts, as coding takes tens of bytes for each element."""
+    size = max(1, PART // max(1, x[:1].size))
+    for start in range(0, len(x), size):
+        yield slice(start, start + size)
 
 
 def as_quantised(graph: Graph, node: Node, x: Array) -> NDArray[np.float32]:

@@ -232,7 +232,7 @@ def _checked(x: Any, label: str, shape: tuple[int, ...], file: str | None) -> Ar
         )
     if len(x) == 0:
         raise InvalidData(f"input '{label}' holds no samples", loc=file)
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
+    if x.dtype.kind == "f" and not all(np.isfinite(sample).all() for sample in x):
         raise InvalidData(f"input '{label}' holds NaN or infinite values", loc=file)
     return x
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from spikec.ir import Graph, op_of
 from spikec.ir.analysis import last_reads
 
-_COUNT = 16
-"""Bytes of an element's events in a step: the counts of a block, and those of all blocks."""
+_COUNT, _NARROW = 16, 6
+"""Bytes of an element's events in a step, those of 1 and -1 included; where they are narrow."""
 _REFERENCE, _FAST = 30, 3
 """Bytes of an element in a step, of what an engine holds at once."""
 _ANN = 10
@@ -57,7 +57,8 @@ def simulation(graph: Graph, steps: int, engine: str) -> Need:
     """What an engine needs to simulate a spiking graph."""
     counted = sum(node.type.size for node in graph.nodes if op_of(node).stateful or not node.inputs)
     bytes_ = _REFERENCE if engine.startswith("reference") else _FAST
-    return Need(_COUNT * steps * counted, bytes_ * steps * held_elements(graph))
+    count = _NARROW if engine == "fast" and graph.stage == "int" else _COUNT
+    return Need(count * steps * counted, bytes_ * steps * held_elements(graph))
 
 
 def forward_pass(ann: Graph) -> Need:

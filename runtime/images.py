@@ -93,7 +93,9 @@ def read_images(
     )
     if not files:
         raise InvalidData("holds no images", loc=str(folder))
-    samples = np.stack([_read(path, shape, preparation) for path, _ in files])
+    samples = np.empty((len(files), *shape), np.float32)
+    for sample, (path, _) in zip(samples, files, strict=True):
+        sample[:] = _read(path, shape, preparation)
     labels = np.array([label for _, label in files]) if classes else None
     return samples, labels
 

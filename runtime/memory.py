@@ -14,7 +14,7 @@ ALLOWED = "SPIKEC_MEMORY"
 MORE_MEMORY = f"a machine with more memory ({ALLOWED} says how much may be used)"
 """What always helps."""
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_UNLIMITED = 1 << 60
+UNLIMITED = 1 << 60
 AT_ONCE = 1 << 30
 """Bytes that blocks of samples fill; larger ones are not quicker, and others need memory, too."""
 _SHARE = 0.9
@@ -32,7 +32,7 @@ def budget(root: Path = Path("/")) -> int:
     process has left, what RLIMIT_AS leaves, and what `SPIKEC_MEMORY` allows.
     """
     bounds = [*_machine(root), *_groups(root), *_limits(root)]
-    available = int(min(bounds, default=_UNLIMITED) * _SHARE)
+    available = int(min(bounds, default=UNLIMITED) * _SHARE)
     allowed = os.environ.get(ALLOWED)
     return available if allowed is None else min(available, _bytes(allowed))
 
@@ -56,8 +56,10 @@ def require(need: int, what: str, hint: str) -> None:
         )
 
 
-def fitting(most: int, fixed: int, per_sample: int, what: str, hint: str) -> int:
-    """Samples at a time, from 1 to `most`, that fit the memory there is, or `AT_ONCE` if less.
+def fitting(
+    most: int, fixed: int, per_sample: int, what: str, hint: str, at_once: int = AT_ONCE
+) -> int:
+    """Samples at a time, from 1 to `most`, that fit the memory there is, or `at_once` if less.
 
     Args:
         most: Samples that are wanted at most.
@@ -65,12 +67,13 @@ def fitting(most: int, fixed: int, per_sample: int, what: str, hint: str) -> int
         per_sample: Bytes that each needs, estimated.
         what: What needs them, the subject of a sentence.
         hint: What would need less.
+        at_once: Bytes to fill at most.
 
     Raises:
         OutOfMemory: when not even one fits.
     """
     require(fixed + per_sample, f"{what} of one sample", hint)
-    return max(1, min(most, (min(budget(), AT_ONCE) - fixed) // max(per_sample, 1)))
+    return max(1, min(most, (min(budget(), at_once) - fixed) // max(per_sample, 1)))
 
 
 def shown(size: int) -> str:
@@ -122,7 +125,7 @@ def _groups(root: Path) -> Iterator[int]:
 def _group(folder: Path, limit: str, usage: str) -> Iterator[int]:
     with suppress(OSError, ValueError):  # "max", or a root without limits
         most, used = (int((folder / name).read_text()) for name in (limit, usage))
-        if most < _UNLIMITED:
+        if most < UNLIMITED:
             yield max(0, most - used + _reclaimable(folder))
 
 

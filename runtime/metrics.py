@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,13 +35,74 @@ def dense_operations(graph: Graph) -> int:
     return total
 
 
-def synaptic_operations(
+@dataclass(slots=True)
+class Activity:
+    """Events and operations of some samples by node, each summed by step (steps,).
+
+    Attributes:
+        spikes: Events of each neuron layer.
+        operations: Pairs of an event and a non-zero weight that it meets, of each synapse.
+        accumulates: Those among them whose event is 1 or -1.
+    """
+
+    spikes: dict[str, Array] = field(default_factory=dict)
+    operations: dict[str, Array] = field(default_factory=dict)
+    accumulates: dict[str, Array] = field(default_factory=dict)
+
+    def add(self, more: Activity) -> None:
+        """Add what other samples did."""
+        for total, part in (
+            (self.spikes, more.spikes),
+            (self.operations, more.operations),
+            (self.accumulates, more.accumulates),
+        ):
+            for name, sums in part.items():
+                total[name] = total[name] + sums if name in total else sums
+
+
+def activity(
     graph: Graph,
     events: Mapping[str, Array],
     fans: Mapping[str, Array],
-    steps: int,
-    samples: int,
     units: Mapping[str, Array] | None = None,
+) -> Activity:
+    """What a run's samples did.
+
+    Args:
+        graph: A spiking graph.
+        events: Non-zero inputs per step and element, summed over samples (steps, *shape).
+        fans: From `fan_outs`.
+        units: Of graded spikes, the events with a payload of 1 or -1; none by default.
+    """
+    done, nodes = Activity(), graph.by_name
+    read: dict[str, list[str]] = {}
+    for name in fans:
+        read.setdefault(nodes[name].inputs[0], []).append(name)
+    for node in graph.nodes:  # one value after the other: an engine may hold them as bytes
+        neuron = isinstance(node.operation, Neuron)
+        if not neuron and node.name not in read:
+            continue
+        counts = events[node.name]
+        if neuron:
+            done.spikes[node.name] = counts.reshape(len(counts), -1).sum(axis=1)
+        for name in read.get(node.name, ()):
+            done.operations[name] = _met(counts, fans[name])
+            done.accumulates[name] = done.operations[name] * node.type.dtype.is_spike
+        if node.type.dtype.is_graded and node.name in read:
+            ones = (units or {}).get(node.name)
+            for name in read[node.name]:
+                alone = 0 * done.operations[name] if ones is None else _met(ones, fans[name])
+                done.accumulates[name] = alone
+    return done
+
+
+def _met(counts: Array, fans: Array) -> Array:
+    """Weights that counted events (steps, *shape) meet in each step (steps,)."""
+    return np.array([np.dot(step.reshape(-1), fans.reshape(-1)) for step in counts], np.int64)
+
+
+def synaptic_operations(
+    graph: Graph, done: Activity, steps: int, samples: int
 ) -> dict[str, dict[str, float]]:
     """Operations per synapse node and sample, summed over the first `steps` steps.
 
@@ -52,25 +113,21 @@ def synaptic_operations(
 
     Args:
         graph: A spiking graph.
-        events: Non-zero inputs per step and element, summed over samples (steps, *shape).
-        fans: From `fan_outs`.
+        done: What the samples did.
         steps: Steps to count.
         samples: Samples that were summed over.
-        units: Of graded spikes, the events with a payload of 1 or -1; none by default.
     """
     nodes, operations = graph.by_name, {}
     for node in graph.nodes:
         if not op_of(node).weighted:
             continue
         source = nodes[node.inputs[0]]
-        active = events[source.name][:steps].sum(axis=0)
-        effective = float((active * fans[node.name]).sum()) / samples
+        effective, accumulates = (
+            float(sums[node.name][:steps].sum()) / samples
+            for sums in (done.operations, done.accumulates)
+        )
         every = np.ones_like(graph.array(node, "w"))
         dense = op_of(node, Synapse).fan_out(source.type.shape, every).sum()
-        accumulates = effective if source.type.dtype.is_spike else 0.0
-        if source.type.dtype.is_graded:
-            single = (units or {}).get(source.name, np.zeros((1, *source.type.shape)))
-            accumulates = float((single[:steps].sum(axis=0) * fans[node.name]).sum()) / samples
         operations[node.name] = {
             "effective_acs": accumulates,
             "effective_macs": effective - accumulates,
@@ -80,7 +137,7 @@ def synaptic_operations(
 
 
 def spike_counts(
-    graph: Graph, events: Mapping[str, Array], steps: int, samples: int
+    graph: Graph, done: Activity, steps: int, samples: int
 ) -> dict[str, dict[str, float]]:
     """Per neuron layer: neurons, spikes and payload bits per sample, spikes per neuron and step.
 
@@ -91,7 +148,7 @@ def spike_counts(
     for node in graph.nodes:
         op = node.operation
         if isinstance(op, Neuron):
-            spikes = float(events[node.name][:steps].sum()) / samples
+            spikes = float(done.spikes[node.name][:steps].sum()) / samples
             rate = spikes / (node.type.size * steps)
             counts[node.name] = {
                 "neurons": node.type.size,
@@ -133,9 +190,3 @@ def energy(accumulates: float, multiplies: float) -> float:
     """Joules for so many accumulates and multiply-accumulates: arithmetic alone, an estimate."""
     once, product = ENERGY["accumulate"].picojoules, ENERGY["multiply-accumulate"].picojoules
     return 1e-12 * (accumulates * once + multiplies * product)
-
-
-def add_events(total: dict[str, Array], more: Mapping[str, Array]) -> None:
-    """Sum events of another block of samples into `total`."""
-    for name, array in more.items():
-        total[name] = total[name] + array if name in total else np.array(array, dtype=np.int64)

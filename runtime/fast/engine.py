@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from spikec.ir import Graph, RangeError, UsageError
+from spikec.runtime.fast.counts import Narrow
 from spikec.runtime.fast.execute import Arena, Overflow, Run
 from spikec.runtime.fast.few import FewRun
 from spikec.runtime.fast.plan import best_sums, make_plan
@@ -21,8 +22,11 @@ from spikec.runtime.fast.vector import LANES
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
 
 SLICE = 2 * LANES
-"""Samples that one thread takes at a time."""
-
+"""Samples that one thread takes at a time, where they fit `ROOM`."""
+ROOM = 1 << 28
+"""Bytes of values that all threads hold at a time; larger slices are not quicker."""
+MOST_ROOM = 1 << 30
+"""The same where one block for each thread takes more."""
 
 FEW = 16
 """Samples up to which lanes over channels are faster than lanes over samples."""
@@ -48,12 +52,14 @@ def plan_of(graph: Graph, steps: int, sums: int | None = None) -> Plan:
 
 def plan_for(graph: Graph, steps: int, samples: int) -> Plan:
     """The plan that suits a number of samples."""
-    if samples <= FEW:
-        try:
-            return plan_of(graph, steps, ROWS)
-        except OverflowError:
-            pass
-    return plan_of(graph, steps)
+    if samples > FEW:
+        plan = plan_of(graph, steps)
+        if plan.room <= MOST_ROOM:
+            return plan
+    try:
+        return plan_of(graph, steps, ROWS)
+    except OverflowError:
+        return plan_of(graph, steps)
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -75,9 +81,11 @@ def run_plan(
     """Simulate; None when some value left its declared width."""
     samples = len(next(iter(feeds.values())))
     workers = 1 if plan.serial else thread_count(threads)
+    workers = max(1, min(workers, MOST_ROOM // plan.room))
     kind, block = (FewRun, 1) if plan.images else (Run, LANES)
     blocks = -(-samples // block)
-    size = block * max(1, min(SLICE // block, -(-blocks // workers)))
+    most = min(SLICE // block, ROOM // (workers * plan.room))
+    size = block * max(1, min(most, -(-blocks // workers)))
     slices = [{k: x[i : i + size] for k, x in feeds.items()} for i in range(0, samples, size)]
 
     def work(part: Feeds) -> Simulation:
@@ -103,12 +111,13 @@ def _joined(parts: Iterable[Simulation]) -> Simulation:
     """The simulation of all samples from those of its slices, in order."""
     parts = iter(parts)
     first = next(parts)
-    events, units = first.events, first.units
-    kept = [first]
+    kept, samples = [first], _samples(first)
     for part in parts:
-        for total, own in ((events, part.events), (units, part.units)):
-            for name, counts in own.items():
-                total[name] = total[name] + counts
+        samples += _samples(part)
+        for total, own in ((first.events, part.events), (first.units, part.units)):
+            assert isinstance(total, Narrow)
+            assert isinstance(own, Narrow)
+            total.add(own, samples)
         kept.append(replace(part, events={}, units={}))
     if len(kept) == 1:
         return first
@@ -120,4 +129,8 @@ def _joined(parts: Iterable[Simulation]) -> Simulation:
         known = [s for s in spikes if s is not None]
         joined = np.concatenate(known, axis=1) if one.spikes is not None else None
         traces[name] = LayerTrace(joined, potentials)
-    return Simulation(readout, events, traces, units)
+    return Simulation(readout, first.events, traces, first.units)
+
+
+def _samples(part: Simulation) -> int:
+    return next(iter(part.readout.values())).shape[1]

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from spikec.ir.op import steps_of
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.types import Array
 from spikec.runtime.fast import pools, simple
+from spikec.runtime.fast.counts import Narrow, counting
 from spikec.runtime.fast.layer import run_layer
 from spikec.runtime.fast.matrix import words_slack
 from spikec.runtime.fast.neurons import UNIT
@@ -86,7 +87,7 @@ class Run:
         self.lanes = lane_masks(self.samples)
         self.values: dict[str, Value] = {}
         self.events: dict[str, Array] = {}
-        self.result = Simulation()
+        self.result = Simulation(events=Narrow(), units=Narrow())
 
     def execute(self, events: bool) -> Simulation:
         """Run all steps."""
@@ -216,7 +217,7 @@ class Run:
             value.words = self._packed(name, value.dense.reshape(*shape[:3], *space))
         return value.words
 
-    def _events(self, step: Step) -> NDArray[np.int64]:
+    def _events(self, step: Step) -> Array:
         """How many samples have a non-zero element, per step and element (steps, *shape)."""
         node, steps = step.node, self.plan.steps
         if isinstance(step, View):
@@ -227,28 +228,32 @@ class Run:
         self.events[node.name] = counted
         return counted
 
-    def _units(self, step: Step) -> NDArray[np.int64]:
+    def _units(self, step: Step) -> Array:
         """As `_events`, of payloads 1 and -1 alone."""
         node = step.node
         source = node.inputs[0] if isinstance(step, View) else node.name
         value = self.values[source]
         if value.units is None:
-            return unit_events(self._dense(source)).reshape(-1, *node.type.shape)
+            alone = unit_events(self._dense(source)).reshape(-1, *node.type.shape)
+            return alone.astype(counting(self.samples))
         return self._summed(source, value.units).reshape(-1, *node.type.shape)
 
-    def _counted(self, name: str) -> NDArray[np.int64]:
+    def _counted(self, name: str) -> Array:
         value = self.values[name]
         if value.counts is None:
             assert value.dense is not None
-            return steps_of(np.count_nonzero(value.dense, axis=1), self.plan.steps)
+            counted = np.count_nonzero(value.dense, axis=1).astype(counting(self.samples))
+            return steps_of(counted, self.plan.steps)
         return self._summed(name, value.counts)
 
-    def _summed(self, name: str, counts: Array) -> NDArray[np.int64]:
+    def _summed(self, name: str, counts: Array) -> Array:
         """Counts (block, pixel, channel, t) summed over blocks (steps, *shape)."""
         shape = self.plan.graph[name].type.shape
         blocks, pixels, padded, steps = counts.shape
-        sums = np.empty((pixels, padded, steps), np.int64)
-        add_blocks(counts.reshape(blocks, -1), sums.reshape(-1))
+        sums = counts[0]
+        if blocks > 1:
+            sums = np.empty((pixels, padded, steps), counting(self.samples))
+            add_blocks(counts.reshape(blocks, -1), sums.reshape(-1))
         return sums[:, : shape[0]].T.reshape(steps, *shape)
 
 

@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, MutableMapping
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from spikec.ir.ops.max_pool_count import MaxPoolCount
 from spikec.ir.types import Array
-from spikec.runtime.fast.execute import Arena, Overflow, Run, Value
+from spikec.runtime.fast.execute import Overflow, Run, Value
 from spikec.runtime.fast.images import Image
 from spikec.runtime.fast.neurons import UNIT
-from spikec.runtime.fast.steps import Fire, Plan, Pool
-from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
-
-
-class Narrow(MutableMapping[str, NDArray[np.int64]]):
-    """Counts that become int64 when they are read."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, NDArray[np.integer]] = {}
-
-    def __getitem__(self, name: str) -> NDArray[np.int64]:
-        wide = self._counts[name].astype(np.int64, copy=False)
-        self._counts[name] = wide
-        return wide
-
-    def __setitem__(self, name: str, counts: NDArray[np.integer]) -> None:
-        self._counts[name] = counts
-
-    def __delitem__(self, name: str) -> None:
-        del self._counts[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._counts)
-
-    def __len__(self) -> int:
-        return len(self._counts)
+from spikec.runtime.fast.steps import Fire, Pool
+from spikec.runtime.interpreter import LayerTrace
 
 
 class FewRun(Run):
-    """A run whose `words` are images, and whose counts are (y, x, t, channel).
-
-    Its events stay bytes until someone reads them: as int64 they would take longer than the run.
-    """
-
-    def __init__(self, plan: Plan, feeds: Feeds, trace: Collection[str], arena: Arena) -> None:
-        super().__init__(plan, feeds, trace, arena)
-        self.result = Simulation(events=Narrow(), units=Narrow())
+    """A run whose `words` are images, and whose counts are (y, x, t, channel)."""
 
     def _fire(self, step: Fire) -> None:
         node, rows = step.node, step.rows

@@ -109,7 +109,7 @@ def _unshifted_pieces(
             pieces += _tile_pieces(index, link, part)
         else:
             pieces += _pieces_of_taps(index, link, part, limit)
-        taps = taps - part
+        taps -= part
     return pieces
 
 
@@ -145,9 +145,9 @@ def _tile_pieces(index: int, link: Link, taps: Array) -> list[Piece]:
 
 def dense_taps(link: Link, padded: int) -> Array:
     """Weights as [ky, kx, padded out, in], zero between channel groups."""
-    w = np.asarray(link.weight, np.int64)
+    w = np.asarray(link.weight, np.int32)
     outs, per_group, kh, kw = w.shape
-    taps = np.zeros((kh, kw, padded, link.coding.channels), np.int64)
+    taps = np.zeros((kh, kw, padded, link.coding.channels), np.int32)
     share = outs // link.groups
     for g in range(link.groups):
         rows = slice(g * share, (g + 1) * share)

@@ -40,6 +40,7 @@ from spikec.runtime.fast.match import (
 )
 from spikec.runtime.fast.matrix import has_tiles
 from spikec.runtime.fast.neurons import I16_MAX, UNIT
+from spikec.runtime.fast.room import bytes_at_once
 from spikec.runtime.fast.scans import KERNELS
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View, reads
 from spikec.runtime.fast.tiles import DOT, LUT, ROWS, TILES
@@ -96,7 +97,8 @@ class _Planner:
         heavy = any(isinstance(s, Simple) and op_of(s.node).weighted for s in program)
         counted = frozenset(synapse_inputs(self.graph))
         last = last_reads((step.node.name, reads(step)) for step in program)
-        return Plan(self.graph, self.steps, program, codings, images, last, counted, heavy)
+        plan = Plan(self.graph, self.steps, program, codings, images, last, counted, heavy)
+        return replace(plan, room=max(1, bytes_at_once(plan)))
 
     def _row_plan(self) -> Plan:
         """The plan for few samples.

@@ -72,6 +72,7 @@ class Plan:
         last: For each step's node, values that nothing after it reads.
         counted: Values whose events are reported.
         serial: Whether steps use threads of their own.
+        room: Bytes that a block takes where most is held: 32 samples, or one of images.
     """
 
     graph: Graph
@@ -82,6 +83,7 @@ class Plan:
     last: Mapping[str, list[str]]
     counted: frozenset[str]
     serial: bool
+    room: int = 1
 
 
 def reads(step: Step) -> set[str]:

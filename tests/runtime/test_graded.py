@@ -13,7 +13,13 @@ from spikec.ir.verify import verify
 from spikec.runtime import fast
 from spikec.runtime.check import Comparison, traced_layers
 from spikec.runtime.interpreter import simulate as reference
-from spikec.runtime.metrics import fan_outs, payload_bits, spike_counts, synaptic_operations
+from spikec.runtime.metrics import (
+    activity,
+    fan_outs,
+    payload_bits,
+    spike_counts,
+    synaptic_operations,
+)
 
 I8, I24 = signed(8), signed(24)
 CONV = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1}
@@ -119,7 +125,8 @@ def test_a_potential_that_leaves_its_width_is_found(engine):
 def test_only_unit_payloads_are_accumulates():
     graph, feeds = network(4), inputs(9)
     found = reference(graph, feeds, trace=["s1", "s2", "m", "s3", "s4"])
-    operations = synaptic_operations(graph, found.events, fan_outs(graph), 4, 9, found.units)
+    fans = fan_outs(graph)
+    operations = synaptic_operations(graph, activity(graph, found.events, fans, found.units), 4, 9)
     sent = found.traces["s1"].spikes
     unit, all_ = int((abs(sent) == 1).sum()), int((sent != 0).sum())
     assert 0 < unit < all_
@@ -127,7 +134,7 @@ def test_only_unit_payloads_are_accumulates():
     assert operations["k"]["effective_macs"] == pytest.approx((all_ - unit) / 9)
     assert operations["c4"]["effective_macs"] == 0
     assert operations["c1"]["effective_acs"] == 0
-    blind = synaptic_operations(graph, found.events, fan_outs(graph), 4, 9)
+    blind = synaptic_operations(graph, activity(graph, found.events, fans), 4, 9)
     assert blind["k"]["effective_acs"] == 0
 
 
@@ -142,6 +149,6 @@ def test_payload_bits_are_sign_and_exponent():
     graph = network(4)
     assert payload_bits(graph["s3"].operation, 4) == 0
     found = reference(graph, inputs(9))
-    counts = spike_counts(graph, found.events, 4, 9)
+    counts = spike_counts(graph, activity(graph, found.events, {}), 4, 9)
     assert counts["s1"]["payload_bits"] == pytest.approx(3 * counts["s1"]["spikes"])
     assert counts["s3"]["payload_bits"] == 0

@@ -7,7 +7,7 @@ import spikec
 from spikec.ir import op_of, parse
 from spikec.runtime.coding import encode
 from spikec.runtime.interpreter import simulate
-from spikec.runtime.metrics import add_events, fan_outs, spike_counts, synaptic_operations
+from spikec.runtime.metrics import Activity, activity, fan_outs, spike_counts, synaptic_operations
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def counted(graph, x, steps):
 @pytest.mark.parametrize("steps", [1, 3, 6])
 def test_synaptic_operations(graph, x, steps):
     run = simulate(graph, {"x": x}, 6)
-    found = synaptic_operations(graph, run.events, fan_outs(graph), steps, len(x))
+    found = synaptic_operations(graph, activity(graph, run.events, fan_outs(graph)), steps, len(x))
     expected = counted(graph, x, steps)
     # the first synapse meets graded inputs, the second spikes
     assert found["c"]["effective_macs"] == pytest.approx(expected["c"])
@@ -70,14 +70,14 @@ def test_synaptic_operations(graph, x, steps):
 
 def test_a_silent_network_does_nothing(graph):
     run = simulate(graph, {"x": np.zeros((2, 1, 3, 3), int)}, 2)
-    found = synaptic_operations(graph, run.events, fan_outs(graph), 2, 2)
+    found = synaptic_operations(graph, activity(graph, run.events, fan_outs(graph)), 2, 2)
     assert sum(v["effective_acs"] + v["effective_macs"] for v in found.values()) == 0
 
 
 def test_spike_counts(graph, x):
     run = simulate(graph, {"x": x}, 6, ["n"])
     spikes = run.traces["n"].spikes[:4]
-    found = spike_counts(graph, run.events, 4, len(x))
+    found = spike_counts(graph, activity(graph, run.events, {}), 4, len(x))
     assert set(found) == {"n"}
     assert found["n"]["neurons"] == 8
     assert found["n"]["spikes"] == pytest.approx((spikes != 0).sum() / 3)
@@ -95,8 +95,12 @@ def test_negative_spikes_count_as_events(tiny_onnx, tiny_data):
 
 
 def test_blocks_of_samples_add_up(graph, x):
-    total = {}
+    total, fans = Activity(), fan_outs(graph)
     for part in (x[:1], x[1:]):
-        add_events(total, simulate(graph, {"x": part}).events)
-    whole = simulate(graph, {"x": x}).events
-    assert {k: v.tolist() for k, v in total.items()} == {k: v.tolist() for k, v in whole.items()}
+        total.add(activity(graph, simulate(graph, {"x": part}).events, fans))
+    whole = activity(graph, simulate(graph, {"x": x}).events, fans)
+    for role in ("spikes", "operations", "accumulates"):
+        sums, wanted = getattr(total, role), getattr(whole, role)
+        assert {k: v.tolist() for k, v in sums.items()} == {
+            k: v.tolist() for k, v in wanted.items()
+        }

@@ -12,7 +12,7 @@ from spikec.ir.types import Array
 from spikec.runtime.coding import decode, encode
 from spikec.runtime.data import Dataset
 from spikec.runtime.estimate import block_samples, simulation
-from spikec.runtime.memory import MORE_MEMORY, fitting
+from spikec.runtime.memory import MORE_MEMORY, UNLIMITED, fitting
 
 BLOCK = 32
 """Samples that are simulated at a time where the engine is slow."""
@@ -34,8 +34,11 @@ def block_size(engine: str, graph: Graph, steps: int | None = None) -> int:
     steps = graph.steps if steps is None else steps
     need = simulation(graph, steps, engine)
     most = BLOCK if engine == "reference" else LARGE_BLOCK
-    what = f"engine {engine} on {steps} steps"
-    return fitting(most, need.fixed, need.per_sample, what, f"fewer --timesteps, or {MORE_MEMORY}")
+    what, hint = f"engine {engine} on {steps} steps", f"fewer --timesteps, or {MORE_MEMORY}"
+    if engine != "fast":
+        return fitting(most, need.fixed, need.per_sample, what, hint)
+    size = fitting(most, need.fixed, need.per_sample, what, hint, UNLIMITED)
+    return size - size % BLOCK if size > BLOCK else size  # it fills lanes, and bounds what it holds
 
 
 def quiet(what: str, done: int, total: int) -> None:

@@ -25,16 +25,15 @@ from spikec.report.schema import Evaluation, StepResult
 from spikec.runtime.check import trace_bytes, traced_layers
 from spikec.runtime.data import Dataset
 from spikec.runtime.memory import require
-from spikec.runtime.metrics import add_events, fan_outs, spike_counts, synaptic_operations
+from spikec.runtime.metrics import Activity, spike_counts, synaptic_operations
 
 
 @dataclass(slots=True)
 class _Totals:
-    """What all samples gave: events summed, outputs by number of steps, and the time it took."""
+    """What all samples gave: what they did, outputs by number of steps, and the time it took."""
 
     outputs: dict[int, list[Array]]
-    events: dict[str, Array] = field(default_factory=dict)
-    units: dict[str, Array] = field(default_factory=dict)
+    done: Activity = field(default_factory=Activity)
     seconds: float = 0.0
 
 
@@ -71,11 +70,10 @@ def evaluate(
         notes += [
             f"the ANN ran in spikec, as onnxruntime cannot run it: {why}" for why in network.refused
         ]
-    fans = fan_outs(graph)
     results: list[StepResult] = []
     for group in _runs(graph, wanted):
         totals, refused = _simulate(graph, data, engine_name, group, cluster, progress)
-        results += [_figures(graph, totals, t, data, ann, fans, outputs) for t in totals.outputs]
+        results += [_figures(graph, totals, t, data, ann, outputs) for t in totals.outputs]
         results += [StepResult(t, error=text) for t, text in sorted(refused.items())]
     last = max(totals.outputs)
     clipped, total = art.clipped(data)
@@ -85,7 +83,7 @@ def evaluate(
         results=results,
         layers=[
             {"name": name, **figures}
-            for name, figures in spike_counts(graph, totals.events, last, len(data)).items()
+            for name, figures in spike_counts(graph, totals.done, last, len(data)).items()
         ],
         clipped_inputs=clipped / max(total, 1),
         compiled_for=graph.steps,
@@ -129,8 +127,7 @@ def _total(
 ) -> _Totals:
     totals, start = _Totals({t: [] for t in wanted}), time.perf_counter()
     for part in measure_all(graph, data, name, wanted, progress, cluster):
-        add_events(totals.events, part.events)
-        add_events(totals.units, part.units)
+        totals.done.add(part.done)
         for t, outputs in part.outputs.items():
             totals.outputs[t].append(outputs)
     totals.seconds = time.perf_counter() - start
@@ -143,13 +140,12 @@ def _figures(
     t: int,
     data: Dataset,
     ann: Array | None,
-    fans: Mapping[str, Array],
     outputs: Sequence[Output],
 ) -> StepResult:
     """The figures of the network after `t` steps, per sample."""
     given, samples = np.concatenate(totals.outputs[t]), len(data)
-    counts = spike_counts(graph, totals.events, t, samples).values()
-    ops = synaptic_operations(graph, totals.events, fans, t, samples, totals.units).values()
+    counts = spike_counts(graph, totals.done, t, samples).values()
+    ops = synaptic_operations(graph, totals.done, t, samples).values()
     spikes, neurons = (sum(c[key] for c in counts) for key in ("spikes", "neurons"))
     return StepResult(
         timesteps=t,

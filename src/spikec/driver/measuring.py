@@ -18,6 +18,7 @@ from spikec.driver.blocks import block_size, encoded_blocks, logits
 from spikec.ir import Graph, SpikecError, UsageError
 from spikec.ir.types import Array
 from spikec.runtime.data import Dataset
+from spikec.runtime.metrics import Activity, activity, fan_outs
 
 AHEAD = 4
 """Blocks that wait at each worker, so that none is idle."""
@@ -36,13 +37,11 @@ class Part:
 
     Attributes:
         outputs: Logits (samples, values) after some numbers of steps.
-        events: Non-zero values per step and element, summed over the samples, by node.
-        units: Of graded spikes, those with payload 1 or -1.
+        done: Events and operations.
     """
 
     outputs: dict[int, Array]
-    events: Mapping[str, Array]
-    units: Mapping[str, Array]
+    done: Activity
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +53,19 @@ class Cluster:
 
 
 def measure(
-    graph: Graph, feeds: Mapping[str, Array], name: str, steps: Sequence[int], threads: int = 0
+    graph: Graph,
+    fans: Mapping[str, Array],
+    feeds: Mapping[str, Array],
+    name: str,
+    steps: Sequence[int],
+    threads: int = 0,
 ) -> Part:
     """Run one block of coded inputs on engine `name` and read it after each of `steps`."""
     if threads:
         os.environ["SPIKEC_THREADS"] = str(threads)
     run = engine(name)(graph, feeds, max(steps), ())
-    return Part({t: logits(graph, run.readout, t) for t in steps}, run.events, run.units)
+    done = activity(graph, run.events, fans, run.units)
+    return Part({t: logits(graph, run.readout, t) for t in steps}, done)
 
 
 def measure_all(
@@ -75,9 +80,9 @@ def measure_all(
     if cluster is not None:
         yield from _on_cluster(graph, data, name, steps, progress, cluster)
         return
-    size = block_size(name, graph, max(steps))
+    size, fans = block_size(name, graph, max(steps)), fan_outs(graph)
     for start, feeds in encoded_blocks(graph, data, size):
-        yield measure(graph, feeds, name, steps)
+        yield measure(graph, fans, feeds, name, steps)
         progress("simulate", min(start + size, len(data)), len(data))
 
 
@@ -92,6 +97,7 @@ def _on_cluster(
     """Measure with dask.distributed; the share of a worker that is lost is measured again."""
     with _client(cluster) as (client, workers, threads):
         shared = client.submit(_same, graph, pure=False)  # made again where it is lost
+        fans = client.submit(fan_outs, shared, pure=False)
         size = max(1, min(block_size(name, graph, max(steps)), -(-len(data) // workers)))
         waiting: list[tuple[int, Any]] = []
 
@@ -102,7 +108,8 @@ def _on_cluster(
             return part
 
         for start, feeds in encoded_blocks(graph, data, size):
-            future = client.submit(measure, shared, feeds, name, tuple(steps), threads, pure=False)
+            how = (feeds, name, tuple(steps), threads)
+            future = client.submit(measure, shared, fans, *how, pure=False)
             waiting.append((min(start + size, len(data)), future))
             if len(waiting) >= AHEAD * workers:
                 yield first()

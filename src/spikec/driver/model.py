@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession
 
-_BLOCK = 32
+_BLOCK, _ROOM = 32, 1 << 28
+"""Samples, and bytes, that the ANN takes at a time: larger blocks are not quicker."""
 
 
 ModelSource: TypeAlias = "str | Path | bytes | ModelProto | TorchModule | Model"
@@ -123,7 +124,7 @@ class Model:
     def _fitting(self) -> int:
         """Samples that the ANN takes at a time; raises OutOfMemory when not even one fits."""
         need = forward_pass(self.graph)
-        return fitting(_BLOCK, need.fixed, need.per_sample, "the ANN", MORE_MEMORY)
+        return fitting(_BLOCK, need.fixed, need.per_sample, "the ANN", MORE_MEMORY, _ROOM)
 
     def _block(self, feeds: Mapping[str, Array], fill: int) -> Array:
         count = len(next(iter(feeds.values())))

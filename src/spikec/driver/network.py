@@ -165,8 +165,11 @@ class Network:
 
     def clipped(self, x: Dataset) -> tuple[int, int]:
         """How many input elements lie outside the coded range, and how many there are."""
-        coded = [encode(self.graph, feeds) for _, feeds in slices(x, LARGE_BLOCK)]
-        return sum(e.clipped for e in coded), sum(e.total for e in coded)
+        clipped = total = 0
+        for _, feeds in slices(x, LARGE_BLOCK):
+            coded = encode(self.graph, feeds)
+            clipped, total = clipped + coded.clipped, total + coded.total
+        return clipped, total
 
     def check(
         self,

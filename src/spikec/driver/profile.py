@@ -15,7 +15,7 @@ from spikec.ir.types import Array
 from spikec.report.schema import Profile, ProfiledLayer
 from spikec.runtime.coding import encode
 from spikec.runtime.interpreter import Simulation
-from spikec.runtime.metrics import fan_outs, synaptic_operations
+from spikec.runtime.metrics import activity, fan_outs, synaptic_operations
 
 SAMPLES = 16
 """Calibration samples that are looked at."""
@@ -57,6 +57,7 @@ def profile(
     values = activations(ann, feeds, set(pairs.values()))
     rng = np.random.default_rng(0)
     run = engine("fast")(graph, coded, None, [node.name for node in layers])
+    done = activity(graph, run.events, fan_outs(graph), run.units)
     return Profile(
         samples=samples,
         layers=[
@@ -64,9 +65,7 @@ def profile(
             for node in layers
         ],
         edges=edges(graph),
-        operations=synaptic_operations(
-            graph, run.events, fan_outs(graph), graph.steps, samples, run.units
-        ),
+        operations=synaptic_operations(graph, done, graph.steps, samples),
     )
 
 
