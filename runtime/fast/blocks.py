@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from numba import njit
 
+from spikec.runtime.fast.machine import call19
 from spikec.runtime.fast.matrix import close_tiles, open_tiles, sum_blocks, sum_tiles
-from spikec.runtime.fast.neurons import COLUMNS, I16_MAX, scan_some
+from spikec.runtime.fast.neurons import COLUMNS, I16_MAX, SPLIT
 from spikec.runtime.fast.state import (
     FIRES,
     KEEPS,
@@ -37,7 +38,7 @@ from spikec.runtime.fast.state import (
     Fixed,
     Work,
 )
-from spikec.runtime.fast.sums import sum_pair
+from spikec.runtime.fast.sums import sum_pairs
 from spikec.runtime.fast.tiles import LUT, PAIR, QUAD, SEGMENT, TILES
 from spikec.runtime.fast.vector import (
     LANES,
@@ -146,8 +147,7 @@ def _sum_chunk(f: Fixed, w: Work, kind: int, segs: int, count: int, exponents: i
     acc32 = w.acc32 if exponents == 0 else w.unshifted
     if kind != TILES:
         acc = w.acc16 if kind == LUT else acc32
-        for pair in range(f.padded // PAIR):
-            sum_pair(kind, acc, segs, count, pair, steps)
+        sum_pairs(f.kernels, kind == LUT, acc, segs, count, f.padded // PAIR, steps)
     elif f.hardware != 0:
         sum_tiles(acc32, steps * 128, segs, count, f.padded, steps)
     else:
@@ -191,8 +191,9 @@ def _scan_pixel(
         row = block * w.rows + pixel // w.width - w.top
         kept += 128 * (row * w.width + pixel % w.width) * f.padded * w.steps
         kept_step = 128
-    high, low = f.high, f.low
+    high, low, scan, split = f.high, f.low, f.scan32, f.split32
     if bits == 16:
+        scan, split = f.scan16, f.split16
         high, low = min(high, I16_MAX - 1), max(low, -I16_MAX)
     size, channels, group = PAIR, f.padded, 0
     if f.quad_words != 0:
@@ -202,32 +203,28 @@ def _scan_pixel(
         fill16(to, w.out_vectors, 0)
     bad = 0
     for c in range(0, channels, size):
-        bad |= scan_some(
-            bits,
-            f.quad_words,
-            f.signed,
-            f.rule,
-            (
-                cur + c * channel,
-                channel,
-                step,
-                to + c // size * group,
-                w.steps,
-                rows + 8 * COLUMNS * c,
-                v0 + 4 * c,
-                w.counts + place + c * w.steps,
-                lanes,
-                high,
-                low,
-                kept + c * kept_step * w.steps,
-                kept_step * w.steps,
-                kept_step,
-                f.zero_word,
-                f.doubles,
-                f.levels,
-                w.units + place + c * w.steps,
-                4 * LANES * w.steps * (f.quad_words // 2),
-            ),
+        row = rows + 8 * COLUMNS * c
+        bad |= call19(
+            split if split != 0 and get64(row + 8 * SPLIT) != 0 else scan,
+            cur + c * channel,
+            channel,
+            step,
+            to + c // size * group,
+            w.steps,
+            row,
+            v0 + 4 * c,
+            w.counts + place + c * w.steps,
+            lanes,
+            high,
+            low,
+            kept + c * kept_step * w.steps,
+            kept_step * w.steps,
+            kept_step,
+            f.zero_word,
+            f.doubles,
+            f.levels,
+            w.units + place + c * w.steps,
+            4 * LANES * w.steps * (f.quad_words // 2),
         )
     return bad
 

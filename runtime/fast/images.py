@@ -27,9 +27,15 @@ from spikec.runtime.fast.rows import (
     N_SHIFTS,
     N_TABLE,
     N_TAPS,
+    POSITIONS,
     RECORD,
     WIDTH,
     RowLayer,
+    block11,
+    block12,
+    block81,
+    block82,
+    row_scan,
     run_rows,
 )
 from spikec.runtime.fast.words import aligned, number_coding
@@ -208,7 +214,8 @@ def row_tables(
         neuron_rows=len(neurons),
         v0=v0.ctypes.data,
         v0_rows=len(v0),
-        signed=int(rule.least < 0),
+        scan=0 if spec is None else row_scan(rule.code, rule.least < 0).address,
+        **_blocks(space[1] * steps_in, padded // WIDTH),
         rule=rule.code,
         levels=rule.most.bit_length(),
         window=int(spec is not None and spec.window),
@@ -228,6 +235,18 @@ def row_tables(
         kept=0,
     )
     return Rows(layer, np.array([tuple(layer)], RECORD), np.array(rows, np.int64), names, tables)
+
+
+def _blocks(positions: int, vectors: int) -> dict[str, int]:
+    """Addresses of the kernels that sum so many positions and vectors of channels, by name."""
+    needs = {
+        "block82": positions >= POSITIONS and vectors >= ACROSS,
+        "block81": positions >= POSITIONS and vectors % ACROSS,
+        "block12": positions % POSITIONS and vectors >= ACROSS,
+        "block11": positions % POSITIONS and vectors % ACROSS,
+    }
+    kernels = {"block82": block82, "block81": block81, "block12": block12, "block11": block11}
+    return {name: kernels[name].address if need else 0 for name, need in needs.items()}
 
 
 @dataclass(frozen=True, eq=False)

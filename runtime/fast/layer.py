@@ -12,9 +12,18 @@ from spikec.ir.types import Array
 from spikec.runtime.fast import blocks, neurons, state
 from spikec.runtime.fast.links import Link, Piece, assign_chunks, fits_tiles, pieces_of_link
 from spikec.runtime.fast.matrix import ROWS, has_tiles, tile_config
-from spikec.runtime.fast.neurons import I16_MAX, SILENT, Rule
+from spikec.runtime.fast.neurons import I16_MAX, SILENT, UNIT, Rule, Scan, scan_kernel
 from spikec.runtime.fast.state import FIRES, KEEPS, Fixed, Work
-from spikec.runtime.fast.tiles import LUT, PAIR, QUAD, SEGMENT, TILES, VECTOR_BYTES
+from spikec.runtime.fast.tiles import (
+    DOT,
+    LUT,
+    PAIR,
+    QUAD,
+    SEGMENT,
+    TILES,
+    VECTOR_BYTES,
+    tile_kernels,
+)
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.fast.words import Coding, aligned, words_shape
 
@@ -151,14 +160,20 @@ def compile_layer(
     piece_rows, tables = _piece_rows(pieces, step_bytes)
     zeros = _zero_sums(pieces, padded)
     coding = None if spec is None else spec.coding
+    kernels = tile_kernels(DOT if kind == TILES else kind, steps_in)
+    splits = bool(rows[:, :, neurons.SPLIT].any())
     fixed = Fixed(
         lookups=int(lookups),
         wide=int(wide),
         chunks=len(sums),
         sums=sums.ctypes.data,
         exponents=chunk_exponents.ctypes.data,
+        kernels=kernels.ctypes.data,
+        scan16=0 if wide or (spec is not None and spec.window) else _scan(spec, 16),
+        split16=0 if wide or not splits else _scan(spec, 16, merged=False),
+        scan32=_scan(spec, 32),
+        split32=_scan(spec, 32, merged=False) if splits else 0,
         hardware=int(tiles and has_tiles()),
-        signed=int(rule.least < 0),
         rule=rule.code,
         levels=rule.most.bit_length(),
         window=int(spec is not None and spec.window),
@@ -181,8 +196,18 @@ def compile_layer(
         neurons=rows.ctypes.data,
         neuron_rows=len(rows),
     )
-    tables += [piece_rows, sums, zeros, start, v0, rows, chunk_exponents, *exponents]
+    tables += [kernels, piece_rows, sums, zeros, start, v0, rows, chunk_exponents, *exponents]
     return Layer(tuple(links), space, channels, steps, steps_in, coding, fixed, tables)
+
+
+def _scan(spec: NeuronSpec | None, bits: int, merged: bool = True) -> int:
+    """The address of the code that scans neurons in some bits; 0 where there are none."""
+    if spec is None:
+        return 0
+    kind, rule = LUT if spec.coding.kind == LUT else DOT, spec.rule
+    if rule.code != UNIT:
+        return scan_kernel(Scan(bits, DOT, rule=rule.code)).address
+    return scan_kernel(Scan(bits, kind, rule.least < 0, merged)).address
 
 
 def _padded_exponents(link: Link, padded: int) -> Array:

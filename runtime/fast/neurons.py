@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from llvmlite import ir
 from llvmlite.ir import IRBuilder, Type, Value
-from numba import njit
 
 from spikec.ir.exact import magnitude
 from spikec.ir.types import Array
+from spikec.runtime.fast.machine import Kernel
 from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD
 from spikec.runtime.fast.vector import (
     I8,
@@ -20,13 +21,10 @@ from spikec.runtime.fast.vector import (
     I32,
     I64,
     LANES,
-    Intrinsic,
     Loop,
     Values,
     const,
     fill_of,
-    function,
-    get64,
     load,
     splat,
     store,
@@ -374,41 +372,13 @@ def halved(b: IRBuilder, n: AnyThresholds, shift: Value) -> AnyThresholds:
     return replace(n, theta=theta, negative=negative)
 
 
-def _make_scan(how: Scan) -> Intrinsic:
-    """Intrinsic: scan two channels of 32 samples, or four whose spikes are dot words, over time.
+@functools.cache
+def scan_kernel(how: Scan) -> Kernel:
+    """Scans two channels of 32 samples, or four whose spikes are dot words, over time.
 
     Adds their spikes to lookup words or writes their dot words, stores how many samples fired in
     each step (and, of payloads, how many sent 1 or -1), and returns 1 when a potential left
     [bottom, top]; 16 bits saturate.
     """
-    return function(19, lambda b, args: _write_scan(b, args, how))
-
-
-scan16_lut, scan16_lut_signed = (_make_scan(Scan(16, LUT, signed)) for signed in (False, True))
-scan16_dot, scan16_dot_signed = (_make_scan(Scan(16, DOT, signed)) for signed in (False, True))
-scan32_lut, scan32_lut_signed = (_make_scan(Scan(32, LUT, signed)) for signed in (False, True))
-scan32_dot, scan32_dot_signed = (_make_scan(Scan(32, DOT, signed)) for signed in (False, True))
-scan16_lut_split = _make_scan(Scan(16, LUT, True, False))
-scan32_lut_split = _make_scan(Scan(32, LUT, True, False))
-scan16_powers, scan32_powers = (_make_scan(Scan(bits, DOT, rule=POWERS)) for bits in (16, 32))
-scan16_whole, scan32_whole = (_make_scan(Scan(bits, DOT, rule=WHOLE)) for bits in (16, 32))
-
-
-@njit(cache=True, nogil=True)
-def scan_some(bits: int, dot_out: int, signed: int, rule: int, a: tuple[int, ...]) -> int:
-    """Scan two or four channels with the variant for the layer; `a` are the scan's arguments."""
-    if rule == POWERS:
-        return scan16_powers(*a) if bits == 16 else scan32_powers(*a)
-    if rule == WHOLE:
-        return scan16_whole(*a) if bits == 16 else scan32_whole(*a)
-    if bits == 16:
-        if dot_out != 0:
-            return scan16_dot_signed(*a) if signed != 0 else scan16_dot(*a)
-        if signed == 0:
-            return scan16_lut(*a)
-        return scan16_lut_signed(*a) if get64(a[5] + 8 * SPLIT) == 0 else scan16_lut_split(*a)
-    if dot_out != 0:
-        return scan32_dot_signed(*a) if signed != 0 else scan32_dot(*a)
-    if signed == 0:
-        return scan32_lut(*a)
-    return scan32_lut_signed(*a) if get64(a[5] + 8 * SPLIT) == 0 else scan32_lut_split(*a)
+    name = "_".join(str(int(value)) for value in astuple(how))
+    return Kernel(f"scan_{name}", 19, lambda b, args: _write_scan(b, args, how))

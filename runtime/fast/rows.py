@@ -7,6 +7,7 @@ blocks of positions (x, t) times vectors of channels, then scanned over time.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
@@ -15,6 +16,7 @@ from llvmlite import ir
 from llvmlite.ir import IRBuilder, Value
 from numba import njit
 
+from spikec.runtime.fast.machine import Kernel, call8, call17
 from spikec.runtime.fast.neurons import (
     COLUMNS,
     FIRE,
@@ -25,7 +27,6 @@ from spikec.runtime.fast.neurons import (
     POWERS,
     THETA,
     UNIT,
-    WHOLE,
     Thresholds,
     fire,
     halved,
@@ -41,12 +42,10 @@ from spikec.runtime.fast.vector import (
     I16,
     I32,
     I64,
-    Intrinsic,
     Loop,
     Values,
     const,
     fill_of,
-    function,
     get64,
     load,
     procedure,
@@ -102,7 +101,12 @@ class RowLayer(NamedTuple):
     """int32 (pixel or 1, column, channel)."""
     v0: int
     v0_rows: int
-    signed: int
+    scan: int
+    block82: int
+    block81: int
+    block12: int
+    block11: int
+    """Addresses of kernels; 0 for those of blocks that the layer does not need."""
     rule: int
     levels: int
     window: int
@@ -182,8 +186,11 @@ def _write_block(b: IRBuilder, args: Values, positions: int, across: int) -> Non
         store(b, value, place)
 
 
-def _block(positions: int, across: int) -> Intrinsic:
-    return procedure(8, lambda b, args: _write_block(b, args, positions, across))
+def _block(positions: int, across: int) -> Kernel:
+    def write(b: IRBuilder, args: Values) -> None:
+        _write_block(b, args, positions, across)
+
+    return Kernel(f"block{positions}{across}", 8, write)
 
 
 block82, block81 = _block(POSITIONS, ACROSS), _block(POSITIONS, 1)
@@ -322,18 +329,17 @@ def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool) -> Value:
     return outside(b, high, low, *(splat(b, b.trunc(k, I32), WIDTH) for k in (top, bottom)))
 
 
-def _scan(rule: int, signed: bool) -> Intrinsic:
-    """Intrinsic: scan a vector of channels over time; 1 when a potential left [bottom, top]."""
-    return function(17, lambda b, args: _write_scan(b, args, rule, signed))
-
-
-scan_units, scan_signed = _scan(UNIT, False), _scan(UNIT, True)
-scan_powers, scan_whole = _scan(POWERS, True), _scan(WHOLE, True)
+@functools.cache
+def row_scan(rule: int, signed: bool) -> Kernel:
+    """Scans a vector of channels over time; 1 when a potential left [bottom, top]."""
+    name = f"row_scan_{rule}_{int(signed)}"
+    return Kernel(name, 17, lambda b, args: _write_scan(b, args, rule, signed))
 
 
 @njit(cache=True, nogil=True)
-def _sum_link(sums: int, link: int, base: int, positions: int, padded: int) -> None:
+def _sum_link(f: RowLayer, sums: int, link: int, base: int) -> None:
     """Add a link to the sums of a row."""
+    positions, padded = f.width * f.steps_in, f.padded
     offsets, taps = get64(link + 8 * N_OFFSETS), get64(link + 8 * N_TAPS)
     count = get64(link + 8 * N_COUNT)
     depth, table, stride = get64(link + 8 * N_DEPTH), get64(link + 8 * N_TABLE), 4 * padded
@@ -346,19 +352,13 @@ def _sum_link(sums: int, link: int, base: int, positions: int, padded: int) -> N
     vectors, channel = padded // WIDTH, 0
     while channel < vectors:
         across = min(ACROSS, vectors - channel)
-        first = sums + 4 * WIDTH * channel
-        for p in range(0, whole, POSITIONS):
+        many, one = (f.block82, f.block12) if across == ACROSS else (f.block81, f.block11)
+        first, p = sums + 4 * WIDTH * channel, 0
+        while p < positions:
+            code, size = (many, POSITIONS) if p < whole else (one, 1)
             at, own = first + stride * p, offsets + 8 * p
-            if across == ACROSS:
-                block82(at, stride, base, own, taps, count, depth, table)
-            else:
-                block81(at, stride, base, own, taps, count, depth, table)
-        for p in range(whole, positions):
-            at, own = first + stride * p, offsets + 8 * p
-            if across == ACROSS:
-                block12(at, stride, base, own, taps, count, depth, table)
-            else:
-                block11(at, stride, base, own, taps, count, depth, table)
+            call8(code, at, stride, base, own, taps, count, depth, table)
+            p += size
         table += 4 * WIDTH * (WIDTH // 4) * across * depth * count
         channel += across
 
@@ -378,7 +378,7 @@ def _sum_row(f: RowLayer, sample: int, y: int, sums: int) -> None:
         base = get64(link + 8 * N_ADDR) + sample * get64(link + 8 * N_SAMPLE)
         base += y * get64(link + 8 * N_DOWN) * get64(link + 8 * N_ROW)
         shifts = get64(link + 8 * N_SHIFTS)
-        _sum_link(sums if shifts == 0 else f.shifted, link, base, positions, f.padded)
+        _sum_link(f, sums if shifts == 0 else f.shifted, link, base)
         if shifts != 0:
             add_shifted(f.shifted, sums, shifts, positions, vectors)
 
@@ -401,7 +401,8 @@ def _scan_row(f: RowLayer, sample: int, y: int) -> int:
             kept = f.kept
             if kept != 0:
                 kept += 4 * (at + sample * f.height * f.width * f.steps * f.padded)
-            args = (
+            bad |= call17(
+                f.scan,
                 cur,
                 step,
                 f.steps,
@@ -420,14 +421,6 @@ def _scan_row(f: RowLayer, sample: int, y: int) -> int:
                 f.levels,
                 f.window,
             )
-            if f.rule == POWERS:
-                bad |= scan_powers(*args)
-            elif f.rule == WHOLE:
-                bad |= scan_whole(*args)
-            elif f.signed != 0:
-                bad |= scan_signed(*args)
-            else:
-                bad |= scan_units(*args)
     return bad
 
 

@@ -37,9 +37,16 @@ class Fixed(NamedTuple):
     """int64 kind of sums of each chunk: LUT, DOT, TILES or WIDE."""
     exponents: int
     """int64 address of the weight exponents of each chunk (channel,), int64; 0 for none."""
+    kernels: int
+    """int64 addresses of the code that sums 1, 2, 4 and 8 steps, see `tile_kernels`."""
+    scan16: int
+    split16: int
+    scan32: int
+    split32: int
+    """Addresses of the code that scans neurons; `split`: of pairs whose spikes of both signs go to
+    words of their own, 0 where there are none."""
     hardware: int
     """Whether sums of kind TILES run in hardware."""
-    signed: int
     rule: int
     """What is sent: UNIT, POWERS or WHOLE."""
     levels: int

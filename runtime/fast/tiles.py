@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from llvmlite.ir import IRBuilder, Value
+from numpy.typing import NDArray
 
+from spikec.runtime.fast.machine import Kernel
 from spikec.runtime.fast.vector import (
     FEATURES,
     I8,
@@ -20,13 +23,11 @@ from spikec.runtime.fast.vector import (
     I32,
     I64,
     LANES,
-    Intrinsic,
     Loop,
     Values,
     const,
     fill_of,
     load,
-    procedure,
     splat,
     store,
     vec,
@@ -163,21 +164,25 @@ def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int) -> None:
         store(b, value, base, offset)
 
 
-def _make_tile(steps: int, coding: int) -> Intrinsic:
-    """Intrinsic that adds segments [first, last) into PAIR x `steps` accumulators."""
-
-    def write(b: IRBuilder, args: Values) -> None:
-        if coding == LUT and not FEATURES.lut:
-            b.unreachable()
-            b.position_at_end(b.append_basic_block("dead"))
-        else:
-            _write_tile(b, args, steps, coding)
-
-    return procedure(7, write)
+def _make_tile(steps: int, coding: int) -> Kernel:
+    """Adds segments [first, last) into PAIR x `steps` accumulators."""
+    return Kernel(f"tile{coding}_{steps}", 7, lambda b, args: _write_tile(b, args, steps, coding))
 
 
-lut8, lut4, lut2, lut1 = (_make_tile(steps, LUT) for steps in (8, 4, 2, 1))
-dot4, dot2, dot1 = (_make_tile(steps, DOT) for steps in (4, 2, 1))
-wide4, wide2, wide1 = (_make_tile(steps, WIDE) for steps in (4, 2, 1))
+_KERNELS = {
+    coding: [_make_tile(steps, coding) for steps in sizes]
+    for coding, sizes in ((LUT, (1, 2, 4, 8)), (DOT, (1, 2, 4)), (WIDE, (1, 2, 4)))
+}
+"""(acc, channel stride, segments, first, last, pair, group stride)."""
+
+
+def tile_kernels(coding: int, steps: int) -> NDArray[np.int64]:
+    """Addresses of the kernels that sum 1, 2, 4 and 8 steps; 0 where `steps` needs none."""
+    kernels = _KERNELS[coding]
+    most = 1 << (len(kernels) - 1)
+    needs = [steps >= most if k == len(kernels) - 1 else steps % most >> k & 1 for k in range(4)]
+    return np.array([kernels[k].address if need else 0 for k, need in enumerate(needs)], np.int64)
+
+
 VECTOR_BYTES = {LUT: 2 * LANES, DOT: 4 * LANES, WIDE: 4 * LANES}
 """Bytes of the words of one group and step, by coding."""

@@ -138,7 +138,7 @@ def procedure(arguments: int, write: Write) -> Intrinsic:
         write(builder, values)
         return ir.Constant(GENERIC_POINTER, None)
 
-    return _intrinsic(types.void, arguments, emit)
+    return intrinsic_of(types.void, arguments, emit)
 
 
 def function(arguments: int, write: WriteResult) -> Intrinsic:
@@ -149,10 +149,10 @@ def function(arguments: int, write: WriteResult) -> Intrinsic:
     ) -> Value:
         return write(builder, values)
 
-    return _intrinsic(types.int64, arguments, emit)
+    return intrinsic_of(types.int64, arguments, emit)
 
 
-def _intrinsic(
+def intrinsic_of(
     result: types.Type,
     arguments: int,
     emit: Callable[[BaseContext, IRBuilder, Signature, Values], Value],
