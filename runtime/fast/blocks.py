@@ -59,7 +59,7 @@ from spikec.runtime.fast.vector import (
 )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _find_segments(f: Fixed, w: Work, block: int, y: int, x: int) -> int:
     """Segments of an output pixel (padding skipped), and where each chunk of them starts."""
     seg, starts = w.segments, w.starts
@@ -95,7 +95,7 @@ def _find_segments(f: Fixed, w: Work, block: int, y: int, x: int) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _same_taps(w: Work, count: int) -> bool:
     """Whether the segments are those of the pixel before, but for their place; keeps them."""
     same = get64(w.pattern) == count
@@ -109,7 +109,7 @@ def _same_taps(w: Work, count: int) -> bool:
     return same
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _start_dot(f: Fixed, w: Work, count: int, bias: int) -> None:
     """Set accumulators to the bias less the zero-point contribution of the segments."""
     if not _same_taps(w, count) or f.bias_rows > 1:
@@ -124,7 +124,7 @@ def _start_dot(f: Fixed, w: Work, count: int, bias: int) -> None:
     start32(w.acc32, w.start, f.padded, w.steps_in)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
     """Set the accumulators of a pixel to what its neurons receive without spikes."""
     size = f.padded * w.steps_in
@@ -140,7 +140,7 @@ def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
         start16(w.acc16, bias, f.padded, w.steps_in)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _sum_chunk(f: Fixed, w: Work, kind: int, segs: int, count: int, exponents: int) -> None:
     """Add the segments of one chunk into the accumulators, shifted where it has exponents."""
     steps = w.steps_in
@@ -160,7 +160,7 @@ def _sum_chunk(f: Fixed, w: Work, kind: int, segs: int, count: int, exponents: i
         widen(w.acc16, w.acc32, f.padded * steps)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _sum_links(f: Fixed, w: Work) -> None:
     """Add all segments into the accumulators."""
     for chunk in range(f.chunks):
@@ -173,13 +173,12 @@ def _sum_links(f: Fixed, w: Work) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _scan_pixel(
-    f: Fixed, w: Work, bits: int, cur: int, steps_in: int, to: int, block: int, pixel: int
-) -> int:
+def _scan_pixel(f: Fixed, w: Work, cur: int, steps_in: int, to: int, block: int, pixel: int) -> int:
     """Scan every channel of a pixel, whose currents are of `steps_in` steps.
 
     Returns 1 when a potential left its range.
     """
+    bits = 16 if cur == w.acc16 else 32
     step = bits * 4 if steps_in == w.steps else 0
     channel = bits * 4 * steps_in
     v0 = f.v0 + 4 * f.padded * (pixel % f.v0_rows)
@@ -229,7 +228,7 @@ def _scan_pixel(
     return bad
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
     """Turn a pixel's currents into spikes, or copy them out; 1 when a width overflows."""
     size = f.padded * w.steps_in
@@ -237,7 +236,7 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
     if f.wide == 0 and f.window == 0 and w.flags == FIRES:
         if f.lookups == 0:
             narrow(w.acc32, w.acc16, size)
-        if _scan_pixel(f, w, 16, w.acc16, w.steps_in, to, block, pixel) == 0:
+        if _scan_pixel(f, w, w.acc16, w.steps_in, to, block, pixel) == 0:
             return 0
     if f.wide == 0 and f.lookups != 0:
         fill32(w.acc32, size, 0)
@@ -249,8 +248,8 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
         v0 = f.v0 + 4 * f.padded * (pixel % f.v0_rows)
         sizes = (f.padded, w.steps_in, w.steps)
         gather(w.acc32, w.gathered, *sizes, f.gain, f.doubles, v0, f.mirrored)
-        return _scan_pixel(f, w, 32, w.gathered, w.steps, to, block, pixel)
-    return _scan_pixel(f, w, 32, w.acc32, w.steps_in, to, block, pixel)
+        return _scan_pixel(f, w, w.gathered, w.steps, to, block, pixel)
+    return _scan_pixel(f, w, w.acc32, w.steps_in, to, block, pixel)
 
 
 @njit(cache=True, nogil=True)

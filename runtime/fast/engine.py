@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
@@ -11,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spikec.ir import Graph, RangeError, UsageError
+from spikec.ir import Graph, RangeError
 from spikec.runtime.fast.counts import Narrow
 from spikec.runtime.fast.execute import Arena, Overflow, Run
 from spikec.runtime.fast.few import FewRun
@@ -20,6 +19,7 @@ from spikec.runtime.fast.steps import Plan
 from spikec.runtime.fast.tiles import ROWS
 from spikec.runtime.fast.vector import LANES
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation
+from spikec.runtime.threads import thread_count
 
 SLICE = 2 * LANES
 """Samples that one thread takes at a time, where they fit `ROOM`."""
@@ -60,19 +60,6 @@ def plan_for(graph: Graph, steps: int, samples: int) -> Plan:
         return plan_of(graph, steps, ROWS)
     except OverflowError:
         return plan_of(graph, steps)
-
-
-def thread_count(threads: int | None = None) -> int:
-    """How many threads to use: as given, by SPIKEC_THREADS, or all cores of this process."""
-    text = os.environ.get("SPIKEC_THREADS")
-    if threads is None and text:
-        if not text.isdigit():
-            raise UsageError(f"SPIKEC_THREADS must be a number, not '{text}'")
-        threads = int(text)
-    if threads is None:
-        cores = getattr(os, "sched_getaffinity", None)
-        threads = len(cores(0)) if cores is not None else os.cpu_count() or 1
-    return max(1, threads)
 
 
 def run_plan(

@@ -59,12 +59,12 @@ class FewRun(Run):
         shape = (*image.space, image.steps, image.padded)
         counts, units = self._counts(shape), self._counts(shape)
         corner = np.array(below.border[:2], np.int64), np.array(below.space, np.int64)
-        where = _whole(image, out)
+        where = out, np.array(image.border[:2], np.int64)
         if isinstance(node.operation, MaxPoolCount):
             doubles = int(node.operation.radix)
-            _max_pool(words, *corner, below.zero, doubles, step.window, where, counts, units)
+            _max_pool(words, *corner, below.zero, doubles, step.window, *where, counts, units)
         else:
-            _sum_pool(words, corner[0], image.zero, step.window, where, counts)
+            _sum_pool(words, corner[0], image.zero, step.window, *where, counts)
         self.values[node.name] = Value(words=out, counts=counts, units=units)
 
     def _zeros(self, image: Image) -> Array:
@@ -90,15 +90,15 @@ class FewRun(Run):
         return own.reshape(len(own), *shape)
 
 
-def _whole(image: Image, out: Array) -> Array:
-    """What lies inside the border, with the channels of padding."""
-    (top, left, _, _), (height, width) = image.border, image.space
-    return out[:, top : top + height, left : left + width]
-
-
 @njit(cache=True, nogil=True)
 def _sum_pool(
-    words: Array, corner: Array, zero: int, window: Array, out: Array, counts: Array
+    words: Array,
+    corner: Array,
+    zero: int,
+    window: Array,
+    out: Array,
+    out_corner: Array,
+    counts: Array,
 ) -> None:
     """Sums over windows (sample, y, x, t, channel); the border counts as zeros.
 
@@ -107,14 +107,15 @@ def _sum_pool(
         corner: Pixels of its border above and on the left.
         zero: Zero point of the result.
         window: kernel, strides, pads (above, left), dilations: int64[8].
-        out: The result.
+        out: The image of the result.
+        out_corner: As `corner`.
         counts: Result (y, x, t, channel): how many samples differ from zero.
     """
-    samples, height, width, steps, channels = out.shape
-    for n in range(samples):
+    height, width, steps, channels = counts.shape
+    for n in range(len(out)):
         for y in range(height):
             for x in range(width):
-                total = out[n, y, x]
+                total = out[n, out_corner[0] + y, out_corner[1] + x]
                 total[:] = 0
                 for ky in range(window[0]):
                     for kx in range(window[1]):
@@ -138,6 +139,7 @@ def _max_pool(
     doubles: int,
     window: Array,
     out: Array,
+    out_corner: Array,
     counts: Array,
     units: Array,
 ) -> None:
@@ -150,16 +152,18 @@ def _max_pool(
         zero: Zero point of both.
         doubles: 1 where counts double from step to step, else 0.
         window: As for `_sum_pool`.
-        out: The result.
+        out: The image of the result.
+        out_corner: As `corner`.
         counts: Result (y, x, t, channel): how many samples sent anything.
         units: As counts, of 1 and -1.
     """
-    samples, height, width, steps, channels = out.shape
+    height, width, steps, channels = counts.shape
     best = np.empty((steps, channels), np.int32)
     run = np.empty(channels, np.int32)
-    for n in range(samples):
+    for n in range(len(out)):
         for y in range(height):
             for x in range(width):
+                result = out[n, out_corner[0] + y, out_corner[1] + x]
                 best[:] = -(1 << 30)
                 for ky in range(window[0]):
                     for kx in range(window[1]):
@@ -178,6 +182,6 @@ def _max_pool(
                     for c in range(channels):
                         spike = best[t, c] - (run[c] << doubles)
                         run[c] = best[t, c]
-                        out[n, y, x, t, c] = spike + zero
+                        result[t, c] = spike + zero
                         counts[y, x, t, c] += spike != 0
                         units[y, x, t, c] += abs(spike) == 1

@@ -156,7 +156,7 @@ ctpop = function(1, lambda b, args: b.ctpop(args[0]))
 """(value): how many bits are set."""
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _count(at: int, wide: int, lanes: int, zero: int, to: int, stride: int, units: int) -> None:
     """Count the samples of a vector of words that differ from zero, and those of 1 or -1.
 
@@ -177,7 +177,7 @@ def _count(at: int, wide: int, lanes: int, zero: int, to: int, stride: int, unit
         put8(place + units, ones >> 16 * k & 0xFFFF)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _count_pixel(
     words: int, wide: int, lanes: int, zero: int, groups: int, steps: int, to: int, units: int
 ) -> None:
@@ -189,7 +189,7 @@ def _count_pixel(
             _count(at, wide, lanes, zero, place, steps * (2 if wide != 0 else 1), units)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _sources(words: Array, window: Array, block: int, y: int, x: int, out: Array) -> int:
     """Addresses of the pixels of a window that lie in the image; how many."""
     count = 0

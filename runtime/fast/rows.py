@@ -336,7 +336,7 @@ def row_scan(rule: int, signed: bool) -> Kernel:
     return Kernel(name, 17, lambda b, args: _write_scan(b, args, rule, signed))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _sum_link(f: RowLayer, sums: int, link: int, base: int) -> None:
     """Add a link to the sums of a row."""
     positions, padded = f.width * f.steps_in, f.padded
@@ -363,7 +363,7 @@ def _sum_link(f: RowLayer, sums: int, link: int, base: int) -> None:
         channel += across
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _sum_row(f: RowLayer, sample: int, y: int, sums: int) -> None:
     """All links of a row, and the bias."""
     positions, vectors = f.width * f.steps_in, f.padded // WIDTH
@@ -383,7 +383,7 @@ def _sum_row(f: RowLayer, sample: int, y: int, sums: int) -> None:
             add_shifted(f.shifted, sums, shifts, positions, vectors)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _scan_row(f: RowLayer, sample: int, y: int) -> int:
     """Neurons of a row of sums."""
     bad, stride = 0, 4 * f.padded

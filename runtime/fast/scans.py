@@ -150,9 +150,8 @@ def _unit_scan(
     rows, payloads, potentials, full = _results(op, current, steps, keep)
     roles = ("theta", "v0", "bias", "theta_neg")
     parts = [_flat(params, role, full[2:], current.dtype) for role in roles]
-    run = kernels.scan if parallel else kernels.scan_serial
     theta, v0, bias, below = parts
-    run(rows, theta, v0, bias, below, _KINDS[op.sign], payloads, potentials)
+    kernels.scan(rows, theta, v0, bias, below, _KINDS[op.sign], payloads, potentials, parallel)
     return payloads.reshape(full), potentials.reshape(full) if keep else None
 
 
@@ -162,10 +161,9 @@ def _graded_scan(
     rows, payloads, potentials, full = _results(op, current, steps, keep)
     roles = ("theta", "v0", "bias", "fire")
     parts = [_flat(params, role, full[2:], current.dtype) for role in roles]
-    run = kernels.scan_graded if parallel else kernels.scan_graded_serial
     theta, v0, bias, fire = parts
     levels, free = op.payload.levels, op.sign is Sign.FREE
-    run(rows, theta, v0, bias, fire, levels, free, payloads, potentials)
+    kernels.scan_graded(rows, theta, v0, bias, fire, levels, free, payloads, potentials, parallel)
     return payloads.reshape(full), potentials.reshape(full) if keep else None
 
 
@@ -178,9 +176,10 @@ def _whole_scan(
     roles = ("theta", "v0", "bias")
     theta, v0, bias = (_flat(params, role, full[2:], current.dtype) for role in roles)
     low, high = op.limits if isinstance(op, IntegrateInteger) else op.payload.bounds
-    run = kernels.scan_whole if parallel else kernels.scan_whole_serial
     free = op.sign is Sign.FREE
-    run(rows, theta, v0, bias, low, high, free, op.radix, payloads, potentials)
+    kernels.scan_whole(
+        rows, theta, v0, bias, low, high, free, op.radix, payloads, potentials, parallel
+    )
     return payloads.reshape(full), potentials.reshape(full) if keep else None
 
 

@@ -9,7 +9,7 @@ from spikec.runtime.fast.tiles import SEGMENT
 from spikec.runtime.fast.vector import get64, shift_all
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def sum_pairs(
     kernels: int, lookups: bool, acc: int, segs: int, count: int, pairs: int, steps: int
 ) -> None:
