@@ -141,13 +141,14 @@ def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _sum_chunk(f: Fixed, w: Work, kind: int, segs: int, count: int, exponents: int) -> None:
+def _sum_chunk(f: Fixed, w: Work, chunk: int, segs: int, count: int) -> None:
     """Add the segments of one chunk into the accumulators, shifted where it has exponents."""
-    steps = w.steps_in
+    steps, kind = w.steps_in, get64(f.sums + 8 * chunk)
+    exponents, kernels = get64(f.exponents + 8 * chunk), f.kernels + 32 * chunk
     acc32 = w.acc32 if exponents == 0 else w.unshifted
     if kind != TILES:
         acc = w.acc16 if kind == LUT else acc32
-        sum_pairs(f.kernels, kind == LUT, acc, segs, count, f.padded // PAIR, steps)
+        sum_pairs(kernels, kind == LUT, acc, segs, count, f.padded // PAIR, steps)
     elif f.hardware != 0:
         sum_tiles(acc32, steps * 128, segs, count, f.padded, steps)
     else:
@@ -167,9 +168,7 @@ def _sum_links(f: Fixed, w: Work) -> None:
         first = get64(w.starts + 8 * chunk)
         count = get64(w.starts + 8 * (chunk + 1)) - first
         if count > 0:
-            kind = get64(f.sums + 8 * chunk)
-            exponents = get64(f.exponents + 8 * chunk)
-            _sum_chunk(f, w, kind, w.segments + 8 * SEGMENT * first, count, exponents)
+            _sum_chunk(f, w, chunk, w.segments + 8 * SEGMENT * first, count)
 
 
 @njit(cache=True, nogil=True)

@@ -64,11 +64,11 @@ class FewRun(Run):
             doubles = int(node.operation.radix)
             _max_pool(words, *corner, below.zero, doubles, step.window, *where, counts, units)
         else:
-            _sum_pool(words, corner[0], image.zero, step.window, *where, counts)
+            _sum_pool(words, corner[0], below.zero, image.zero, step.window, *where, counts)
         self.values[node.name] = Value(words=out, counts=counts, units=units)
 
     def _zeros(self, image: Image) -> Array:
-        out = self.arena.take(image.shape(self.samples), np.uint8)
+        out = self.arena.take(image.shape(self.samples), image.dtype)
         out.fill(image.zero)
         return out
 
@@ -94,6 +94,7 @@ class FewRun(Run):
 def _sum_pool(
     words: Array,
     corner: Array,
+    zero_in: int,
     zero: int,
     window: Array,
     out: Array,
@@ -105,7 +106,8 @@ def _sum_pool(
     Args:
         words: The image of what is pooled.
         corner: Pixels of its border above and on the left.
-        zero: Zero point of the result.
+        zero_in: Its zero point.
+        zero: That of the result.
         window: kernel, strides, pads (above, left), dilations: int64[8].
         out: The image of the result.
         out_corner: As `corner`.
@@ -116,7 +118,7 @@ def _sum_pool(
         for y in range(height):
             for x in range(width):
                 total = out[n, out_corner[0] + y, out_corner[1] + x]
-                total[:] = 0
+                total[:] = zero
                 for ky in range(window[0]):
                     for kx in range(window[1]):
                         iy = corner[0] + y * window[2] + ky * window[6] - window[4]
@@ -124,7 +126,7 @@ def _sum_pool(
                         tap = words[n, iy, ix]
                         for t in range(steps):
                             for c in range(channels):
-                                total[t, c] += tap[t, c]
+                                total[t, c] += tap[t, c] - zero_in
                 for t in range(steps):
                     for c in range(channels):
                         counts[y, x, t, c] += total[t, c] != zero

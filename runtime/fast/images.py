@@ -12,7 +12,7 @@ from spikec.ir.types import Array
 from spikec.runtime.fast.layer import NeuronSpec, by_pixel, neuron_rows, per_pixel
 from spikec.runtime.fast.links import Link, dense_taps
 from spikec.runtime.fast.match import Synapse
-from spikec.runtime.fast.neurons import SILENT
+from spikec.runtime.fast.neurons import SILENT, Rule
 from spikec.runtime.fast.rows import (
     ACROSS,
     N_ADDR,
@@ -20,21 +20,21 @@ from spikec.runtime.fast.rows import (
     N_COUNT,
     N_DEPTH,
     N_DOWN,
-    N_KIND,
+    N_MANY,
     N_OFFSETS,
+    N_ONE,
+    N_OWN,
     N_ROW,
     N_SAMPLE,
     N_SHIFTS,
+    N_SIZE,
     N_TABLE,
     N_TAPS,
     POSITIONS,
     RECORD,
     WIDTH,
     RowLayer,
-    block11,
-    block12,
-    block81,
-    block82,
+    block,
     row_scan,
     run_rows,
 )
@@ -50,6 +50,7 @@ class Image:
         space: Height and width of the value.
         steps: T, or 1 for constants.
         zero: What is added to each value.
+        size: Bytes of each: 1 without a sign, or 2 with one.
         border: Pixels above, on the left, below and on the right; all zeros.
     """
 
@@ -57,6 +58,7 @@ class Image:
     space: tuple[int, int]
     steps: int
     zero: int
+    size: int = 1
     border: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
@@ -65,9 +67,14 @@ class Image:
         return whole(self.channels)
 
     @property
+    def dtype(self) -> type[np.integer]:
+        """Element type."""
+        return np.uint8 if self.size == 1 else np.int16
+
+    @property
     def pixel(self) -> int:
         """Bytes of a pixel."""
-        return self.steps * self.padded
+        return self.steps * self.padded * self.size
 
     @property
     def row(self) -> int:
@@ -214,8 +221,7 @@ def row_tables(
         neuron_rows=len(neurons),
         v0=v0.ctypes.data,
         v0_rows=len(v0),
-        scan=0 if spec is None else row_scan(rule.code, rule.least < 0).address,
-        **_blocks(space[1] * steps_in, padded // WIDTH),
+        scan=0 if spec is None or out is None else _scan(rule, out.size),
         rule=rule.code,
         levels=rule.most.bit_length(),
         window=int(spec is not None and spec.window),
@@ -228,6 +234,7 @@ def row_tables(
         sums=0,
         shifted=0,
         out=0,
+        size=1 if out is None else out.size,
         out_sample=0 if out is None else out.sample,
         out_row=0 if out is None else out.row,
         counts=0,
@@ -237,16 +244,20 @@ def row_tables(
     return Rows(layer, np.array([tuple(layer)], RECORD), np.array(rows, np.int64), names, tables)
 
 
-def _blocks(positions: int, vectors: int) -> dict[str, int]:
-    """Addresses of the kernels that sum so many positions and vectors of channels, by name."""
-    needs = {
-        "block82": positions >= POSITIONS and vectors >= ACROSS,
-        "block81": positions >= POSITIONS and vectors % ACROSS,
-        "block12": positions % POSITIONS and vectors >= ACROSS,
-        "block11": positions % POSITIONS and vectors % ACROSS,
-    }
-    kernels = {"block82": block82, "block81": block81, "block12": block12, "block11": block11}
-    return {name: kernels[name].address if need else 0 for name, need in needs.items()}
+def _scan(rule: Rule, size: int) -> int:
+    """The address of the kernel that scans neurons and writes payloads of `size` bytes."""
+    return row_scan(rule.code, rule.least < 0, size).address
+
+
+def _blocks(size: int, positions: int, vectors: int) -> list[int]:
+    """Addresses of the kernels that sum so many positions and vectors of channels: as N_ONE has."""
+    needs = [
+        (1, 1, positions % POSITIONS and vectors % ACROSS),
+        (1, ACROSS, positions % POSITIONS and vectors >= ACROSS),
+        (POSITIONS, 1, positions >= POSITIONS and vectors % ACROSS),
+        (POSITIONS, ACROSS, positions >= POSITIONS and vectors >= ACROSS),
+    ]
+    return [block(size, *shape).address if need else 0 for *shape, need in needs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,7 +297,7 @@ class _Link:
         """Rows of the link table, and the arrays that each refers to."""
         s, image = self.synapse, self.image
         positions = np.arange(width)[:, None] * s.strides[1] * image.pixel
-        offsets = (positions + np.arange(image.steps) * image.padded).reshape(-1)
+        offsets = (positions + np.arange(image.steps) * image.padded * image.size).reshape(-1)
         down = np.arange(s.weight.shape[2]) * s.dilations[0] * image.row
         right = np.arange(s.weight.shape[3]) * s.dilations[1] * image.pixel
         taps = (down[:, None] + right).reshape(-1)
@@ -296,7 +307,7 @@ class _Link:
             weights[:, : len(s.weight)] = s.weight.reshape(len(s.weight), -1).T
             parts, shifts = [(weights << exponents).astype(np.int32)], None
         else:
-            parts = _byte_tables(self._taps(), image.padded)
+            parts = _tables(self._taps(), image.padded, image.size)
             shifts = exponents.astype(np.int32) if exponents.any() else None
         result = []
         for part in parts:
@@ -306,28 +317,35 @@ class _Link:
             row[[N_SAMPLE, N_ROW, N_DOWN]] = image.sample, image.row, s.strides[0]
             row[[N_OFFSETS, N_TAPS, N_COUNT]] = offsets.ctypes.data, taps.ctypes.data, len(taps)
             row[[N_DEPTH, N_TABLE]] = image.padded // WIDTH, table.ctypes.data
-            row[[N_KIND, N_SHIFTS]] = self._own, 0 if shifts is None else shifts.ctypes.data
+            row[[N_SIZE, N_OWN]] = image.size, self._own
+            row[N_SHIFTS] = 0 if shifts is None else shifts.ctypes.data
+            if not self._own:
+                blocks = _blocks(image.size, len(offsets), self.padded // WIDTH)
+                row[N_ONE : N_MANY + ACROSS] = blocks
             kept = [offsets, taps, table, *([] if shifts is None else [shifts])]
             result.append((row, kept))
         return result
 
 
-def _byte_tables(taps: Array, inputs: int) -> list[Array]:
-    """Tables of weights (tap, out, in), in parts of one byte.
+def _tables(taps: Array, inputs: int, size: int) -> list[Array]:
+    """Tables of weights (tap, out, in), in parts of `size` bytes.
 
-    Of each block of vectors of results: [tap, depth, quad, vector, channel, 4].
+    Of each block of vectors of results: [tap, depth, quad, vector, channel, 4]; of halves pairs
+    stand for quads.
     """
-    count, outs, own = taps.shape
+    kind, many = (np.int8, 4) if size == 1 else (np.int16, 2)
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    count, outs, given = taps.shape
     rest = np.zeros((count, outs, inputs), np.int64)
     parts: list[Array] = []
-    rest[:, :, :own] = taps
+    rest[:, :, :given] = taps
     while not parts or rest.any():
-        part = np.clip(rest, -128, 127)
+        part = np.clip(rest, low, high)
         rest = rest - part
         blocks = []
         for first in range(0, outs, WIDTH * ACROSS):
-            block = part[:, first : first + WIDTH * ACROSS]
-            cut = block.reshape(count, -1, WIDTH, inputs // WIDTH, WIDTH // 4, 4)
-            blocks.append(cut.transpose(0, 3, 4, 1, 2, 5).astype(np.int8).reshape(-1))
+            own = part[:, first : first + WIDTH * ACROSS]
+            cut = own.reshape(count, -1, WIDTH, inputs // WIDTH, WIDTH // many, many)
+            blocks.append(cut.transpose(0, 3, 4, 1, 2, 5).astype(kind).reshape(-1))
         parts.append(np.concatenate(blocks))
     return parts

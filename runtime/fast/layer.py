@@ -160,7 +160,7 @@ def compile_layer(
     piece_rows, tables = _piece_rows(pieces, step_bytes)
     zeros = _zero_sums(pieces, padded)
     coding = None if spec is None else spec.coding
-    kernels = tile_kernels(DOT if kind == TILES else kind, steps_in)
+    kernels = np.array([tile_kernels(kind, steps_in) for kind in sums])
     splits = bool(rows[:, :, neurons.SPLIT].any())
     fixed = Fixed(
         lookups=int(lookups),

@@ -37,11 +37,10 @@ INT32_REACH = 1 << 30
 
 @dataclass(frozen=True)
 class Net:
-    """A graph that runs for T steps, and how many numbers sums of pools may span."""
+    """A graph that runs for T steps."""
 
     graph: Graph
     steps: int
-    span: int = 2 * HALF
 
     @cached_property
     def nodes(self) -> Mapping[str, Node]:
@@ -155,7 +154,7 @@ def _pooled(net: Net, node: Node, pool: SumPool, space: tuple[int, int]) -> Sour
     size = math.prod(pool.kernel)
     low, high = node.type.dtype.bounds
     least, most = size * below.low, size * below.high
-    fits = max(low, -HALF) <= least and most <= min(high, HALF) and most - least <= net.span
+    fits = max(low, -HALF) <= least and most <= min(high, HALF)
     return Source(node.name, below.channels, space, least, most) if fits else None
 
 

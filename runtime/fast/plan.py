@@ -72,7 +72,7 @@ class _Planner:
     def __init__(self, graph: Graph, steps: int, sums: int) -> None:
         self.graph, self.steps, self.sums = graph, steps, sums
         self.lut = sums == LUT
-        self.net = Net(graph, steps, BYTE if sums == ROWS else 2 * HALF)
+        self.net = Net(graph, steps)
         self.nodes = self.net.nodes
         self.sources: dict[str, Source] = {}
         self.program: list[Step] = []
@@ -104,7 +104,7 @@ class _Planner:
         """The plan for few samples.
 
         Raises:
-            OverflowError: where values do not fit bytes.
+            OverflowError: where values do not fit 16 bits.
         """
         images = self._images()
         program: list[Step] = []
@@ -125,9 +125,11 @@ class _Planner:
         own = {node.name: source_of(self.net, node.name) for node in fired}
         known = {name: source for name, source in own.items() if source is not None}
         for name, s in (known | self.sources).items():
-            if s.high - s.low > BYTE:
-                raise OverflowError(f"%{name} does not fit bytes")
-            images[name] = Image(s.channels, s.space, 1 if s.constant else self.steps, -s.low)
+            if max(-s.low, s.high) > HALF:
+                raise OverflowError(f"%{name} does not fit 16 bits")
+            small = s.high - s.low <= BYTE
+            steps, zero = 1 if s.constant else self.steps, -s.low if small else 0
+            images[name] = Image(s.channels, s.space, steps, zero, 1 if small else 2)
         for step in self.program:
             for name, reach in _reaches(step):
                 images[name] = images[name].read_by(reach)

@@ -41,7 +41,8 @@ def _bytes(plan: Plan, step: Step) -> int:
         kind = np.dtype(step.layer.out_dtype)
         return total + math.prod(step.layer.out_shape(LANES)) * kind.itemsize
     if node.name in plan.images:
-        return total + math.prod(plan.images[node.name].shape(1))
+        image = plan.images[node.name]
+        return total + math.prod(image.shape(1)) * image.size
     if node.name in plan.codings:
         coding, space = plan.codings[node.name], (1, 1, *node.type.shape[1:])[-2:]
         shape = words_shape(coding, LANES, (space[0], space[1]), plan.steps)

@@ -1,7 +1,8 @@
 """Lanes over output channels: how few samples run, where lanes over samples would stay empty.
 
 An image is `bytes[sample, y, x, t, channel]` with channels rounded up to whole vectors and a
-border as wide as its readers' padding; all hold value + zero point. A row of results is summed in
+border as wide as its readers' padding; all hold value + zero point. Numbers that span more than a
+byte are halves of 16 bits instead. A row of results is summed in
 blocks of positions (x, t) times vectors of channels, then scanned over time.
 """
 
@@ -35,7 +36,7 @@ from spikec.runtime.fast.neurons import (
     real_of,
     whole,
 )
-from spikec.runtime.fast.tiles import products
+from spikec.runtime.fast.tiles import pair_dot, products
 from spikec.runtime.fast.vector import (
     FEATURES,
     I8,
@@ -60,7 +61,7 @@ POSITIONS = 8
 """Positions of a block."""
 ACROSS = 2
 """Vectors of channels of a block."""
-BYTES, NUMBERS = vec(I8, WIDTH), vec(I32, WIDTH)
+BYTES, HALVES, NUMBERS = vec(I8, WIDTH), vec(I16, WIDTH), vec(I32, WIDTH)
 (
     N_ADDR,
     N_SAMPLE,
@@ -71,14 +72,20 @@ BYTES, NUMBERS = vec(I8, WIDTH), vec(I32, WIDTH)
     N_COUNT,
     N_DEPTH,
     N_TABLE,
-    N_KIND,
+    N_SIZE,
+    N_OWN,
     N_SHIFTS,
+    N_ONE,
+    _,
+    N_MANY,
+    _,
     N_COLUMNS,
-) = range(12)
+) = range(17)
 """Columns of a link (int64): address of the pixel that result (0, 0)'s first tap reads, bytes of a
 sample and of a row, rows from result to result, offsets of the positions of a row (int64), offsets
-of the taps (int64) and how many, vectors of input channels, weights, whether each channel reads
-its own alone, and exponents (channel,) int32 or 0."""
+of the taps (int64) and how many, vectors of input channels, weights, bytes of an input, whether
+each channel reads its own alone, exponents (channel,) int32 or 0, and addresses of the kernels
+that sum one position or many, each of one vector of channels or two; 0 where none is needed."""
 
 
 class RowLayer(NamedTuple):
@@ -102,11 +109,7 @@ class RowLayer(NamedTuple):
     v0: int
     v0_rows: int
     scan: int
-    block82: int
-    block81: int
-    block12: int
-    block11: int
-    """Addresses of kernels; 0 for those of blocks that the layer does not need."""
+    """Address of the kernel."""
     rule: int
     levels: int
     window: int
@@ -122,6 +125,8 @@ class RowLayer(NamedTuple):
     shifted: int
     """As a row of `sums`: those of a link with exponents."""
     out: int
+    size: int
+    """Bytes of an element of the result."""
     out_sample: int
     out_row: int
     counts: int
@@ -155,7 +160,8 @@ def _dot(b: IRBuilder, acc: Value, spikes: Value, weights: Value) -> Value:
     return acc
 
 
-def _write_block(b: IRBuilder, args: Values, positions: int, across: int) -> None:
+def _write_block(b: IRBuilder, args: Values, size: int, positions: int, across: int) -> None:
+    parts, dot = size * WIDTH // 4, _dot if size == 1 else pair_dot
     sums, stride, base, offsets, taps, count, depth, table = args
     places = [b.add(base, load(b, offsets, const(8 * p), I64)) for p in range(positions)]
     at = [
@@ -168,45 +174,45 @@ def _write_block(b: IRBuilder, args: Values, positions: int, across: int) -> Non
     starts = [b.add(place, tap) for place in places]
     inner = Loop(b, const(0), depth, outer.values)
     *accs, weights = inner.values
-    channel = b.mul(inner.i, const(WIDTH))
-    for quad in range(WIDTH // 4):
+    channel = b.mul(inner.i, const(WIDTH * size))
+    for part in range(parts):
         factors = [
-            load(b, weights, const(4 * WIDTH * (quad * across + n)), NUMBERS) for n in range(across)
+            load(b, weights, const(4 * WIDTH * (part * across + n)), NUMBERS) for n in range(across)
         ]
         for p in range(positions):
-            word = load(b, starts[p], b.add(channel, const(4 * quad)), I32, 4)
+            word = load(b, starts[p], b.add(channel, const(4 * part)), I32, 4)
             spikes = splat(b, word, WIDTH)
             for n in range(across):
                 k = p * across + n
-                accs[k] = _dot(b, accs[k], spikes, factors[n])
-    *accs, _ = outer.close(
-        inner.close([*accs, b.add(weights, const(4 * WIDTH * WIDTH // 4 * across))])
-    )
+                accs[k] = dot(b, accs[k], spikes, factors[n])
+    *accs, _ = outer.close(inner.close([*accs, b.add(weights, const(4 * WIDTH * parts * across))]))
     for place, value in zip(at, accs, strict=True):
         store(b, value, place)
 
 
-def _block(positions: int, across: int) -> Kernel:
+@functools.cache
+def block(size: int, positions: int, across: int) -> Kernel:
+    """(sums, stride, base, offsets, taps, count, depth, table): adds to a block of sums.
+
+    Products of `count` taps of `depth` vectors of input channels, of `size` bytes each; positions
+    of the sums lie `stride` bytes apart.
+    """
+
     def write(b: IRBuilder, args: Values) -> None:
-        _write_block(b, args, positions, across)
+        _write_block(b, args, size, positions, across)
 
-    return Kernel(f"block{positions}{across}", 8, write)
-
-
-block82, block81 = _block(POSITIONS, ACROSS), _block(POSITIONS, 1)
-block12, block11 = _block(1, ACROSS), _block(1, 1)
-"""(sums, stride, base, offsets, taps, count, depth, table): add the products of `count` taps of
-`depth` vectors of input channels to a block of sums, whose positions lie `stride` bytes apart."""
+    return Kernel(f"block{size}_{positions}_{across}", 8, write)
 
 
-def _write_own(b: IRBuilder, args: Values) -> None:
+def _write_own(b: IRBuilder, args: Values, size: int) -> None:
     sums, place, taps, count, vectors, table = args
     outer = Loop(b, const(0), vectors, [])
     at = b.mul(outer.i, const(4 * WIDTH))
-    start = b.add(place, b.mul(outer.i, const(WIDTH)))
+    start = b.add(place, b.mul(outer.i, const(WIDTH * size)))
     inner = Loop(b, const(0), count, [load(b, sums, at, NUMBERS)])
     tap = load(b, taps, b.mul(inner.i, const(8)), I64)
-    spikes = b.zext(load(b, start, tap, BYTES), NUMBERS)
+    spikes = load(b, start, tap, BYTES if size == 1 else HALVES)
+    spikes = b.zext(spikes, NUMBERS) if size == 1 else b.sext(spikes, NUMBERS)
     row = b.mul(b.mul(inner.i, vectors), const(4 * WIDTH))
     weights = load(b, b.add(table, row), at, NUMBERS)
     (total,) = inner.close([b.add(inner.values[0], b.mul(spikes, weights))])
@@ -214,7 +220,8 @@ def _write_own(b: IRBuilder, args: Values) -> None:
     outer.close([])
 
 
-own_channels = procedure(6, _write_own)
+own_bytes = procedure(6, lambda b, args: _write_own(b, args, 1))
+own_halves = procedure(6, lambda b, args: _write_own(b, args, 2))
 """(sums, place, taps, count, vectors, table): add taps that each channel takes from its own."""
 
 
@@ -293,11 +300,13 @@ def _add_counts(b: IRBuilder, at: Value, offset: Value, which: Value) -> None:
     store(b, more, at, offset)
 
 
-def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool) -> Value:
-    cur, cur_step, steps, rows, stride, v0, out, out_step, *args = args
+def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool, size: int) -> Value:
+    cur, cur_step, steps, rows, stride, v0, out, count_step, *args = args
     counts, units, kept, top, bottom, zero, halves, levels, window = args
     n = _thresholds(b, rows, stride, v0)
-    none, zeros = ir.Constant(NUMBERS, None), splat(b, b.trunc(zero, I8), WIDTH)
+    element = BYTES if size == 1 else HALVES
+    none = ir.Constant(NUMBERS, None)
+    zeros = splat(b, b.trunc(zero, element.element), WIDTH)
     loop = Loop(b, const(0), steps, [n.v0, n.net, none, none])
     v, net, high, low = loop.values
     current = load(b, cur, b.mul(loop.i, cur_step), NUMBERS)
@@ -305,16 +314,16 @@ def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool) -> Value:
     v = b.add(v, b.select(later, none, current))
     high = b.select(b.icmp_signed(">", v, high), v, high)
     low = b.select(b.icmp_signed("<", v, low), v, low)
-    at = b.mul(loop.i, out_step)
+    at = b.mul(loop.i, count_step)
     if rule == UNIT:
         v, net, up, down = fire(b, halved(b, n, b.mul(halves, loop.i)), v, net, signed)
-        sent, fired = b.zext(up, BYTES), up
+        sent, fired = b.zext(up, element), up
         if down is not None:
-            sent, fired = b.sub(sent, b.zext(down, BYTES)), b.or_(up, down)
+            sent, fired = b.sub(sent, b.zext(down, element)), b.or_(up, down)
     else:
         payload = powers(b, [n], [v], [net], levels)[0] if rule == POWERS else whole(b, n, v, net)
         sent, v, net = (
-            b.trunc(payload, BYTES),
+            b.trunc(payload, element),
             b.sub(v, b.mul(n.theta, payload)),
             b.add(net, payload),
         )
@@ -322,7 +331,7 @@ def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool) -> Value:
         alone = b.or_(*[b.icmp_signed("==", payload, fill_of(NUMBERS, k)) for k in (1, -1)])
         _add_counts(b, units, at, alone)
     _add_counts(b, counts, at, fired)
-    store(b, b.add(sent, zeros), out, at)
+    store(b, b.add(sent, zeros), out, b.mul(at, const(size)))
     with b.if_then(b.icmp_signed("!=", kept, const(0))):
         store(b, v, kept, b.mul(loop.i, stride))
     *_, high, low = loop.close([v, net, high, low])
@@ -330,10 +339,13 @@ def _write_scan(b: IRBuilder, args: Values, rule: int, signed: bool) -> Value:
 
 
 @functools.cache
-def row_scan(rule: int, signed: bool) -> Kernel:
-    """Scans a vector of channels over time; 1 when a potential left [bottom, top]."""
-    name = f"row_scan_{rule}_{int(signed)}"
-    return Kernel(name, 17, lambda b, args: _write_scan(b, args, rule, signed))
+def row_scan(rule: int, signed: bool, size: int) -> Kernel:
+    """Scans a vector of channels over time; 1 when a potential left [bottom, top].
+
+    Payloads are written in `size` bytes each.
+    """
+    name = f"row_scan_{rule}_{int(signed)}_{size}"
+    return Kernel(name, 17, lambda b, args: _write_scan(b, args, rule, signed, size))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -343,23 +355,28 @@ def _sum_link(f: RowLayer, sums: int, link: int, base: int) -> None:
     offsets, taps = get64(link + 8 * N_OFFSETS), get64(link + 8 * N_TAPS)
     count = get64(link + 8 * N_COUNT)
     depth, table, stride = get64(link + 8 * N_DEPTH), get64(link + 8 * N_TABLE), 4 * padded
-    if get64(link + 8 * N_KIND) != 0:
+    size = get64(link + 8 * N_SIZE)
+    if get64(link + 8 * N_OWN) != 0:
         for p in range(positions):
             place = base + get64(offsets + 8 * p)
-            own_channels(sums + stride * p, place, taps, count, padded // WIDTH, table)
+            if size == 1:
+                own_bytes(sums + stride * p, place, taps, count, padded // WIDTH, table)
+            else:
+                own_halves(sums + stride * p, place, taps, count, padded // WIDTH, table)
         return
     whole = positions // POSITIONS * POSITIONS
     vectors, channel = padded // WIDTH, 0
     while channel < vectors:
         across = min(ACROSS, vectors - channel)
-        many, one = (f.block82, f.block12) if across == ACROSS else (f.block81, f.block11)
+        many = get64(link + 8 * (N_MANY + across - 1))
+        one = get64(link + 8 * (N_ONE + across - 1))
         first, p = sums + 4 * WIDTH * channel, 0
         while p < positions:
-            code, size = (many, POSITIONS) if p < whole else (one, 1)
+            code, step = (many, POSITIONS) if p < whole else (one, 1)
             at, own = first + stride * p, offsets + 8 * p
             call8(code, at, stride, base, own, taps, count, depth, table)
-            p += size
-        table += 4 * WIDTH * (WIDTH // 4) * across * depth * count
+            p += step
+        table += 4 * WIDTH * (size * WIDTH // 4) * across * depth * count
         channel += across
 
 
@@ -409,7 +426,7 @@ def _scan_row(f: RowLayer, sample: int, y: int) -> int:
                 rows + 4 * c,
                 stride,
                 v0 + 4 * c,
-                place + x * f.steps * f.padded + c,
+                place + f.size * (x * f.steps * f.padded + c),
                 f.padded,
                 f.counts + at,
                 f.units + at,

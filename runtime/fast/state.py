@@ -38,7 +38,7 @@ class Fixed(NamedTuple):
     exponents: int
     """int64 address of the weight exponents of each chunk (channel,), int64; 0 for none."""
     kernels: int
-    """int64 addresses of the code that sums 1, 2, 4 and 8 steps, see `tile_kernels`."""
+    """int64 addresses of the code that sums 1, 2, 4 and 8 steps of each chunk (`tile_kernels`)."""
     scan16: int
     split16: int
     scan32: int

@@ -94,8 +94,12 @@ def _pair_products(b: IRBuilder, word: Value, wide: Value, parity: int) -> Value
 
 def _dot2(b: IRBuilder, acc: Value, word: Value, weight: Value) -> Value:
     """Add the dot product of the two s16 of `word` with the two of `weight`."""
+    return pair_dot(b, acc, word, splat(b, weight, 16))
+
+
+def pair_dot(b: IRBuilder, acc: Value, word: Value, wide: Value) -> Value:
+    """Add the dot products of the two s16 of each lane of `word` with the two of `wide`."""
     v16, pairs = vec(I32, 16), vec(I16, 32)
-    wide = splat(b, weight, 16)
     if FEATURES.vnni:
         operand = pairs if llvm.llvm_version_info[0] >= 22 else v16
         dot = b.module.declare_intrinsic(
@@ -178,7 +182,9 @@ _KERNELS = {
 
 def tile_kernels(coding: int, steps: int) -> NDArray[np.int64]:
     """Addresses of the kernels that sum 1, 2, 4 and 8 steps; 0 where `steps` needs none."""
-    kernels = _KERNELS[coding]
+    kernels = _KERNELS.get(coding)
+    if kernels is None:  # matrix tiles
+        return np.zeros(4, np.int64)
     most = 1 << (len(kernels) - 1)
     needs = [steps >= most if k == len(kernels) - 1 else steps % most >> k & 1 for k in range(4)]
     return np.array([kernels[k].address if need else 0 for k, need in enumerate(needs)], np.int64)
