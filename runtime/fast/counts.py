@@ -41,5 +41,6 @@ class Narrow(MutableMapping[str, NDArray[np.int64]]):
 
 def counting(samples: int) -> type[np.unsignedinteger]:
     """The smallest type that counts some samples."""
-    kinds: tuple[type[np.unsignedinteger], ...] = (np.uint8, np.uint16, np.uint32)
-    return next(kind for kind in kinds if samples <= np.iinfo(kind).max)
+    if samples < 1 << 8:
+        return np.uint8
+    return np.uint16 if samples < 1 << 16 else np.uint32

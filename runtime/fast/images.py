@@ -287,12 +287,6 @@ class _Link:
         taps = dense_taps(Link(s.weight, None, coding, s.groups), self.padded)
         return taps.reshape(-1, *taps.shape[2:])
 
-    @property
-    def _own(self) -> bool:
-        """Whether each channel reads its own alone."""
-        s = self.synapse
-        return s.groups == s.source.channels == len(s.weight) and s.groups > 1
-
     def rows(self, width: int) -> list[tuple[Array, list[Array]]]:
         """Rows of the link table, and the arrays that each refers to."""
         s, image = self.synapse, self.image
@@ -302,7 +296,7 @@ class _Link:
         right = np.arange(s.weight.shape[3]) * s.dilations[1] * image.pixel
         taps = (down[:, None] + right).reshape(-1)
         exponents = self._exponents()
-        if self._own:
+        if self.synapse.own_channels:
             weights = np.zeros((len(taps), self.padded), np.int64)
             weights[:, : len(s.weight)] = s.weight.reshape(len(s.weight), -1).T
             parts, shifts = [(weights << exponents).astype(np.int32)], None
@@ -317,9 +311,9 @@ class _Link:
             row[[N_SAMPLE, N_ROW, N_DOWN]] = image.sample, image.row, s.strides[0]
             row[[N_OFFSETS, N_TAPS, N_COUNT]] = offsets.ctypes.data, taps.ctypes.data, len(taps)
             row[[N_DEPTH, N_TABLE]] = image.padded // WIDTH, table.ctypes.data
-            row[[N_SIZE, N_OWN]] = image.size, self._own
+            row[[N_SIZE, N_OWN]] = image.size, self.synapse.own_channels
             row[N_SHIFTS] = 0 if shifts is None else shifts.ctypes.data
-            if not self._own:
+            if not self.synapse.own_channels:
                 blocks = _blocks(image.size, len(offsets), self.padded // WIDTH)
                 row[N_ONE : N_MANY + ACROSS] = blocks
             kept = [offsets, taps, table, *([] if shifts is None else [shifts])]

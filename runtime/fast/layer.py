@@ -85,6 +85,11 @@ class Layer:
     tables: list[Array] = field(default_factory=list)
 
     @property
+    def shifts(self) -> bool:
+        """Whether sums of some link are shifted."""
+        return any(link.exponents is not None for link in self.links)
+
+    @property
     def padded(self) -> int:
         """Channels with padding to whole register tiles."""
         return self.fixed.padded
@@ -249,7 +254,7 @@ def run_layer(
     size = (layer.padded, layer.steps_in, LANES)
     acc16 = aligned(size, np.int16)
     acc32 = aligned(size, np.int32)
-    unshifted = aligned(size, np.int32)
+    unshifted = aligned(size if layer.shifts else (0,), np.int32)
     unshifted[:] = 0
     gathered = aligned((layer.padded * fixed.window, layer.steps, LANES), np.int32)
     links = np.array([_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)], np.int64)

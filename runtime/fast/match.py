@@ -81,6 +81,11 @@ class Synapse:
     dilations: tuple[int, int] = (1, 1)
     exponents: Array | None = None
 
+    @property
+    def own_channels(self) -> bool:
+        """Whether each channel reads its own alone."""
+        return self.groups == self.source.channels == len(self.weight) and self.groups > 1
+
     def stays_inside(self, space: tuple[int, int]) -> bool:
         """Whether no tap of results (height, width) lies outside the image."""
         if any(self.pads):

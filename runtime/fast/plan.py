@@ -297,12 +297,18 @@ class _Planner:
                 if isinstance(step, Fire) and names & dot and not names <= dot:
                     dot |= names
                     changed = True
+        together = self._read_together()
         return {
             name: number_coding(s.channels, s.low, s.high)
             if name in dot
-            else lut_coding(s.channels, s.low < 0)
+            else lut_coding(s.channels, s.low < 0, name not in together)
             for name, s in self.sources.items()
         }
+
+    def _read_together(self) -> set[str]:
+        """Sources that some synapse reads but channel by channel."""
+        fires = [step for step in self.program if isinstance(step, Fire)]
+        return {s.source.name for step in fires for s in step.sum.synapses if not s.own_channels}
 
     def _looks_up(self, name: str, low: int, high: int) -> bool:
         """Whether numbers of a node may be lookup words: units, which no payload's scan writes."""

@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike
 
 from spikec.ir.types import Array
 from spikec.runtime.fast.matrix import words_slack
-from spikec.runtime.fast.tiles import DOT, LUT, QUAD, TABLE, WIDE
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, TABLE, WIDE
 from spikec.runtime.fast.vector import LANES
 
 BYTE = 255
@@ -87,9 +87,15 @@ def number_coding(channels: int, low: int, high: int) -> Coding:
     return dot_coding(channels, -low) if high - low <= BYTE else wide_coding(channels)
 
 
-def lut_coding(channels: int, signed: bool) -> Coding:
-    """Lookup coding: six unsigned channels a word, or three signed ones plus half of one."""
+def lut_coding(channels: int, signed: bool, pairs: bool = False) -> Coding:
+    """Lookup coding: six unsigned channels a word, or three signed ones plus half of one.
+
+    Of `pairs` two signed ones, so that a pair of channels never lies in two words.
+    """
     c = np.arange(channels)
+    if signed and pairs:
+        group, step, groups = c // PAIR, 3 ** (c % PAIR), -(-channels // PAIR)
+        return Coding(LUT, channels, True, groups, group, step, group, 2 * step, ternary=channels)
     if not signed:
         step, none = np.int64(1) << (c % 6), np.zeros_like(c)
         return Coding(LUT, channels, False, -(-channels // 6), c // 6, step, none, none)
