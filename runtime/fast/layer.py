@@ -20,6 +20,7 @@ from spikec.runtime.fast.tiles import (
     PAIR,
     QUAD,
     SEGMENT,
+    TABLE,
     TILES,
     VECTOR_BYTES,
     tile_kernels,
@@ -165,7 +166,8 @@ def compile_layer(
     piece_rows, tables = _piece_rows(pieces, step_bytes)
     zeros = _zero_sums(pieces, padded)
     coding = None if spec is None else spec.coding
-    kernels = np.array([tile_kernels(kind, steps_in) for kind in sums])
+    half = all(link.coding.entries <= TABLE // 2 for link in links)
+    kernels = np.array([tile_kernels(kind, steps_in, half) for kind in sums])
     splits = bool(rows[:, :, neurons.SPLIT].any())
     fixed = Fixed(
         lookups=int(lookups),

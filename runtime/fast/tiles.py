@@ -7,6 +7,7 @@ first and last + 1 of the piece's taps that lie in the image.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import llvmlite.binding as llvm
@@ -49,20 +50,27 @@ SEGMENT = 8
 """Columns of a segment."""
 
 
-def _lut_step(b: IRBuilder, accs: Values, words: Value, table: Value, steps: int) -> list[Value]:
+def _lut_step(
+    b: IRBuilder, accs: Values, words: Value, table: Value, steps: int, half: bool
+) -> list[Value]:
     """Add table lookups for one group; PAIR channels x `steps` time steps."""
     vt = vec(I16)
     lookup = b.module.declare_intrinsic(
         "llvm.x86.avx512.vpermi2var.hi.512", (), ir.FunctionType(vt, [vt] * 3)
     )
     low = [load(b, table, const(128 * c), vt) for c in range(PAIR)]
+    if half:
+        lookup = b.module.declare_intrinsic(
+            "llvm.x86.avx512.permvar.hi.512", (), ir.FunctionType(vt, [vt] * 2)
+        )
     high = [load(b, table, const(128 * c + 64), vt) for c in range(PAIR)]
     out = list(accs)
     for t in range(steps):
         index = load(b, words, const(64 * t), vt)
         for c in range(PAIR):
             k = c * steps + t
-            out[k] = b.add(accs[k], b.call(lookup, [low[c], index, high[c]]))
+            operands = [low[c], index] if half else [low[c], index, high[c]]
+            out[k] = b.add(accs[k], b.call(lookup, operands))
     return out
 
 
@@ -138,7 +146,7 @@ def _dot_step(
     return out
 
 
-def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int) -> None:
+def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int, half: bool) -> None:
     acc, acc_stride, segments, first, last, pair, group_stride = args
     halves, element = (1, vec(I16)) if coding == LUT else (2, vec(I32, 16))
     table_bytes = const(PAIR * (TABLE * 2 if coding == LUT else 4))
@@ -160,7 +168,7 @@ def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int) -> None:
     inner = Loop(b, const(0), groups, [*outer.values, words, table])
     *sums, words, table = inner.values
     if coding == LUT:
-        sums = _lut_step(b, sums, words, table, steps)
+        sums = _lut_step(b, sums, words, table, steps, half)
     else:
         sums = _dot_step(b, sums, words, table, steps, _dot4 if coding == DOT else _dot2)
     sums = inner.close([*sums, b.add(words, group_stride), b.add(table, table_bytes)])
@@ -168,26 +176,28 @@ def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int) -> None:
         store(b, value, base, offset)
 
 
-def _make_tile(steps: int, coding: int) -> Kernel:
-    """Adds segments [first, last) into PAIR x `steps` accumulators."""
-    return Kernel(f"tile{coding}_{steps}", 7, lambda b, args: _write_tile(b, args, steps, coding))
+@functools.cache
+def _tile(coding: int, steps: int, half: bool) -> Kernel:
+    """(acc, channel stride, segments, first, last, pair, group stride): adds segments.
+
+    Into PAIR x `steps` accumulators; with `half`, words index the first half of lookup tables.
+    """
+
+    def write(b: IRBuilder, args: Values) -> None:
+        _write_tile(b, args, steps, coding, half)
+
+    return Kernel(f"tile{coding}_{steps}_{int(half)}", 7, write)
 
 
-_KERNELS = {
-    coding: [_make_tile(steps, coding) for steps in sizes]
-    for coding, sizes in ((LUT, (1, 2, 4, 8)), (DOT, (1, 2, 4)), (WIDE, (1, 2, 4)))
-}
-"""(acc, channel stride, segments, first, last, pair, group stride)."""
-
-
-def tile_kernels(coding: int, steps: int) -> NDArray[np.int64]:
+def tile_kernels(kind: int, steps: int, half: bool) -> NDArray[np.int64]:
     """Addresses of the kernels that sum 1, 2, 4 and 8 steps; 0 where `steps` needs none."""
-    kernels = _KERNELS.get(coding)
-    if kernels is None:  # matrix tiles
-        return np.zeros(4, np.int64)
-    most = 1 << (len(kernels) - 1)
-    needs = [steps >= most if k == len(kernels) - 1 else steps % most >> k & 1 for k in range(4)]
-    return np.array([kernels[k].address if need else 0 for k, need in enumerate(needs)], np.int64)
+    addresses = np.zeros(4, np.int64)
+    if kind != TILES:
+        most = 3 if kind == LUT else 2
+        for k in range(most + 1):
+            if steps >> k & 1 or (k == most and steps >> k):
+                addresses[k] = _tile(kind, 1 << k, half).address
+    return addresses
 
 
 VECTOR_BYTES = {LUT: 2 * LANES, DOT: 4 * LANES, WIDE: 4 * LANES}

@@ -48,6 +48,8 @@ class Coding:
     zero_word: int = 0
     ternary: int = 0
     """Channels below this are base-3 digits (signed lut)."""
+    entries: int = TABLE
+    """What lookup words stay below."""
 
     @property
     def dtype(self) -> type[np.unsignedinteger]:
@@ -94,8 +96,9 @@ def lut_coding(channels: int, signed: bool, pairs: bool = False) -> Coding:
     """
     c = np.arange(channels)
     if signed and pairs:
-        group, step, groups = c // PAIR, 3 ** (c % PAIR), -(-channels // PAIR)
-        return Coding(LUT, channels, True, groups, group, step, group, 2 * step, ternary=channels)
+        group, step = c // PAIR, np.int64(3) ** (c % PAIR)
+        steps, groups = (group, step, group, 2 * step), -(-channels // PAIR)
+        return Coding(LUT, channels, True, groups, *steps, ternary=channels, entries=3**PAIR)
     if not signed:
         step, none = np.int64(1) << (c % 6), np.zeros_like(c)
         return Coding(LUT, channels, False, -(-channels // 6), c // 6, step, none, none)

@@ -404,6 +404,28 @@ def test_firing_that_may_raise_a_potential_runs_by_its_rule():
     check(b.graph(b.out(b.dense(b.flat(x), 3))), 5)
 
 
+@pytest.mark.parametrize("channels", [5, 8, 33])
+@pytest.mark.parametrize(("kind", "how"), KINDS)
+def test_depthwise_layers(kind, how, channels):
+    b = Build(24, 3)
+    x = b.fire(b.conv(b.input(2, 6, 5), channels), kind, 3000, **how)
+    y = b.fire(b.conv(x, channels, groups=channels), kind, 100, **how)
+    z = b.fire(b.conv(y, 4, (1, 1), pads=(0,) * 4), kind, 100, **how)
+    graph = b.graph(b.out(b.dense(b.flat(z), 3)))
+    assert kinds(graph).count(Fire) == 4
+    check(graph, 7)
+
+
+@pytest.mark.skipif(not FEATURES.lut, reason="no lookups here")
+def test_words_of_what_only_depthwise_layers_read_hold_pairs():
+    b = Build(25)
+    x = b.fire(b.conv(b.input(1, 4, 4), 9), "integrate_signed", 3000)
+    y = b.fire(b.conv(x, 9, groups=9), "integrate_signed", 100)
+    graph = b.graph(b.out(b.dense(b.flat(y), 3)))
+    codings = plan_of(graph, graph.steps, LUT).codings
+    assert (codings[x].groups, codings[y].groups) == (5, 3)
+
+
 def test_large_weights_take_wider_sums():
     b = Build(15, steps=8)
     x = b.fire(b.dense(b.input(300), 700, m=127), "integrate_signed", 200_000)
