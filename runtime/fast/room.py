@@ -19,7 +19,7 @@ _COUNTS = 2
 def bytes_at_once(plan: Plan) -> int:
     """Bytes that a block takes where most is held: 32 samples, or one where values are images."""
     held: dict[str, int] = {}
-    most = 0
+    most = 1
     for step in plan.program:
         held[step.node.name] = _bytes(plan, step)
         most = max(most, sum(held.values()))
