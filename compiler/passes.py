@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from spikec.compiler.checkpoint import Checkpoint
 from spikec.ir import Graph, PassError, SpikecError
 from spikec.ir.hardware import LOIHI2, HardwareSpec
 from spikec.ir.options import Option, check_choices, spell
@@ -97,6 +98,7 @@ class Context:
         progress: Told about long work.
         judge: Measures a spiking graph on validation data.
         clock: Books the time of each pass, and what is none's own: sweep, verify and judge.
+        checkpoint: Keeps what long passes found so far.
     """
 
     calib: Feeds | None = None
@@ -111,6 +113,7 @@ class Context:
     progress: Progress = lambda what, done, total: None
     judge: Callable[[Graph], dict[str, Any]] | None = None
     clock: Clock = field(default_factory=Clock)
+    checkpoint: Checkpoint | None = None
 
     def levels_of(self, activation: str) -> int:
         """How many levels the spikes count that stand for an activation of the ANN."""

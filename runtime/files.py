@@ -17,7 +17,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,21 @@ def new_folder(path: Path, kind: Kind) -> Iterator[Path]:
             shutil.copymode(place, made)
             _keep_others(place, made, _replaceable(place, path, kind))
         _put(made, place)
+
+
+def remove_folder(path: Path, kind: Kind) -> None:
+    """Remove what spikec wrote into a folder of this kind; the folder too, if that was all."""
+    place = _real(path)
+    settle(place)
+    written = kind.written(place)
+    if written is None:
+        return
+    for stage in _stages(place, "."):
+        settle(place / stage.name[1 : -len(f".01234567{STAGE}")])
+    for name in sorted(written, key=lambda name: name == kind.file):  # what makes it ours is last
+        (place / name).unlink(missing_ok=True)
+    with suppress(OSError):  # others put something there
+        place.rmdir()
 
 
 def settle(place: Path) -> None:

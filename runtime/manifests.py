@@ -166,6 +166,18 @@ class DumpManifest(Manifest, frozen=True):
         return self.dump
 
 
+class CheckpointManifest(Manifest, frozen=True):
+    """checkpoint.json of a compile: its steps so far, each in a file called by its SHA-256."""
+
+    format: Literal[1]
+    checkpoint: list[Digest]
+
+    @property
+    def names(self) -> Iterable[str]:
+        """The listed files."""
+        return [f"{digest}.npz" for digest in self.checkpoint]
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of folder.
@@ -203,7 +215,8 @@ ARTIFACT = Kind(
 TRACES = Kind("a folder of golden traces", "trace.json", (TraceManifest,))
 HEX = Kind("a folder of hex traces", "manifest.json", (HexManifest,), ("graph.spk",))
 DUMP = Kind("a folder of dumped graphs", "dump.json", (DumpManifest,))
-KINDS = (ARTIFACT, TRACES, HEX, DUMP)
+CHECKPOINT = Kind("a checkpoint", "checkpoint.json", (CheckpointManifest,))
+KINDS = (ARTIFACT, TRACES, HEX, DUMP, CHECKPOINT)
 
 
 def is_page(file: Path) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from spikec.compiler.calibration.cone import StoredCone, joined, mean_over_steps
 from spikec.compiler.calibration.partition import Block, partition
+from spikec.compiler.calibration.steps import Steps
 from spikec.compiler.calibration.sweep import kept_samples, reference
 from spikec.compiler.calibration.thresholds import is_exact
 from spikec.compiler.calibration.tuning import Adam, Tuning
@@ -78,6 +79,7 @@ class Blocks(Pass):
             return graph
         record.note(f"{iterations} iterations of {batch} samples for each block")
         rng = np.random.default_rng(context.seed)
+        steps = Steps(str(self), graph, context, rng, (record,), (len(blocks), "block"))
         done = 0
         for part in parts:
             if isinstance(part, Node):
@@ -85,7 +87,13 @@ class Blocks(Pass):
                 continue
             walk.learn(part)
             if part.tunable and not any(is_exact(context, layer) for layer in part.layers):
-                self._tune(part, walk, (iterations, batch, held), rng, record)
+                name = part.layers[-1].name
+                step = steps.taken(name, done + 1)
+                if step is not None:
+                    walk.set(step.arrays)
+                else:
+                    tuned = self._tune(part, walk, (iterations, batch, held), rng, record)
+                    steps.add(name, tuned)
             walk.over_block(part)
             done += 1
             context.progress("tune blocks", done, len(blocks))
@@ -98,7 +106,8 @@ class Blocks(Pass):
         sizes: tuple[int, int, int],
         rng: np.random.Generator,
         record: Record,
-    ) -> None:
+    ) -> Mapping[str, Array]:
+        """Give a block's params other values, if held-out samples gain; returns their values."""
         iterations, batch, held = sizes
         judged, before = slice(0, held), walk.error(block, slice(0, held))
         tuning = walk.tuning(block, self.weights)
@@ -110,10 +119,12 @@ class Blocks(Pass):
             tuning.move(descent.step(tuning.gradients(given, wanted)))
         walk.set(tuning.values)
         after = walk.error(block, judged)
-        if not after < before:
+        taken = after < before
+        if not taken:
             walk.set(tuning.first)
         for name in block.results:
-            record.layer(name, held_out_before=before, held_out_after=after, taken=after < before)
+            record.layer(name, held_out_before=before, held_out_after=after, taken=taken)
+        return tuning.values if taken else {}
 
 
 class _Walk:

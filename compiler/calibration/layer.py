@@ -142,6 +142,8 @@ class Layer:
     def with_weights(self, index: int, weights: Array) -> Layer:
         """The layer with other weights of one synapse, and the current that they give."""
         assert self.cone is not None
+        # The order in memory decides in which order sums are taken; a checkpoint keeps one alone.
+        weights = np.ascontiguousarray(weights)
         synapses = list(self.synapses)
         synapses[index] = replace(synapses[index], weights=weights)
         cone = self.cone.with_weights(synapses[index].node.name, weights)

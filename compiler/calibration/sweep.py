@@ -18,6 +18,7 @@ import numpy as np
 
 from spikec.compiler.calibration.cone import StoredCone
 from spikec.compiler.calibration.layer import Layer, Neurons, Synapse
+from spikec.compiler.calibration.steps import Steps, found, restored
 from spikec.compiler.calibration.thresholds import is_exact
 from spikec.compiler.passes import Clock, Context, Pass, Record, naming
 from spikec.ir import F32, Graph, GraphBuilder, Node, Param, PassError, op_of, spread
@@ -125,6 +126,8 @@ def _sweep(
     builder = GraphBuilder(graph)
     stored: dict[str, Array] = {}
     done, total = 0, sum(map(_is_layer, graph.nodes))
+    walk = ",".join(map(str, methods))
+    steps = Steps(walk, graph, context, rng, records, (total, "layer"))
     for node in graph.nodes:
         if isinstance(node.operation, Input):
             stored[node.name] = over_time(node, calib, context.steps).astype(np.float32)
@@ -154,7 +157,12 @@ def _sweep(
                 for method, record in zip(methods, records, strict=True)
                 if method.everywhere or not layer.exact
             ]
-            layer = _fit(wanted, layer, context.clock)
+            step = steps.taken(node.name, done + 1)
+            if step is not None:
+                layer = restored(layer, step)
+            else:
+                start, layer = layer, _fit(wanted, layer, context.clock)
+                steps.add(node.name, found(start, layer), layer.neurons.op)
             if layer.spiking:
                 stored[node.name] = layer.spikes()
                 if layer.payload_bits:

@@ -52,19 +52,27 @@ def compile(
     options = read_options({**({} if recipe is None else read_recipe(recipe)), **typed})
     options.passes()
     inputs = [model, calib, validation, options.hardware]
-    driver.check_folder(out, ARTIFACT, inputs)
+    place = driver.check_folder(out, ARTIFACT, inputs)
     if options.dump_ir is not None:
         if options.dump_ir.resolve().is_relative_to(out.resolve()):
             raise UsageError(f"--dump-ir {options.dump_ir} lies in -o {out}", hint="choose another")
         driver.check_folder(options.dump_ir, DUMP, inputs)
-    with ui.progress() as progress:
+    beside = place.with_name(f"{place.name}.checkpoint")
+    with driver.Checkpoint(beside, ui.note) as checkpoint, ui.progress() as progress:
         read = driver.Model.load(model, shapes=options.shapes(), frames=options.frames)
         images = read_preparation(options.images)
         data, held = (
             None if path is None else read_dataset(path, read.graph, labels=labels, images=images)
             for path, labels in ((calib, options.max_loss is not None), (validation, True))
         )
-        art = driver.compile(read, data, validation=held, options=options, progress=progress)
+        art = driver.compile(
+            read,
+            data,
+            validation=held,
+            options=options,
+            progress=progress,
+            checkpoint=checkpoint,
+        )
         art.save(out)
     if time_passes:
         rows = [(name, seconds) for name, seconds in art.seconds.items()]

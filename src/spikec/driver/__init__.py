@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from spikec.lazy import importer
 
 if TYPE_CHECKING:
+    from spikec.compiler.checkpoint import Checkpoint
     from spikec.driver.artifact import Artifact, is_artifact, load
     from spikec.driver.blocks import BLOCK, encoded_blocks, logits
     from spikec.driver.checking import check, describe_difference, engines, random_inputs
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK",
     "Artifact",
+    "Checkpoint",
     "Model",
     "Options",
     "check",
@@ -62,6 +64,7 @@ __getattr__ = importer(
     {
         "Artifact": "spikec.driver.artifact",
         "BLOCK": "spikec.driver.blocks",
+        "Checkpoint": "spikec.compiler.checkpoint",
         "Model": "spikec.driver.model",
         "Options": "spikec.options",
         "check": "spikec.driver.checking",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from spikec.backends import Target, target
 from spikec.backends.backend import MappedPart
+from spikec.compiler.checkpoint import Checkpoint
 from spikec.compiler.onnx.convolution import fast_convolutions
 from spikec.compiler.pipeline import Context, Pipeline, Progress, Record
 from spikec.driver.artifact import Artifact
@@ -27,9 +28,8 @@ from spikec.driver.levels import notes_of_levels
 from spikec.driver.losses import measure_loss
 from spikec.driver.measures import doubts_of_labels
 from spikec.driver.model import Model, ModelSource
-from spikec.driver.numerics import numerics
 from spikec.driver.profile import profile
-from spikec.driver.progress import Shown, shown
+from spikec.driver.progress import Kept, Shown, kept, shown
 from spikec.driver.torch_module import first_sample
 from spikec.ir import BackendError, Graph, UsageError, op_of
 from spikec.ir.hardware import read_spec
@@ -48,6 +48,7 @@ from spikec.runtime.data import Dataset, Source, make_dataset
 from spikec.runtime.estimate import compilation
 from spikec.runtime.images import read_preparation
 from spikec.runtime.memory import MORE_MEMORY, budget, require
+from spikec.runtime.numerics import numerics
 from spikec.version import version
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def compile(
     options: Options | None = None,
     recipe: str | Path | None = None,
     progress: Shown = True,
+    checkpoint: Kept = None,
     **settings: Unpack[Settings],
 ) -> Artifact:
     """Compile an ONNX model into an integer spiking network.
@@ -80,6 +82,8 @@ def compile(
             come before it.
         progress: True for a bar in a terminal or a notebook, False for none, or called with
             (what, done, total).
+        checkpoint: A folder in which calibration keeps what it found, now and then: the same call
+            continues from there if this one is killed. Removed when the compile has ended well.
         **settings: Fields of Options.
 
     Raises:
@@ -89,7 +93,7 @@ def compile(
         options = Options.of({**({} if recipe is None else read_recipe(recipe)), **settings})
     target(options.target).refuse_early()
     options.passes()  # refuses what is wrong with them before any work
-    with shown(progress) as report:
+    with shown(progress) as report, kept(checkpoint) as log:
         sample, calib = (None, calib) if calib is None else first_sample(model, calib)
         ann = Model.load(model, sample, options.shapes(), options.frames)
         images = read_preparation(options.images)
@@ -104,15 +108,15 @@ def compile(
         data, held = (None if d is None else d.first_frames(options.steps) for d in (data, held))
         if options.max_loss is not None:
 
-            def build(kept: Dataset, chosen: Options) -> Artifact:
-                return compile_network(ann, kept, None, chosen, report)
+            def build(rest: Dataset, chosen: Options) -> Artifact:
+                return compile_network(ann, rest, None, chosen, report, log)
 
             art = choose_steps(ann, data, held, options, report, build)
         else:
             judge = None
             if held is not None:
                 judge = Judge.of(ann, held, options.seed, options.metrics(), report)
-            art = compile_network(ann, data, judge, options, report)
+            art = compile_network(ann, data, judge, options, report, log)
         if data is not None and art.stored.float_graph is not None:
             drawn, rest = data.split(options.samples, options.seed)
             art.report.loss = measure_loss(art, ann, drawn, held or rest, report)
@@ -132,6 +136,7 @@ def compile_network(
     judge: Judge | None,
     options: Options,
     progress: Progress,
+    checkpoint: Checkpoint | None = None,
 ) -> Artifact:
     """Compile for the time steps of the options."""
     passes, hardware = options.passes(), options.hardware
@@ -147,6 +152,7 @@ def compile_network(
         seed=options.seed,
         progress=progress,
         judge=judge,
+        checkpoint=checkpoint,
     )
     with fast_convolutions():
         pipeline = Pipeline(passes, options.verify_each, options.dump_ir)
