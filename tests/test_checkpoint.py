@@ -1,21 +1,17 @@
-"""A compile that was killed goes on where it was, and gives the same bytes."""
+"""A compile that was stopped goes on where it was, and gives the same bytes.
+
+`reliability/test_kills.py` kills one at each call that changes a file.
+"""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
 
 import spikec
-from spikec.cli import main
 from spikec.compiler import checkpoint as checkpoints
 from spikec.runtime.manifests import ARTIFACT, CHECKPOINT
 
@@ -126,6 +122,16 @@ def test_layers_that_are_done_are_not_calibrated_again(build, monkeypatch):
     assert len(first) == 2
     assert len(fitted) == 1
     assert fitted[0] not in first
+
+
+def test_notes_of_layers_that_are_done_are_told_again(build, monkeypatch):
+    from spikec.compiler.calibration import reconstruct
+
+    monkeypatch.setattr(reconstruct, "MOST_TAPS", 1)
+    whole = build(kept=False)
+    assert whole["report.json"].count(b"has too many inputs") == 3
+    assert build((2, "calibrate")) is None
+    assert build() == whole
 
 
 def test_a_choice_of_steps_continues_in_the_middle(build, capsys):
@@ -248,48 +254,3 @@ def test_a_short_compile_writes_nothing(build, folder, monkeypatch):
     monkeypatch.setattr(checkpoints, "SECONDS", 5.0)
     assert build((3, "calibrate")) is None
     assert not folder.exists()
-
-
-KILLED = """
-import os, signal, sys
-from spikec.cli import main
-from spikec.compiler import checkpoint
-
-checkpoint.SECONDS, add, left = 0.0, checkpoint.Checkpoint.add, int(sys.argv.pop(1))
-
-def counted(self, step):
-    global left
-    add(self, step)
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-checkpoint.Checkpoint.add = counted
-main(sys.argv[1:])
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_killed_command_continues(tiny_onnx, tiny_data, tmp_path, monkeypatch):
-    onnx.save(tiny_onnx(), tmp_path / "tiny.onnx")
-    np.savez(tmp_path / "x.npz", x=tiny_data)
-
-    def run(out: str, kill: int) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-c", KILLED, str(kill), *command(out)],
-                              cwd=tmp_path, capture_output=True, text=True)  # fmt: skip
-
-    def command(out: str) -> list[str]:
-        return ["compile", "tiny.onnx", "--calib", "x.npz", "-o", out, "--timesteps", "3"]
-
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="0"):
-        main(command("whole"))
-    assert run("out", 2).returncode == -signal.SIGKILL
-    assert {p.name for p in tmp_path.iterdir()} == {
-        "tiny.onnx", "x.npz", "whole", "out.checkpoint"
-    }  # fmt: skip
-    again = run("out", 0)
-    assert again.returncode == 0
-    assert again.stderr.count("continues from layer 3 of 3") == 1
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert not (tmp_path / "out.checkpoint").exists()

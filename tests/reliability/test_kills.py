@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from spikec.runtime.manifests import ARTIFACT
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 PASSES = "--samples 8 --pass-pipeline fold,relay,observe,qcfs,quantise"
 COMPILE = f"compile tiny.onnx --calib x.npz {PASSES}"
+KEPT = COMPILE.replace("qcfs", "qcfs,bias,dni")
+"""With a sweep over the three layers, which leaves a checkpoint."""
 QUICK = 5
 """Of so many calls the quick tests kill at one."""
 
@@ -35,6 +38,7 @@ COMMANDS = {
     "compile-over": Written(f"{COMPILE} -o out --timesteps 3", ("out",)),
     "compile-over-onnx": Written(f"{COMPILE} -o out --timesteps 3 --target onnx", ("out",)),
     "compile-over-c": Written(f"{COMPILE} -o out --timesteps 3 --target c", ("out",)),
+    "compile-kept": Written(f"{KEPT} -o out --timesteps 3", ("out", "out.checkpoint")),
     "dump-over": Written(f"{COMPILE} -o out --timesteps 2 --dump-ir ir", ("ir", "out")),
     "trace-over": Written("trace out --data x.npz -o traces --limit 3", ("traces",)),
     "trace-hex-over": Written("trace out --data x.npz -o hex --limit 3 --format hex", ("hex",)),
@@ -74,17 +78,30 @@ def grown(found: Tree, old: Tree, new: Tree) -> bool:
     return b"09-old" not in manifest and graphs.items() <= new.items()
 
 
+def listed(found: Tree, old: Tree, new: Tree) -> bool:
+    """Whether a checkpoint holds what its manifest lists, but for steps that were to come next."""
+    kept = {name: content for name, content in found.items() if not name.endswith(".json")}
+    names = [Path(name).stem for name in kept]
+    manifest = found["out.checkpoint/checkpoint.json"].decode()
+    whole = all(sha256(content).hexdigest() in name for name, content in kept.items())
+    return whole and all(name in manifest for name in names)
+
+
 def killed(world: Path, tmp_path: Path, name: str, every: int) -> None:
     written = COMMANDS[name]
     told, times = faults(world, tmp_path, written.command.split(), written.outputs,
-                         every=every, partly={"ir": grown})  # fmt: skip
+                         every=every, partly={"ir": grown, "out.checkpoint": listed})  # fmt: skip
     assert told == []
     assert times >= 2 if every > 1 else times >= 6
 
 
-@pytest.mark.parametrize("name", ["compile-over", "trace-over", "run-over"])
-def test_killed_commands(world, tmp_path, name):
-    killed(world, tmp_path, name, QUICK)
+@pytest.mark.parametrize(
+    ("name", "every"),
+    [("compile-over", QUICK), ("compile-kept", 3 * QUICK), ("trace-over", QUICK),
+     ("run-over", QUICK)],
+)  # fmt: skip
+def test_killed_commands(world, tmp_path, name, every):
+    killed(world, tmp_path, name, every)
 
 
 @pytest.mark.slow
