@@ -109,7 +109,7 @@ class Blocks(Pass):
     ) -> Mapping[str, Array]:
         """Give a block's params other values, if held-out samples gain; returns their values."""
         iterations, batch, held = sizes
-        judged, before = slice(0, held), walk.error(block, slice(0, held))
+        judged, before = slice(0, held), walk.errors(block, slice(0, held))
         tuning = walk.tuning(block, self.weights)
         descent = Adam(tuning.scales, self.rate, iterations)
         for _ in range(iterations):
@@ -118,12 +118,19 @@ class Blocks(Pass):
             wanted = {name: walk.exact[name][chosen] for name in block.results}
             tuning.move(descent.step(tuning.gradients(given, wanted)))
         walk.set(tuning.values)
-        after = walk.error(block, judged)
-        taken = after < before
+        tuned = walk.errors(block, judged)
+        taken = sum(tuned.values()) < sum(before.values())
         if not taken:
             walk.set(tuning.first)
+        after = tuned if taken else before
         for name in block.results:
-            record.layer(name, held_out_before=before, held_out_after=after, taken=taken)
+            record.layer(
+                name,
+                error_before=before[name],
+                error_after=after[name],
+                held_out_after=tuned[name],
+                taken=taken,
+            )
         return tuning.values if taken else {}
 
 
@@ -185,17 +192,18 @@ class _Walk:
         for layer in block.layers:
             self._release(layer.name)
 
-    def error(self, block: Block, samples: slice) -> float:
-        """Relative squared errors of a block's results, summed, from real spikes."""
-        values, total = self._run(block, samples), 0.0
+    def errors(self, block: Block, samples: slice) -> dict[str, float]:
+        """Relative squared error of each of a block's results, from real spikes."""
+        values, errors = self._run(block, samples), {}
         for name in block.results:
             node, target = self.graph[name], self.exact[name][samples]
             value = values[name]
             if "theta" in node.params:
                 rates = mean_over_steps(value, op_of(node, Membrane).radix)
                 value = rates * spread(self.builder.array(node, "theta"), node.type.shape)
-            total += float(((value - target) ** 2).sum()) / max(float((target**2).sum()), 1e-30)
-        return total
+            off, size = float(((value - target) ** 2).sum()), float((target**2).sum())
+            errors[name] = off / max(size, 1e-30)
+        return errors
 
     def mixed(self, name: str, chosen: Array, share: float, rng: np.random.Generator) -> Array:
         """Mean spikes of some samples, a share of them what the ANN has (batch, *shape)."""

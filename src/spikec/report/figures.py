@@ -25,6 +25,7 @@ PASS_COLOURS = {
     "dni": GREEN,
     "snm": BLUE,
     "graded": BLUE,
+    "blocks": INK,
 }
 RASTER = 64
 """Neurons of a layer whose spikes are drawn."""

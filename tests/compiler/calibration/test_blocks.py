@@ -127,7 +127,7 @@ def test_tuned_blocks_come_nearer_to_the_ann(schedule: str) -> None:
     figures = records[-1].layers
     assert set(figures) == {"jr", "d.out"}
     assert figures["jr"]["taken"]
-    assert figures["jr"]["held_out_after"] < 0.95 * figures["jr"]["held_out_before"]
+    assert figures["jr"]["error_after"] < 0.95 * figures["jr"]["error_before"]
     assert graph.stage == "snn"
 
 
