@@ -108,6 +108,21 @@ class _Builder:
         layer = self.nn.BatchNorm2d(len(w), eps=attrs.get("epsilon", 1e-5))
         return self._filled(layer, weight=w, bias=b, running_mean=mean, running_var=var)
 
+    def _sub(self, attrs: dict[str, Any], offset: Array) -> Any:
+        return self._by_channel(np.ones_like(offset), -offset)
+
+    def _div(self, attrs: dict[str, Any], divisor: Array) -> Any:
+        return self._by_channel(1 / divisor, np.zeros_like(divisor))
+
+    def _by_channel(self, factor: Array, offset: Array) -> Any:
+        """`factor x + offset`, as inputs are normalised."""
+        if factor.ndim < 3 or factor.size != factor.shape[-3]:
+            raise Unsupported("only constants per channel have a torch layer here")
+        none, one = np.zeros(factor.size), np.ones(factor.size)
+        layer = self.nn.BatchNorm2d(factor.size, eps=0.0)
+        weight, bias = factor.reshape(-1), offset.reshape(-1)
+        return self._filled(layer, weight=weight, bias=bias, running_mean=none, running_var=one)
+
     def _gemm(self, attrs: dict[str, Any], w: Array, b: Array | None = None) -> Any:
         scaled = w * np.float32(attrs.get("alpha", 1.0))
         if attrs.get("transA"):
