@@ -10,8 +10,8 @@ import numpy as np
 
 from spikec.compiler.calibration.cone import StoredCone, joined, mean_over_steps
 from spikec.compiler.calibration.partition import Block, partition
+from spikec.compiler.calibration.reference import kept_samples, reference
 from spikec.compiler.calibration.steps import Steps
-from spikec.compiler.calibration.sweep import kept_samples, reference
 from spikec.compiler.calibration.thresholds import is_exact
 from spikec.compiler.calibration.tuning import Adam, Tuning
 from spikec.compiler.pipeline import Context, Pass, Record, within
@@ -66,6 +66,7 @@ class Blocks(Pass):
         within("rate", self.rate, 0, 1)
         within("exact", self.exact, 0, 1)
         within("held", self.held, 0, 0.5)
+        within("work", self.work, 0)
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         walk = _Walk(graph, context, record)
@@ -109,7 +110,8 @@ class Blocks(Pass):
     ) -> Mapping[str, Array]:
         """Give a block's params other values, if held-out samples gain; returns their values."""
         iterations, batch, held = sizes
-        judged, before = slice(0, held), walk.errors(block, slice(0, held))
+        judged = slice(0, held)
+        before = walk.errors(block, judged)
         tuning = walk.tuning(block, self.weights)
         descent = Adam(tuning.scales, self.rate, iterations)
         for _ in range(iterations):

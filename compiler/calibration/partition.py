@@ -10,7 +10,7 @@ from spikec.ir.analysis.cones import Cone
 from spikec.ir.neuron import Membrane
 from spikec.ir.op import Synapse
 
-_MOST = 40
+_MOST = 4
 """Times as many layers as a block has at least; where branches never meet one must end."""
 _PASSES = 50
 """Multiplications in convolutions that take as long as all that is done with a value besides."""

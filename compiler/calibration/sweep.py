@@ -9,19 +9,20 @@ from them again, so memory does not grow with the network's depth.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from spikec.compiler.calibration.cone import StoredCone
 from spikec.compiler.calibration.layer import Layer, Neurons, Synapse
+from spikec.compiler.calibration.reference import kept_samples, reference
 from spikec.compiler.calibration.steps import Steps, found, restored
 from spikec.compiler.calibration.thresholds import is_exact
 from spikec.compiler.passes import Clock, Context, Pass, Record, naming
-from spikec.ir import F32, Graph, GraphBuilder, Node, Param, PassError, op_of, spread
+from spikec.ir import F32, Graph, GraphBuilder, Node, Param, op_of, spread
 from spikec.ir.analysis import cone_of, last_reads
 from spikec.ir.neuron import Membrane, Neuron
 from spikec.ir.op import Stateful
@@ -31,17 +32,13 @@ from spikec.ir.ops.activations.qcfs import Qcfs
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.types import Array
-from spikec.runtime.interpreter import evaluate, over_time
+from spikec.runtime.interpreter import over_time
 from spikec.runtime.metrics import payload_bits
 
 JUDGED = 64
 """Samples on which errors are measured for the report, at most."""
 _JUDGED_BYTES = 1 << 26
 """Room for the currents of those samples, which are kept while methods change neurons alone."""
-STORED_BYTES = 1 << 30
-"""Room for the spikes of all calibration samples that later layers still read."""
-FEW = 8
-"""Calibration samples that are used whatever they take."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +122,13 @@ def _sweep(
     rng = np.random.default_rng(context.seed)
     builder = GraphBuilder(graph)
     stored: dict[str, Array] = {}
-    done, total = 0, sum(map(_is_layer, graph.nodes))
+    done, total = 0, sum(isinstance(n.operation, Membrane) for n in graph.nodes)
     walk = ",".join(map(str, methods))
     steps = Steps(walk, graph, context, rng, records, (total, "layer"))
     for node in graph.nodes:
         if isinstance(node.operation, Input):
             stored[node.name] = over_time(node, calib, context.steps).astype(np.float32)
-        elif _is_layer(node):
+        elif isinstance(node.operation, Membrane):
             before, target = next(wanted_values)
             neuron = op_of(node).neuron
             activation = ann[context.counterparts[node.name]] if neuron else node
@@ -179,27 +176,6 @@ def _sweep(
     return builder.finish()
 
 
-def kept_samples(
-    graph: Graph, released: Mapping[str, Sequence[str]], context: Context, record: Record
-) -> dict[str, Array]:
-    """The calibration inputs, fewer where their spikes would not fit memory; told to a record.
-
-    Raises:
-        PassError: without data, or without the ANN that the graph came from.
-    """
-    calib = context.data(record.name)
-    if "ann" not in context.last:
-        raise PassError(f"pass {record.name} needs the ANN that the graph came from")
-    given = len(next(iter(calib.values())))
-    samples = min(given, max(FEW, STORED_BYTES // _stored_bytes(graph, released, context.steps)))
-    if samples < given:
-        record.note(
-            f"used {samples} of {given} calibration samples, so that their spikes fit "
-            f"{STORED_BYTES >> 20:,} MB"
-        )
-    return {name: x[:samples] for name, x in calib.items()}
-
-
 def _count_bits(record: Record, layer: Layer, spikes: Array) -> None:
     """Record what a budget is about: spikes of a sample, and what each carries."""
     assert layer.neurons.op is not None
@@ -208,24 +184,6 @@ def _count_bits(record: Record, layer: Layer, spikes: Array) -> None:
         spikes=np.count_nonzero(spikes) / spikes.shape[1],
         spike_bits=payload_bits(layer.neurons.op, layer.steps),
     )
-
-
-def _stored_bytes(graph: Graph, released: Mapping[str, Sequence[str]], steps: int) -> int:
-    """Bytes that the spikes of one sample take at most while a sweep passes, and its inputs."""
-    stored, most = {}, 1
-    for node in graph.nodes:
-        if isinstance(node.operation, Input):
-            stored[node.name] = 4 * node.type.size * (steps if node.operation.timed else 1)
-        elif op_of(node).stateful and node.name not in graph.outputs:
-            stored[node.name] = steps * node.type.size
-        most = max(most, sum(stored.values()))
-        for name in released.get(node.name, ()):
-            stored.pop(name, None)
-    return most
-
-
-def _is_layer(node: Node) -> bool:
-    return isinstance(node.operation, Membrane)
 
 
 def _joined(nodes: Mapping[str, Node], layer: Node) -> list[Node]:
@@ -284,41 +242,6 @@ def _unit(builder: GraphBuilder, node: Node) -> Array:
     coded = isinstance(node.operation, Input) and "scale" in node.params
     size = spread(builder.array(node, "scale"), node.type.shape) if coded else np.ones(())
     return np.broadcast_to(size.astype(np.float32), (1, 1, *node.type.shape))
-
-
-def reference(
-    ann: Graph, snn: Graph, calib: Any, counterparts: Mapping[str, str]
-) -> Iterator[tuple[Array, Array]]:
-    """Each layer's input and value in the ANN, in the order of the spiking graph's layers.
-
-    A neuron stands for an activation, whose input is its own; a readout for a value of which
-    nothing is before it.
-    """
-    sources = {}
-    for node in filter(_is_layer, snn.nodes):
-        if node.name not in counterparts:
-            raise PassError(
-                f"nothing says what %{node.name} stands for in the ANN",
-                loc=node.loc,
-                hint="run qcfs in the same pipeline",
-            )
-        stood_for = counterparts[node.name]
-        before = stood_for if node.name in snn.outputs else ann[stood_for].inputs[0]
-        sources[node.name] = before, stood_for
-    order = list(sources)
-    last = {value: name for name in order for value in sources[name]}
-    held: dict[str, Array] = {}
-    evaluated = evaluate(ann, calib)
-    for name in order:
-        before, target = sources[name]
-        while target not in held:
-            node, value = next(evaluated)
-            if node.name in last:
-                held[node.name] = value
-        yield held[before], held[target]
-        for done in {before, target}:
-            if last[done] == name:
-                del held[done]
 
 
 def _fit(methods: Sequence[tuple[LayerPass, Record]], layer: Layer, clock: Clock) -> Layer:
