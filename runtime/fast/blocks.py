@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from numba import njit
 
-from spikec.runtime.fast.machine import call19
+from spikec.runtime.fast.machine import call2, call19
 from spikec.runtime.fast.matrix import close_tiles, open_tiles, sum_blocks, sum_tiles
 from spikec.runtime.fast.neurons import COLUMNS, I16_MAX, SPLIT
+from spikec.runtime.fast.pairs import ADDED, COUNTS, LANE_MASK, OUT, PIXELS, SUMS
 from spikec.runtime.fast.state import (
+    C_ADDR,
+    C_COLUMNS,
+    C_COUNT,
+    C_PIXEL,
+    C_SIZE,
     FIRES,
     KEEPS,
     L_ADDR,
@@ -42,8 +48,12 @@ from spikec.runtime.fast.sums import sum_pairs
 from spikec.runtime.fast.tiles import LUT, PAIR, QUAD, SEGMENT, TILES
 from spikec.runtime.fast.vector import (
     LANES,
+    add16,
+    add16to32,
     add_shifted16,
     add_shifted32,
+    add_vectors32,
+    copy_vectors,
     fill16,
     fill32,
     gather,
@@ -60,9 +70,15 @@ from spikec.runtime.fast.vector import (
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _find_segments(f: Fixed, w: Work, block: int, y: int, x: int) -> int:
+def _out_place(w: Work, block: int, y: int, x: int) -> int:
+    """Address of a pixel of the result."""
+    return w.out + block * w.out_block + y * w.out_row + x * w.out_pixel
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _find_segments(f: Fixed, w: Work, seg: int, block: int, y: int, x: int) -> int:
     """Segments of an output pixel (padding skipped), and where each chunk of them starts."""
-    seg, starts = w.segments, w.starts
+    starts = w.starts
     count, chunk = 0, 0
     put64(starts, 0)
     for p in range(f.piece_count):
@@ -141,6 +157,31 @@ def _start_pixel(f: Fixed, w: Work, count: int, pixel: int) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
+def _add_currents(f: Fixed, w: Work, place: int) -> None:
+    """Add what layers before have summed for pixel `place` of all blocks."""
+    for k in range(f.currents):
+        row = w.currents + 8 * C_COLUMNS * k
+        at = get64(row + 8 * C_ADDR) + place * get64(row + 8 * C_PIXEL)
+        count = get64(row + 8 * C_COUNT)
+        if get64(row + 8 * C_SIZE) == 4:
+            add_vectors32(at, w.acc32, count)
+        elif f.wide != 0 or f.lookups == 0:
+            add16to32(at, w.acc32, count)
+        else:
+            add16(at, w.acc16, count)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _keep_sums(f: Fixed, w: Work, place: int) -> None:
+    """Copy the sums of pixel `place` of all blocks for layers that follow."""
+    size = f.padded * w.steps
+    if f.wide != 0 or f.lookups == 0:
+        copy_vectors(w.acc32, w.sums + 128 * size * place, 2 * size)
+    else:
+        copy_vectors(w.acc16, w.sums + 64 * size * place, size)
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _sum_chunk(f: Fixed, w: Work, chunk: int, segs: int, count: int) -> None:
     """Add the segments of one chunk into the accumulators, shifted where it has exponents."""
     steps, kind = w.steps_in, get64(f.sums + 8 * chunk)
@@ -198,7 +239,8 @@ def _scan_pixel(f: Fixed, w: Work, cur: int, steps_in: int, to: int, block: int,
         size, group = QUAD, 4 * LANES * w.steps * f.quad_words
         channels = QUAD * w.out_vectors // (w.steps * f.quad_words)
     else:
-        fill16(to, w.out_vectors, 0)
+        for at in range(to, to + w.out_vectors // w.steps * w.out_group, w.out_group):
+            fill16(at, w.steps, 0)
     bad = 0
     for c in range(0, channels, size):
         row = rows + 8 * COLUMNS * c
@@ -231,7 +273,7 @@ def _scan_pixel(f: Fixed, w: Work, cur: int, steps_in: int, to: int, block: int,
 def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
     """Turn a pixel's currents into spikes, or copy them out; 1 when a width overflows."""
     size = f.padded * w.steps_in
-    to = w.out + (block * w.height * w.width + pixel) * w.out_pixel
+    to = _out_place(w, block, pixel // w.width, pixel % w.width)
     if f.wide == 0 and f.window == 0 and w.flags == FIRES:
         if f.lookups == 0:
             narrow(w.acc32, w.acc16, size)
@@ -252,6 +294,48 @@ def _finish_pixel(f: Fixed, w: Work, block: int, pixel: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _run_pixel(f: Fixed, w: Work, block: int, y: int, x: int) -> int:
+    """Run a pixel; 1 when a potential left its width."""
+    pixel = y * w.width + x
+    place = block * w.height * w.width + pixel
+    count = _find_segments(f, w, w.segments, block, y, x)
+    _start_pixel(f, w, count, pixel)
+    _add_currents(f, w, place)
+    _sum_links(f, w)
+    if w.sums != 0:
+        _keep_sums(f, w, place)
+    return _finish_pixel(f, w, block, pixel)
+
+
+@njit(cache=True, nogil=True)
+def _run_pairs(f: Fixed, w: Work, block: int, y: int, x: int, pixels: int) -> int:
+    """Run some pixels pair by pair; 1 when a potential left the limits of the kernel."""
+    size = 8 * SEGMENT * f.piece_count
+    for k in range(pixels):
+        count = _find_segments(f, w, w.segments + size * k, block, y, x + k)
+        put64(w.segment_counts + 8 * k, count)
+    place = (block * w.height + y) * w.width + x
+    to = _out_place(w, block, y, x)
+    if f.quad_words != 0:
+        fill32(to, pixels * w.out_vectors, f.zero_word)
+    elif f.shared_words != 0:
+        fill16(to, pixels * w.out_vectors, 0)
+    put64(w.fields + 8 * PIXELS, pixels)
+    put64(w.fields + 8 * OUT, to)
+    put64(w.fields + 8 * COUNTS, w.counts + place * f.padded * w.steps)
+    put64(w.fields + 8 * LANE_MASK, get64(w.lanes + 8 * block))
+    if f.currents != 0:
+        at = get64(w.currents + 8 * C_ADDR) + place * get64(w.currents + 8 * C_PIXEL)
+        put64(w.fields + 8 * ADDED, at)
+    if w.sums != 0:
+        put64(w.fields + 8 * SUMS, w.sums + 64 * f.padded * w.steps * place)
+    bad = 0
+    for pair in range(f.padded // PAIR):
+        bad |= call2(f.pairs, w.fields, pair)
+    return bad
+
+
+@njit(cache=True, nogil=True)
 def run_blocks(f: Fixed, w: Work, blocks: int) -> int:
     """Run rows of a layer on all blocks; 1 when a potential left its width."""
     bad = 0
@@ -259,12 +343,13 @@ def run_blocks(f: Fixed, w: Work, blocks: int) -> int:
         open_tiles(w.config)
     for block in range(blocks):
         for y in range(w.top, w.bottom):
-            for x in range(w.width):
-                pixel = y * w.width + x
-                count = _find_segments(f, w, block, y, x)
-                _start_pixel(f, w, count, pixel)
-                _sum_links(f, w)
-                bad |= _finish_pixel(f, w, block, pixel)
+            for first in range(0, w.width, w.pixels):
+                end = min(w.width, first + w.pixels)
+                done = False
+                if f.pairs != 0 and w.flags == FIRES:
+                    done = _run_pairs(f, w, block, y, first, end - first) == 0
+                for x in range(end if done else first, end):
+                    bad |= _run_pixel(f, w, block, y, x)
     if f.hardware != 0:
         close_tiles()
     return bad

@@ -21,7 +21,15 @@ from spikec.runtime.fast.neurons import UNIT
 from spikec.runtime.fast.steps import Fire, Plan, Pool, Simple, Step, View
 from spikec.runtime.fast.tiles import QUAD, WIDE
 from spikec.runtime.fast.vector import LANES
-from spikec.runtime.fast.words import Coding, aligned, lane_masks, pack, unpack, words_shape
+from spikec.runtime.fast.words import (
+    Coding,
+    aligned,
+    lane_masks,
+    memory_order,
+    pack,
+    unpack,
+    words_shape,
+)
 from spikec.runtime.interpreter import Feeds, LayerTrace, Simulation, unit_events
 
 
@@ -36,15 +44,27 @@ class Arena:
         self._free: list[Array] = []
         self._lent: dict[int, Array] = {}
 
-    def words(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    def words(self, shape: tuple[int, ...], dtype: DTypeLike, coding: Coding | None) -> Array:
         """An uninitialised aligned array for words (block, y, x, group, t, lane)."""
-        return self.take(shape, dtype, words_slack(shape[4]))
+        order = memory_order(coding)
+        return self.take(shape, dtype, words_slack(shape[4]), order)
 
-    def take(self, shape: tuple[int, ...], dtype: DTypeLike, slack: int = 0) -> Array:
-        """An uninitialised aligned array, `slack` bytes behind it."""
+    def take(
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        slack: int = 0,
+        order: tuple[int, ...] | None = None,
+    ) -> Array:
+        """An uninitialised aligned array, `slack` bytes behind it.
+
+        Axes lie in memory in `order`, which swaps some of them.
+        """
+        order = tuple(range(len(shape))) if order is None else order
         used = math.prod(shape) * np.dtype(dtype).itemsize
         raw = self._spare(used + slack)
-        array: Array = raw[:used].view(dtype).reshape(shape)
+        lying = raw[:used].view(dtype).reshape([shape[k] for k in order])
+        array: Array = lying.transpose(order)
         self._lent[id(array)] = raw
         return array
 
@@ -69,12 +89,16 @@ class Arena:
 
 @dataclass(slots=True)
 class Value:
-    """A node's value in one slice: plain (steps or 1, samples, *shape), as words, or both."""
+    """A node's value in one slice: plain (steps or 1, samples, *shape), as words, or both.
+
+    Currents are sums that layers add to their own (block, y, x, channel, t, lane).
+    """
 
     dense: Array | None = None
     words: Array | None = None
     counts: Array | None = None
     units: Array | None = None
+    currents: Array | None = None
 
 
 class Run:
@@ -106,7 +130,9 @@ class Run:
 
     def _release(self, name: str) -> None:
         value = self.values.pop(name, None)
-        for array in () if value is None else (value.words, value.counts, value.units):
+        for array in (
+            () if value is None else (value.words, value.counts, value.units, value.currents)
+        ):
             if array is not None:
                 self.arena.give(array)
 
@@ -122,15 +148,21 @@ class Run:
         layer, node = step.layer, step.node
         assert layer is not None
         inputs = [self._words(s.source.name) for s in step.sum.synapses]
-        out = self.arena.words(layer.out_shape(self.samples), layer.out_dtype)
+        out = self.arena.words(layer.out_shape(self.samples), layer.out_dtype, layer.coding)
         pixels = layer.space[0] * layer.space[1]
-        counts = np.empty((len(out), pixels, layer.padded, layer.steps), np.uint8)
-        units = np.empty(counts.shape if layer.fixed.rule != UNIT else 0, np.uint8)
-        potentials = None
+        counted = (len(out), pixels, layer.padded, layer.steps)
+        counts = self.arena.take(counted, np.uint8)
+        units = self.arena.take(counted if layer.fixed.rule != UNIT else (0,), np.uint8)
+        sums, potentials = None, None
+        if step.keeps:
+            sums = self.arena.take(layer.sums_shape(self.samples), layer.sums_dtype)
+            self.values.setdefault(step.current, Value()).currents = sums
         if step.spec is not None and node.name in self.trace:
             shape = (layer.steps, self.samples, layer.channels, *layer.space)
             potentials = np.empty(shape, np.int32)
-        if run_layer(layer, inputs, self.lanes, out, counts, units, potentials):
+        added = [self._current(current.name) for current in step.sum.currents]
+        results = out, counts, units, potentials
+        if run_layer(layer, inputs, self.lanes, *results, added, sums):
             raise Overflow(node.name)
         if step.spec is None:
             self.values[node.name] = Value(self._currents(step, out))
@@ -141,6 +173,12 @@ class Run:
             spikes = self._dense(node.name).astype(node.type.dtype.storage, copy=False)
             own = potentials.reshape(spikes.shape)
             self.result.traces[node.name] = LayerTrace(spikes, own)
+
+    def _current(self, name: str) -> Array:
+        """What a layer before has summed."""
+        currents = self.values[name].currents
+        assert currents is not None
+        return currents
 
     def _currents(self, step: Fire, out: Array) -> Array:
         """Currents (steps, samples, *shape) from (block, y, x, channel, t, lane)."""
@@ -157,7 +195,7 @@ class Run:
         words, coding = self._words(step.below), codings[node.name]
         space = (1, 1, *node.type.shape[1:])[-2:]
         shape = words_shape(coding, self.samples, (space[0], space[1]), words.shape[4])
-        out = self.arena.words(shape, np.uint32)
+        out = self.arena.words(shape, np.uint32, coding)
         channels = coding.groups // coding.quad_words * QUAD
         counts = np.empty((2, len(out), space[0] * space[1], channels, shape[4]), np.uint8)
         below, wide = codings[step.below], int(coding.kind == WIDE)
@@ -250,10 +288,8 @@ class Run:
         """Counts (block, pixel, channel, t) summed over blocks (steps, *shape)."""
         shape = self.plan.graph[name].type.shape
         blocks, pixels, padded, steps = counts.shape
-        sums = counts[0]
-        if blocks > 1:
-            sums = np.empty((pixels, padded, steps), counting(self.samples))
-            add_blocks(counts.reshape(blocks, -1), sums.reshape(-1))
+        sums = np.empty((pixels, padded, steps), counting(self.samples))
+        add_blocks(counts.reshape(blocks, -1), sums.reshape(-1))
         return sums[:, : shape[0]].T.reshape(steps, *shape)
 
 

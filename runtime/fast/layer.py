@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from spikec.ir.neuron import total_weight
 from spikec.ir.types import Array
-from spikec.runtime.fast import blocks, neurons, state
-from spikec.runtime.fast.links import Link, Piece, assign_chunks, fits_tiles, pieces_of_link
+from spikec.runtime.fast import blocks, neurons, pairs, state
+from spikec.runtime.fast.links import (
+    L1_BYTES,
+    Link,
+    Piece,
+    assign_chunks,
+    fits_tiles,
+    pieces_of_link,
+)
 from spikec.runtime.fast.matrix import ROWS, has_tiles, tile_config
 from spikec.runtime.fast.neurons import I16_MAX, SILENT, UNIT, Rule, Scan, scan_kernel
 from spikec.runtime.fast.state import FIRES, KEEPS, Fixed, Work
@@ -26,7 +34,7 @@ from spikec.runtime.fast.tiles import (
     tile_kernels,
 )
 from spikec.runtime.fast.vector import LANES
-from spikec.runtime.fast.words import Coding, aligned, words_shape
+from spikec.runtime.fast.words import Coding, aligned, group_stride, words_shape
 
 KEPT_BYTES = 64 << 20
 """Potentials of a traced layer that are kept for all lanes at a time, at least one row of them."""
@@ -73,6 +81,8 @@ class Layer:
         steps_in: T, or 1 for constant inputs.
         coding: Of the spikes; None when currents are the result.
         fixed: Tables and parameters.
+        pixels: How many are run at a time.
+        currents: Layers whose sums it adds to its own.
         tables: Arrays that `fixed` refers to by address.
     """
 
@@ -83,6 +93,8 @@ class Layer:
     steps_in: int
     coding: Coding | None
     fixed: Fixed
+    pixels: int = 1
+    currents: tuple[Layer, ...] = ()
     tables: list[Array] = field(default_factory=list)
 
     @property
@@ -99,12 +111,21 @@ class Layer:
         """Shape of the resulting words or currents."""
         if self.coding is not None:
             return words_shape(self.coding, samples, self.space, self.steps)
-        return (-(-samples // LANES), *self.space, self.padded, self.steps, LANES)
+        return self.sums_shape(samples)
 
     @property
     def out_dtype(self) -> type[np.integer]:
         """Element type of the result."""
         return np.int32 if self.coding is None else self.coding.dtype
+
+    @property
+    def sums_dtype(self) -> type[np.integer]:
+        """Element type of the sums (block, y, x, channel, t, lane) that other layers add up."""
+        return np.int16 if self.fixed.lookups and not self.fixed.wide else np.int32
+
+    def sums_shape(self, samples: int) -> tuple[int, ...]:
+        """Shape of these sums."""
+        return (-(-samples // LANES), *self.space, self.padded, self.steps, LANES)
 
 
 def compile_layer(
@@ -117,6 +138,7 @@ def compile_layer(
     reach: int,
     constant: bool = False,
     tiles: bool = False,
+    currents: Sequence[tuple[Layer, Array]] = (),
 ) -> Layer:
     """Plan a layer fed by `links`, all of one coding kind.
 
@@ -130,6 +152,7 @@ def compile_layer(
         reach: Largest absolute current.
         constant: Whether the inputs are constant over time.
         tiles: Whether to sum dot words in matrix tiles where they suit.
+        currents: Layers whose sums are added, and the largest that these are (channels,).
 
     Raises:
         OverflowError: when a partial weight sum does not fit a lookup table.
@@ -157,18 +180,26 @@ def compile_layer(
         shifted[piece.chunk] = own.ctypes.data if own.any() else 0
     chunk_exponents = np.array(shifted, np.int64)
     start = per_pixel(bias, channels, padded)
-    rows, v0 = neuron_rows(spec, channels, padded, steps)
+    rows, v0 = neuron_rows(spec, channels, padded, steps, space[1])
     bounds = [piece.bound << exponents[piece.link] for piece in pieces]
+    bounds += [_padded(bound, padded) for _, bound in currents]
     wide = _leaves_16_bits(bounds, start, rows, v0) or (not lookups and reach > I16_MAX)
     wide = wide or (lookups and bool(chunk_exponents.any()))  # shifted sums have 32 bits
+    wide |= lookups and any(layer.sums_dtype is np.int32 for layer, _ in currents)
     rule = SILENT if spec is None else spec.rule
     wide |= rule.net(steps) >= FREE_NET or rule.largest > I16_MAX
-    piece_rows, tables = _piece_rows(pieces, step_bytes)
+    strides = [group_stride(link.coding, link.width, steps_in) for link in links]
+    piece_rows, tables = _piece_rows(pieces, strides)
     zeros = _zero_sums(pieces, padded)
     coding = None if spec is None else spec.coding
     half = all(link.coding.entries <= TABLE // 2 for link in links)
     kernels = np.array([tile_kernels(kind, steps_in, half) for kind in sums])
     splits = bool(rows[:, :, neurons.SPLIT].any())
+    how = None
+    fits = lookups and not wide and not constant and steps <= pairs.MOST_STEPS and len(sums) == 1
+    if spec is not None and fits and _runs_in_pairs(spec, rows, v0, start):
+        most = np.abs(start[0]) + np.array(bounds).sum(axis=0)
+        how = _pairs(spec, rows, v0, most, half, [layer for layer, _ in currents], padded, steps)
     fixed = Fixed(
         lookups=int(lookups),
         wide=int(wide),
@@ -202,9 +233,53 @@ def compile_layer(
         v0_rows=len(v0),
         neurons=rows.ctypes.data,
         neuron_rows=len(rows),
+        currents=len(currents),
+        pairs=0 if how is None else pairs.pair_kernel(how).address,
+        shared_words=int(how is not None and how.words != pairs.ALONE),
     )
+    pixels = 1
+    if how is not None:
+        far = any(piece.groups < 0 and not links[piece.link].coding.by_group for piece in pieces)
+        size = sum(step_bytes * piece.table.shape[1] // piece.taps for piece in pieces)
+        pixels = 1 if far else max(1, L1_BYTES // size)
     tables += [kernels, piece_rows, sums, zeros, start, v0, rows, chunk_exponents, *exponents]
-    return Layer(tuple(links), space, channels, steps, steps_in, coding, fixed, tables)
+    before = tuple(layer for layer, _ in currents)
+    return Layer(
+        tuple(links), space, channels, steps, steps_in, coding, fixed, pixels, before, tables
+    )
+
+
+def _runs_in_pairs(spec: NeuronSpec, rows: Array, v0: Array, start: Array) -> bool:
+    """Whether channel pairs may run from spikes to spikes: one set of params for all pixels."""
+    alike = len(rows) == len(v0) == len(start) == 1
+    return alike and spec.rule.code == UNIT and not spec.window
+
+
+def _pairs(
+    spec: NeuronSpec,
+    rows: Array,
+    v0: Array,
+    reach: Array,
+    half: bool,
+    currents: list[Layer],
+    padded: int,
+    steps: int,
+) -> pairs.Pairs | None:
+    """Which code runs the channel pairs; None where sums are added that it does not read."""
+    if len(currents) > 1 or any(c.padded < padded or c.sums_dtype is np.int32 for c in currents):
+        return None
+    theta, split = rows[0, :, neurons.THETA], rows[0, :, neurons.SPLIT]
+    limit = min(I16_MAX, spec.high, -spec.low)
+    return pairs.Pairs(
+        steps=steps,
+        half=half,
+        signed=spec.rule.least < 0,
+        bits=8 * np.dtype(spec.coding.dtype).itemsize,
+        words=pairs.words_of(spec.coding, padded),
+        merged=not split.any(),
+        adds=bool(currents),
+        proven=pairs.stays_within(reach, np.abs(v0[0]), theta, steps, limit),
+    )
 
 
 def _scan(spec: NeuronSpec | None, bits: int, merged: bool = True) -> int:
@@ -219,10 +294,15 @@ def _scan(spec: NeuronSpec | None, bits: int, merged: bool = True) -> int:
 
 def _padded_exponents(link: Link, padded: int) -> Array:
     """The link's weight exponent of each channel, int64."""
-    exponents = np.zeros(padded, np.int64)
-    if link.exponents is not None:
-        exponents[: len(link.exponents)] = link.exponents
-    return exponents
+    none = np.zeros(0, np.int64)
+    return _padded(none if link.exponents is None else link.exponents, padded)
+
+
+def _padded(values: Array, padded: int) -> Array:
+    """Values of some channels as int64, zeros behind them."""
+    out = np.zeros(padded, np.int64)
+    out[: len(values)] = values
+    return out
 
 
 def _leaves_16_bits(bounds: list[Array], start: Array, rows: Array, v0: Array) -> bool:
@@ -240,6 +320,8 @@ def run_layer(
     counts: Array,
     units: Array,
     potentials: Array | None = None,
+    currents: Sequence[Array] = (),
+    sums: Array | None = None,
 ) -> bool:
     """Run a layer; True when a potential left its declared width.
 
@@ -251,6 +333,8 @@ def run_layer(
         counts: Result (block, pixel, channel, t): how many samples fired; bytes.
         units: Result of payloads, as `counts`: how many samples sent 1 or -1.
         potentials: Result (t, sample, channel, height, width) int32, or None.
+        currents: Sums of `layer.currents`.
+        sums: Result, of `layer.sums_shape`: what its neurons receive; or None.
     """
     fixed, (height, width) = layer.fixed, layer.space
     size = (layer.padded, layer.steps_in, LANES)
@@ -260,7 +344,9 @@ def run_layer(
     unshifted[:] = 0
     gathered = aligned((layer.padded * fixed.window, layer.steps, LANES), np.int32)
     links = np.array([_link_row(k, w) for k, w in zip(layer.links, inputs, strict=True)], np.int64)
-    segments = np.empty((fixed.piece_count, SEGMENT), np.int64)
+    added = np.array([_current_row(c, layer.padded) for c in currents], np.int64)
+    segments = np.empty((layer.pixels, fixed.piece_count, SEGMENT), np.int64)
+    segment_counts, fields = np.empty(layer.pixels, np.int64), np.zeros(pairs.FIELDS, np.int64)
     starts = np.zeros((fixed.chunks + 1,), np.int64)
     pattern = np.full((1 + 3 * fixed.piece_count,), -1, np.int64)
     start, config = np.empty(layer.padded, np.int32), tile_config()
@@ -279,9 +365,14 @@ def run_layer(
         width=width,
         out=out.ctypes.data,
         out_vectors=out.shape[3] * out.shape[4],
+        out_block=out.strides[0],
+        out_row=out.strides[1],
         out_pixel=out.strides[2],
+        out_group=out.strides[3],
         counts=counts.ctypes.data,
         units=units.ctypes.data,
+        currents=added.ctypes.data,
+        sums=0 if sums is None else sums.ctypes.data,
         kept=kept.ctypes.data,
         rows=rows,
         top=0,
@@ -291,11 +382,23 @@ def run_layer(
         unshifted=unshifted.ctypes.data,
         gathered=gathered.ctypes.data,
         start=start.ctypes.data,
+        pixels=layer.pixels,
         segments=segments.ctypes.data,
+        segment_counts=segment_counts.ctypes.data,
+        fields=fields.ctypes.data,
         starts=starts.ctypes.data,
         config=config.ctypes.data,
         pattern=pattern.ctypes.data,
     )
+    fields[[pairs.SEGMENTS, pairs.SEGMENT_BYTES]] = segments.ctypes.data, segments.strides[0]
+    fields[pairs.SEGMENT_COUNTS] = segment_counts.ctypes.data
+    fields[[pairs.BIAS, pairs.ROWS, pairs.V0]] = fixed.bias, fixed.neurons, fixed.v0
+    fields[pairs.OUT_BYTES] = out.strides[2]
+    fields[pairs.COUNT_BYTES] = layer.padded * layer.steps
+    fields[[pairs.TOP, pairs.BOTTOM]] = min(fixed.high, I16_MAX - 1), max(fixed.low, -I16_MAX)
+    if currents:
+        fields[pairs.ADDED_BYTES] = currents[0].strides[2]
+    fields[pairs.SUMS_BYTES] = 2 * LANES * layer.padded * layer.steps
     bad = 0
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
@@ -318,6 +421,12 @@ def _link_row(link: Link, words: Array) -> list[int]:
     return [words.ctypes.data, block, row, pixel, height, width, *link.strides]
 
 
+def _current_row(sums: Array, padded: int) -> list[int]:
+    """A row for `state.C_ADDR` and what follows it, of sums that go to `padded` channels."""
+    channels, steps = sums.shape[3:5]
+    return [sums.ctypes.data, sums.strides[2], min(channels, padded) * steps, sums.itemsize]
+
+
 def per_pixel(values: Array, channels: int, padded: int) -> Array:
     """(channels,) or (channels, height, width) as int32 (pixel or 1, padded channels)."""
     flat = by_pixel(values, channels)
@@ -327,7 +436,7 @@ def per_pixel(values: Array, channels: int, padded: int) -> Array:
 
 
 def neuron_rows(
-    spec: NeuronSpec | None, channels: int, padded: int, steps: int
+    spec: NeuronSpec | None, channels: int, padded: int, steps: int, width: int = 1
 ) -> tuple[Array, Array]:
     """Rows (pixel or 1, channel, column) for the scan, and initial potentials.
 
@@ -347,7 +456,7 @@ def neuron_rows(
     live[:, :, neurons.NET] = many if spec.free else 0
     live[:, :, neurons.LEAST], live[:, :, neurons.MOST] = rule.least, rule.most
     coding = spec.coding
-    unit = steps * VECTOR_BYTES[coding.kind]
+    unit = group_stride(coding, width, steps)
     live[:, :, neurons.POS_OFF] = coding.pos_group * unit
     live[:, :, neurons.POS_STEP] = coding.pos_step
     live[:, :, neurons.NEG_OFF] = coding.neg_group * unit
@@ -364,19 +473,20 @@ def by_pixel(values: Array, channels: int) -> Array:
     return np.asarray(wide, np.int64).reshape(channels, -1).T
 
 
-def _piece_rows(pieces: list[Piece], step_bytes: int) -> tuple[Array, list[Array]]:
+def _piece_rows(pieces: list[Piece], strides: list[int]) -> tuple[Array, list[Array]]:
+    """Rows of the pieces, and what they refer to; strides are from group to group of each link."""
     rows = np.zeros((len(pieces), state.P_COLUMNS), np.int64)
     kept: list[Array] = []
     for row, p in zip(rows, pieces, strict=True):
         table = aligned(p.table.shape, p.table.dtype)
         table[:] = p.table
-        shifts = np.ascontiguousarray(p.shifts * [step_bytes, 1], np.int64)
+        shifts = np.ascontiguousarray(p.shifts * [strides[p.link], 1], np.int64)
         kept += [table, shifts]
         row[:] = (
             p.link,
             p.dy,
             p.dx,
-            p.group * step_bytes,
+            p.group * strides[p.link],
             table.ctypes.data,
             table.strides[0],
             p.groups,

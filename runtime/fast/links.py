@@ -34,6 +34,7 @@ class Link:
         pads: Above and on the left; what lies below and on the right follows from the result.
         dilations: Down and right.
         inside: Whether no tap of any result lies outside the image.
+        width: Of the image.
     """
 
     weight: Array
@@ -44,6 +45,7 @@ class Link:
     pads: tuple[int, int] = (0, 0)
     dilations: tuple[int, int] = (1, 1)
     inside: bool = False
+    width: int = 1
 
 
 @dataclass
@@ -165,8 +167,11 @@ def _pieces_of_taps(index: int, link: Link, taps: Array, limit: int) -> list[Pie
             for kx in range(taps.shape[1])
             for piece in _pieces_of_tap(index, link, ky, kx, taps[ky, kx], limit, runs)
         ]
-        whole = link.groups == 1 and link.coding.groups * taps.shape[1] <= limit
-        if whole and link.dilations[1] == 1:
+        side_by_side = link.groups == 1 and link.coding.groups * taps.shape[1] <= limit
+        if link.coding.by_group:
+            row = [replace(piece, groups=1) for piece in row]
+            side_by_side = True
+        if side_by_side and link.dilations[1] == 1:
             row = _merge_row(row)
         pieces += row
     return pieces

@@ -98,5 +98,5 @@ def _call(arguments: int) -> Intrinsic:
     return intrinsic_of(types.int64, 1 + arguments, emit)
 
 
-call7, call8, call17, call19 = (_call(arguments) for arguments in (7, 8, 17, 19))
+call2, call7, call8, call17, call19 = (_call(arguments) for arguments in (2, 7, 8, 17, 19))
 """(address, ...): call a kernel."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
@@ -96,11 +96,25 @@ class Synapse:
 
 
 @dataclass(frozen=True, slots=True)
+class Current:
+    """A sum that a layer before has computed.
+
+    Attributes:
+        name: Its node.
+        bound: Its largest absolute value (channels,).
+    """
+
+    name: str
+    bound: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Sum:
     """What reaches a layer: synapses, a constant current, and bounds of the sum per channel.
 
     Attributes:
         nodes: What it stands for, down to the synapses' sources.
+        currents: What is added as it is.
     """
 
     synapses: tuple[Synapse, ...]
@@ -108,6 +122,7 @@ class Sum:
     low: Array
     high: Array
     nodes: frozenset[str] = frozenset()
+    currents: tuple[Current, ...] = ()
 
 
 def geometry(shape: tuple[int, ...]) -> tuple[int, tuple[int, int]] | None:
@@ -163,12 +178,15 @@ def _pooled(net: Net, node: Node, pool: SumPool, space: tuple[int, int]) -> Sour
     return Source(node.name, below.channels, space, least, most) if fits else None
 
 
-def sum_of(net: Net, name: str) -> Sum | None:
-    """The synapses whose sum a current node is; None if it is anything else."""
+def sum_of(net: Net, name: str, kept: Collection[str] = ()) -> Sum | None:
+    """The synapses whose sum a current node is; None if it is anything else.
+
+    Terms of it that are `kept` are currents, whatever they are sums of.
+    """
     node = net.nodes[name]
     total: Sum | None = None
     if isinstance(node.operation, Add):
-        parts = [sum_of(net, term) for term in node.inputs]
+        parts = [_term(net, term, kept) for term in node.inputs]
         known = [part for part in parts if part is not None]
         total = _joined(known) if len(known) == len(parts) else None
     elif isinstance(node.operation, COMPILED):
@@ -183,15 +201,23 @@ def sum_of(net: Net, name: str) -> Sum | None:
     return total if within and reach < INT32_REACH else None
 
 
+def _term(net: Net, name: str, kept: Collection[str]) -> Sum | None:
+    total = sum_of(net, name, kept)
+    if total is None or name not in kept:
+        return total
+    current = Current(name, np.maximum(np.abs(total.low), np.abs(total.high)))
+    return replace(total, synapses=(), bias=np.zeros_like(total.bias), currents=(current,))
+
+
 def _joined(parts: list[Sum]) -> Sum | None:
     synapses = tuple(s for part in parts for s in part.synapses)
-    if len({s.source.constant for s in synapses}) != 1:
+    if len({s.source.constant for s in synapses}) > 1:
         return None
     bias, low, high = (
         np.sum([getattr(part, role) for part in parts], axis=0) for role in ("bias", "low", "high")
     )
     nodes = frozenset[str]().union(*(part.nodes for part in parts))
-    return Sum(synapses, bias, low, high, nodes)
+    return Sum(synapses, bias, low, high, nodes, tuple(c for part in parts for c in part.currents))
 
 
 def _bounded(net: Net, node: Node, synapse: Synapse) -> Sum | None:

@@ -114,7 +114,7 @@ class Thresholds:
 
 
 @dataclass
-class _Neuron(Thresholds):
+class ScannedNeuron(Thresholds):
     """Vectors of one scanned channel: thresholds, and where its spikes go."""
 
     pos: Value
@@ -123,7 +123,9 @@ class _Neuron(Thresholds):
     neg_step: Value
 
 
-def _load_neuron(b: IRBuilder, row: Value, v0: Value, state: Type, word: Type) -> _Neuron:
+def load_neuron(b: IRBuilder, row: Value, v0: Value, state: Type, word: Type) -> ScannedNeuron:
+    """The neuron of a row (COLUMNS) and of an int32 v0, for vectors of states and of words."""
+
     def spread(column: int, typ: Type) -> Value:
         return splat(b, b.trunc(entry(column), typ.element), typ.count)
 
@@ -135,7 +137,7 @@ def _load_neuron(b: IRBuilder, row: Value, v0: Value, state: Type, word: Type) -
 
     start = load(b, v0, None, I32, 4)
     start = b.trunc(start, state.element) if state.element.width < 32 else start
-    return _Neuron(
+    return ScannedNeuron(
         theta=spread(THETA, state),
         fire=spread(FIRE, state),
         negative=spread(NEGATIVE, state),
@@ -156,7 +158,8 @@ def real_of(state: Type) -> Type:
     return ir.FloatType() if state.element.width == 16 else ir.DoubleType()
 
 
-def _add_step(b: IRBuilder, addr: Value, step: Value) -> None:
+def add_step(b: IRBuilder, addr: Value, step: Value) -> None:
+    """Add to the words there."""
     store(b, b.add(load(b, addr, None, step.type), step), addr)
 
 
@@ -236,17 +239,21 @@ def _store_numbers(b: IRBuilder, payloads: Values, zero_word: Value, to: Value, 
     b.position_at_end(done)
 
 
-def _add_lookups(
-    b: IRBuilder, n: _Neuron, out: Value, up: Value, down: Value | None, merged: bool
+def lookup_step(b: IRBuilder, n: ScannedNeuron, up: Value, down: Value | None) -> Value:
+    """What spikes add to a word that holds both signs."""
+    step = b.select(up, n.pos_step, ir.Constant(n.pos_step.type, None))
+    return step if down is None else b.select(down, n.neg_step, step)
+
+
+def add_lookups(
+    b: IRBuilder, n: ScannedNeuron, out: Value, up: Value, down: Value | None, merged: bool
 ) -> None:
     """Add spikes to the lookup words of their groups; `merged`: one word for both signs."""
-    none = ir.Constant(n.pos_step.type, None)
-    step = b.select(up, n.pos_step, none)
-    if down is not None and merged:
-        step = b.select(down, n.neg_step, step)
-    elif down is not None:
-        _add_step(b, b.add(out, n.neg), b.select(down, n.neg_step, none))
-    _add_step(b, b.add(out, n.pos), step)
+    if down is not None and not merged:
+        none = ir.Constant(n.neg_step.type, None)
+        add_step(b, b.add(out, n.neg), b.select(down, n.neg_step, none))
+        down = None
+    add_step(b, b.add(out, n.pos), lookup_step(b, n, up, down))
 
 
 def _with_byte(b: IRBuilder, words: Value, k: int, up: Value, down: Value | None) -> Value:
@@ -256,7 +263,7 @@ def _with_byte(b: IRBuilder, words: Value, k: int, up: Value, down: Value | None
     return words if down is None else b.sub(words, b.select(down, step, none))
 
 
-def _count(b: IRBuilder, fired: Value, lanes: Value, addr: Value, first: bool) -> None:
+def count_lanes(b: IRBuilder, fired: Value, lanes: Value, addr: Value, first: bool) -> None:
     """Store how many of the samples in `lanes` fired as one byte, or add to it."""
     bits = ir.IntType(fired.type.count)
     total = b.ctpop(b.and_(b.bitcast(fired, bits), b.trunc(lanes, bits)))
@@ -316,7 +323,7 @@ def _scan_lanes(b: IRBuilder, args: Values, how: Scan, first: int, many: int) ->
         for name in ("sadd.sat", "smax", "smin")
     )
     neurons = [
-        _load_neuron(b, b.add(rows, const(8 * COLUMNS * k)), b.add(v0, const(4 * k)), vs, vw)
+        load_neuron(b, b.add(rows, const(8 * COLUMNS * k)), b.add(v0, const(4 * k)), vs, vw)
         for k in range(channels)
     ]
     zero, empty = ir.Constant(vs, None), splat(b, b.trunc(zero_word, vw.element), many)
@@ -340,7 +347,7 @@ def _scan_lanes(b: IRBuilder, args: Values, how: Scan, first: int, many: int) ->
             at_step = halved(b, n, b.mul(halves, loop.i)) if bits == 32 else n
             state[k], state[channels + k], up, down = fire(b, at_step, v, net, how.signed)
             if kind == LUT:
-                _add_lookups(b, n, to, up, down, how.merged)
+                add_lookups(b, n, to, up, down, how.merged)
             else:
                 words = _with_byte(b, words, k, up, down)
             fired = up if down is None else b.or_(up, down)
@@ -351,8 +358,8 @@ def _scan_lanes(b: IRBuilder, args: Values, how: Scan, first: int, many: int) ->
             state[k], state[channels + k] = b.sub(v, b.mul(n.theta, payload)), b.add(net, payload)
             fired = b.icmp_signed("!=", payload, zero)
             alone = b.or_(*[b.icmp_signed("==", payload, fill_of(vs, one)) for one in (1, -1)])
-            _count(b, alone, lanes, b.add(units, place), first == 0)
-        _count(b, fired, lanes, b.add(counts, place), first == 0)
+            count_lanes(b, alone, lanes, b.add(units, place), first == 0)
+        count_lanes(b, fired, lanes, b.add(counts, place), first == 0)
         if bits == 32:
             place = b.add(b.mul(kept_channel, const(k)), b.mul(kept_step, loop.i))
             store(b, state[k], kept, place)

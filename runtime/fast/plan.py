@@ -24,7 +24,7 @@ from spikec.ir.types import Array
 from spikec.ir.windows import Pooling
 from spikec.runtime.fast import neurons
 from spikec.runtime.fast.images import Image, row_tables
-from spikec.runtime.fast.layer import NeuronSpec, compile_layer
+from spikec.runtime.fast.layer import Layer, NeuronSpec, compile_layer
 from spikec.runtime.fast.links import Link, table_bytes
 from spikec.runtime.fast.match import (
     INT32_REACH,
@@ -86,6 +86,7 @@ class _Planner:
         self._choose()
         if self.sums == ROWS:
             return self._row_plan()
+        self._share()
         codings = self._codings()
         while (program := self._compiled_all(codings)) is None:
             codings = self._codings()
@@ -139,9 +140,10 @@ class _Planner:
         """The program with compiled layers; None if some inputs must be dot words instead."""
         program: list[Step] = []
         large: set[str] = set()
+        layers: dict[str, Layer] = {}
         for step in self.program:
             try:
-                program.append(self._compiled(step, codings))
+                program.append(self._compiled(step, codings, layers))
             except _TooLarge as segment:
                 large |= segment.names
         self.only_dot |= large
@@ -166,6 +168,43 @@ class _Planner:
                 dense |= set(node.inputs)
             if isinstance(step, Fire):
                 views |= self._views(node)
+
+    def _share(self) -> None:
+        """Let layers add up what layers before them have summed, as residual blocks often do."""
+        kept: dict[str, tuple[str, Array]] = {}
+        program = [self._with_kept(step, kept) for step in self.program]
+        read = {c.name for step in program if isinstance(step, Fire) for c in step.sum.currents}
+        keepers = {kept[name][0] for name in read}
+        self.program = [
+            replace(step, keeps=True)
+            if isinstance(step, Fire) and step.node.name in keepers
+            else step
+            for step in program
+        ]
+
+    def _with_kept(self, step: Step, kept: dict[str, tuple[str, Array]]) -> Step:
+        """A step that adds up what steps before it have summed.
+
+        `kept` says of sums which step has them, and what its neurons add (channels,).
+        """
+        if not isinstance(step, Fire):
+            return step
+        own = step.bias - _spread_over(step.sum.bias, step.bias)
+        if step.spec is not None and own.ndim == 1 and not step.sum.synapses[0].source.constant:
+            kept.setdefault(step.current, (step.node.name, own))
+        rest = sum_of(self.net, step.current, kept.keys() - {step.current})
+        if rest is None or not rest.currents or not rest.synapses:
+            return step
+        more = [kept[current.name][1] for current in rest.currents]
+        reach = np.abs(more).sum(axis=0)
+        total = replace(
+            rest,
+            low=rest.low - reach,
+            high=rest.high + reach,
+            currents=tuple(replace(c, bound=c.bound + reach) for c in rest.currents),
+        )
+        bias = rest.bias - np.sum(more, axis=0)
+        return replace(step, sum=total, bias=own + _spread_over(bias, own))
 
     def _may_leave(self, node: Node) -> bool:
         """Whether a value that no step reads must be computed all the same, to find overflows."""
@@ -293,9 +332,8 @@ class _Planner:
         while changed:
             changed = False
             for step in self.program:
-                names = reads(step)
-                if isinstance(step, Fire) and names & dot and not names <= dot:
-                    dot |= names
+                if isinstance(step, Fire) and step.sources & dot and not step.sources <= dot:
+                    dot |= step.sources
                     changed = True
         together = self._read_together()
         return {
@@ -314,7 +352,8 @@ class _Planner:
         """Whether numbers of a node may be lookup words: units, which no payload's scan writes."""
         return self.lut and low >= -1 and high <= 1 and name not in self.numbers
 
-    def _compiled(self, step: Step, codings: dict[str, Coding]) -> Step:
+    def _compiled(self, step: Step, codings: dict[str, Coding], layers: dict[str, Layer]) -> Step:
+        """A step with its layer, which is put into `layers` where its sums are kept."""
         if not isinstance(step, Fire):
             return step
         channels, space = _known_geometry(step.node)
@@ -327,12 +366,15 @@ class _Planner:
                 s.pads,
                 s.dilations,
                 s.stays_inside(space),
+                s.source.space[1],
             )
             for s in step.sum.synapses
         ]
         lookups = [link for link in links if link.coding.kind == LUT]
         if sum(table_bytes(link) for link in lookups) > TABLE_BYTES:
-            raise _TooLarge(reads(step))
+            raise _TooLarge(step.sources)
+        if any(current.name not in layers for current in step.sum.currents):
+            raise _TooLarge(set())
         spec = step.spec
         if spec is not None:
             spec = replace(spec, coding=codings.get(step.node.name) or self._unread(step.node))
@@ -348,9 +390,12 @@ class _Planner:
                 step.reach,
                 constant,
                 tiles=self.sums == TILES,
+                currents=[(layers[c.name], c.bound) for c in step.sum.currents],
             )
         except OverflowError:
-            raise _TooLarge(reads(step)) from None
+            raise _TooLarge(step.sources) from None
+        if step.keeps:
+            layers[step.current] = layer
         return replace(step, spec=spec, layer=layer)
 
     def _unread(self, node: Node) -> Coding:
@@ -388,6 +433,11 @@ def _reaches(step: Step) -> Iterator[tuple[str, Iterable[tuple[int, int, int, in
         _, space = _known_geometry(step.node)
         kernel, strides, pads, dilations = step.window.reshape(4, 2).tolist()
         yield step.below, zip(pads, space, strides, kernel, dilations, strict=True)
+
+
+def _spread_over(values: Array, like: Array) -> Array:
+    """Values (channels,) with the axes of another array (channels, ...)."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def _with_space(array: Array) -> Array:

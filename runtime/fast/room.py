@@ -38,6 +38,10 @@ def _bytes(plan: Plan, step: Step) -> int:
     if isinstance(step, Simple) or (isinstance(step, Fire) and step.spec is None):
         total += _PLAIN * elements * samples
     if isinstance(step, Fire) and step.layer is not None:
+        if step.keeps:  # for as long as the spikes, which is near enough
+            total += (
+                math.prod(step.layer.sums_shape(LANES)) * np.dtype(step.layer.sums_dtype).itemsize
+            )
         kind = np.dtype(step.layer.out_dtype)
         return total + math.prod(step.layer.out_shape(LANES)) * kind.itemsize
     if node.name in plan.images:

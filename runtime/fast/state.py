@@ -21,6 +21,9 @@ L_ADDR, L_BLOCK, L_ROW, L_PIXEL, L_HEIGHT, L_WIDTH, L_DOWN, L_RIGHT, L_COLUMNS =
     P_LAST_BYTES,
     P_COLUMNS,
 ) = range(13)
+C_ADDR, C_PIXEL, C_COUNT, C_SIZE, C_COLUMNS = range(5)
+"""Columns of a current (int64): its address, bytes of a pixel, how many vectors to add, and bytes
+of an element."""
 FIRES, KEEPS = 1, 2
 """Flags of a run: neurons fire (else currents are the result); potentials are kept."""
 
@@ -81,6 +84,12 @@ class Fixed(NamedTuple):
     neurons: int
     """int64 (pixel or 1, channel, column)."""
     neuron_rows: int
+    currents: int
+    """How many sums of layers before are added."""
+    pairs: int
+    """Address of the code that runs channel pairs from spikes to spikes; 0 where there is none."""
+    shared_words: int
+    """Whether several pairs write the same lookup words."""
 
 
 class Work(NamedTuple):
@@ -98,12 +107,19 @@ class Work(NamedTuple):
     """Words (block, y, x, group, t, lane), or currents (block, y, x, channel, t, lane)."""
     out_vectors: int
     """Vectors of a pixel of `out`."""
+    out_block: int
+    out_row: int
     out_pixel: int
-    """Bytes of a pixel of `out`."""
+    out_group: int
+    """Bytes of `out` from one to the next."""
     counts: int
     """How many samples fired (block, pixel, channel, t), bytes."""
     units: int
     """How many samples sent a payload of 1 or -1, as `counts`; unused by unit spikes."""
+    currents: int
+    """int64 rows of the sums that are added."""
+    sums: int
+    """What neurons receive (block, pixel, channel, t, lane), for layers that follow; or 0."""
     kept: int
     """Potentials (block, row - top, x, channel, t, lane) of `rows` rows, or one dummy vector."""
     rows: int
@@ -119,7 +135,13 @@ class Work(NamedTuple):
     """Currents of a pixel (channel, t, lane) for neurons with a window, int32."""
     start: int
     """What the accumulators of a pixel start with (channel), int32."""
+    pixels: int
+    """How many pixels are run at a time."""
     segments: int
+    segment_counts: int
+    """int64 of each of these pixels."""
+    fields: int
+    """int64 fields of `pairs`."""
     starts: int
     config: int
     """Operand of LDTILECFG."""

@@ -16,7 +16,10 @@ from spikec.runtime.fast.words import Coding
 
 @dataclass(frozen=True, eq=False)
 class Fire:
-    """Compiled synapses, joins and neurons, or (`spec` None) the currents of a node."""
+    """Compiled synapses, joins and neurons, or (`spec` None) the currents of a node.
+
+    With `keeps` layers that follow add up its sums.
+    """
 
     node: Node
     sum: Sum
@@ -24,12 +27,23 @@ class Fire:
     bias: Array
     layer: Layer | None = None
     rows: Rows | None = None
+    keeps: bool = False
 
     @property
     def reach(self) -> int:
         """Upper bound of the absolute current of a step, bias included."""
         spikes = max(-self.sum.low.min(), self.sum.high.max(), 0)
-        return int(spikes) + magnitude(self.bias)
+        return int(spikes) + magnitude(self.sum.bias) + magnitude(self.bias)
+
+    @property
+    def sources(self) -> set[str]:
+        """Names of the values that its synapses read."""
+        return {s.source.name for s in self.sum.synapses}
+
+    @property
+    def current(self) -> str:
+        """The node that its sum is."""
+        return self.node.name if self.spec is None else self.node.inputs[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,5 +103,5 @@ class Plan:
 def reads(step: Step) -> set[str]:
     """Names of the values that a step reads."""
     if isinstance(step, Fire):
-        return {s.source.name for s in step.sum.synapses}
+        return step.sources | {current.name for current in step.sum.currents}
     return set() if isinstance(step, View) else set(step.node.inputs)

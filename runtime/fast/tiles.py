@@ -50,7 +50,7 @@ SEGMENT = 8
 """Columns of a segment."""
 
 
-def _lut_step(
+def lut_step(
     b: IRBuilder, accs: Values, words: Value, table: Value, steps: int, half: bool
 ) -> list[Value]:
     """Add table lookups for one group; PAIR channels x `steps` time steps."""
@@ -168,7 +168,7 @@ def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int, half: bool)
     inner = Loop(b, const(0), groups, [*outer.values, words, table])
     *sums, words, table = inner.values
     if coding == LUT:
-        sums = _lut_step(b, sums, words, table, steps, half)
+        sums = lut_step(b, sums, words, table, steps, half)
     else:
         sums = _dot_step(b, sums, words, table, steps, _dot4 if coding == DOT else _dot2)
     sums = inner.close([*sums, b.add(words, group_stride), b.add(table, table_bytes)])

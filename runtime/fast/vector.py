@@ -195,6 +195,40 @@ widen = procedure(3, _widen)
 """(narrow, wide, count): wide[i] += narrow[i]; narrow[i] = 0, vectors of 32 lanes."""
 
 
+def _add(bits_from: int, bits_to: int) -> Intrinsic:
+    """Adds `count` vectors of 32 lanes."""
+
+    def write(b: IRBuilder, args: Values) -> None:
+        source, target, count = args
+        loop = Loop(b, const(0), count, [source, target])
+        source, target = loop.values
+        total, value = vec(ir.IntType(bits_to)), load(b, source, None, vec(ir.IntType(bits_from)))
+        value = value if bits_from == bits_to else b.sext(value, total)
+        store(b, b.add(load(b, target, None, total), value), target)
+        after = [
+            b.add(at, const(LANES * bits // 8))
+            for at, bits in ((source, bits_from), (target, bits_to))
+        ]
+        loop.close(after)
+
+    return procedure(3, write)
+
+
+add16, add16to32, add_vectors32 = _add(16, 16), _add(16, 32), _add(32, 32)
+"""(source, target, count): add `count` vectors of 32 lanes."""
+
+
+def _copy(b: IRBuilder, args: Values) -> None:
+    source, target, count = args
+    loop = Loop(b, const(0), count, [source, target])
+    store(b, load(b, loop.values[0], None, vec(I16)), loop.values[1])
+    loop.close([b.add(at, const(2 * LANES)) for at in loop.values])
+
+
+copy_vectors = procedure(3, _copy)
+"""(source, target, count): copy `count` vectors of 64 bytes."""
+
+
 def _add_shifted(bits: int) -> Intrinsic:
     def write(b: IRBuilder, args: Values) -> None:
         source, target, exponents, channels, steps = args

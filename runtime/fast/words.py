@@ -1,7 +1,9 @@
 """Spike words: how a block of samples is laid out for the compiled kernels.
 
 `words[block, y, x, group, t, lane]`: a block is 32 samples, one per SIMD lane, so strides, padding
-and odd sizes are only address arithmetic. A word packs a group of channels of one sample and step:
+and odd sizes are only address arithmetic. In memory the groups of a pixel lie side by side, or,
+where readers want one group of many pixels, the pixels of a group in a row. A word packs a group
+of channels of one sample and step:
 
 `lut` (uint16): a mixed-radix number below 64 that indexes tables of partial weight sums; six
 unsigned channels, or three signed ones and half of a fourth.
@@ -20,7 +22,7 @@ from numpy.typing import DTypeLike
 
 from spikec.ir.types import Array
 from spikec.runtime.fast.matrix import words_slack
-from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, TABLE, WIDE
+from spikec.runtime.fast.tiles import DOT, LUT, PAIR, QUAD, TABLE, VECTOR_BYTES, WIDE
 from spikec.runtime.fast.vector import LANES
 
 BYTE = 255
@@ -50,6 +52,8 @@ class Coding:
     """Channels below this are base-3 digits (signed lut)."""
     entries: int = TABLE
     """What lookup words stay below."""
+    by_group: bool = False
+    """Whether the pixels of a row lie side by side for each group."""
 
     @property
     def dtype(self) -> type[np.unsignedinteger]:
@@ -98,7 +102,12 @@ def lut_coding(channels: int, signed: bool, pairs: bool = False) -> Coding:
     if signed and pairs:
         group, step = c // PAIR, np.int64(3) ** (c % PAIR)
         steps, groups = (group, step, group, 2 * step), -(-channels // PAIR)
-        return Coding(LUT, channels, True, groups, *steps, ternary=channels, entries=3**PAIR)
+        return Coding(
+            *(LUT, channels, True, groups, *steps),
+            ternary=channels,
+            entries=3**PAIR,
+            by_group=True,
+        )
     if not signed:
         step, none = np.int64(1) << (c % 6), np.zeros_like(c)
         return Coding(LUT, channels, False, -(-channels // 6), c // 6, step, none, none)
@@ -166,11 +175,23 @@ def words_shape(
     return (-(-samples // LANES), *space, coding.groups, steps, LANES)
 
 
+def memory_order(coding: Coding | None) -> tuple[int, ...]:
+    """The axes of words as they lie in memory; swapping them twice is to leave them."""
+    return (0, 1, 3, 2, 4, 5) if coding is not None and coding.by_group else (0, 1, 2, 3, 4, 5)
+
+
+def group_stride(coding: Coding, width: int, steps: int) -> int:
+    """Bytes from a group of a pixel to its next one."""
+    return steps * VECTOR_BYTES[coding.kind] * (width if coding.by_group else 1)
+
+
 def pack(values: Array, coding: Coding) -> Array:
     """Words of values (steps, samples, channels, height, width): spikes, or bytes for dot words."""
     steps, samples, _, height, width = values.shape
     shape = words_shape(coding, samples, (height, width), steps)
-    out = aligned(shape, coding.dtype, words_slack(steps))
+    order = memory_order(coding)
+    out = aligned(tuple(shape[k] for k in order), coding.dtype, words_slack(steps))
+    out = out.transpose(order)
     out.fill(coding.zero_word)
     steps_of = (coding.pos_group, coding.pos_step, coding.neg_group, coding.neg_step)
     rows = np.stack([np.asarray(part, np.int64) for part in steps_of])

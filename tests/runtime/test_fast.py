@@ -426,6 +426,72 @@ def test_words_of_what_only_depthwise_layers_read_hold_pairs():
     assert (codings[x].groups, codings[y].groups) == (5, 3)
 
 
+@pytest.mark.skipif(not FEATURES.lut, reason="no lookups here")
+def test_words_of_what_only_depthwise_layers_read_lie_by_group():
+    b = Build(26, steps=5)
+    x = b.fire(b.conv(b.input(1, 7, 6), 9), "integrate_signed", 3000)
+    y = b.fire(b.conv(x, 9, groups=9, strides=(2, 2)), "integrate_signed", 100)
+    z = b.fire(b.conv(x, 9, (3, 5), pads=(0, 2, 1, 3), groups=9), "integrate_signed", 100)
+    w = b.fire(b.conv(x, 9, dilations=(1, 2), groups=9), "integrate_signed", 100)
+    sums = [b.dense(b.flat(name), 3) for name in (y, z, w)]
+    graph = b.graph(b.out(b.join(*sums)))
+    plan = plan_of(graph, graph.steps, LUT)
+    assert plan.codings[x].by_group
+    fires = [step for step in plan.program if isinstance(step, Fire)]
+    pieces = {step.node.name: step.layer.fixed.piece_count for step in fires}
+    assert (pieces[y], pieces[z], pieces[w]) == (3, 3, 9)
+    check(graph, 35)
+
+
+def branches(steps, kind, per="channel", shown=False, **how) -> tuple[Graph, list[str]]:
+    """Residual blocks without neurons behind their joins, and these joins.
+
+    With `shown` one of them is read by a readout, too.
+    """
+    b = Build(27, steps)
+    how = {"per": per, **how}
+    x = b.fire(b.conv(b.input(1, 6, 5), 6), kind, 3000)
+    sums = [b.conv(x, 5)]
+    for _ in range(3):
+        y = b.fire(sums[-1], kind, 200, **how)
+        y = b.fire(b.conv(y, 7, (1, 1), pads=(0,) * 4), kind, 100)
+        sums.append(b.join(sums[-1], b.conv(y, 5)))
+    ends = [b.fire(sums[-1], kind, 300, **how) for _ in range(2)]
+    read = [b.dense(b.flat(end), 3) for end in ends]
+    more = [b.out(sums[1])] if shown else []
+    return b.graph(b.out(b.join(*read)), *more), sums
+
+
+@pytest.mark.parametrize(("kind", "how"), KINDS)
+def test_joins_add_what_was_summed_before(kind, how):
+    graph, sums = branches(3, kind, **how)
+    for means in (LUT, DOT, TILES) if FEATURES.lut else (DOT, TILES):
+        fires = [s for s in plan_of(graph, 3, means).program if isinstance(s, Fire)]
+        added = [[c.name for c in step.sum.currents] for step in fires]
+        assert [names for names in added if names] == [[name] for name in (*sums[:3], sums[2])]
+        assert [step.current for step in fires if step.keeps] == sums[:3]
+        assert max(len(step.sum.synapses) for step in fires if step.sum.currents) == 1
+    check(graph, 35)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 8, 9])
+@pytest.mark.parametrize("kind", ["integrate", "integrate_signed"])
+def test_joins_over_numbers_of_steps(kind, steps):
+    check(branches(steps, kind)[0], 33)
+
+
+def test_joins_that_are_read_as_they_are():
+    check(branches(3, "integrate_signed", shown=True)[0], 33)
+
+
+@pytest.mark.parametrize("kind", ["integrate", "integrate_signed"])
+def test_sums_whose_neurons_have_biases_of_their_own_are_not_shared(kind):
+    graph, _ = branches(3, kind, per="neuron")
+    fires = [s for s in plan_of(graph, 3, DOT).program if isinstance(s, Fire)]
+    assert not any(step.keeps for step in fires)
+    check(graph, 5)
+
+
 def test_large_weights_take_wider_sums():
     b = Build(15, steps=8)
     x = b.fire(b.dense(b.input(300), 700, m=127), "integrate_signed", 200_000)
