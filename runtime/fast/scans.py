@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -211,6 +211,16 @@ def _graded_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Pa
     return kernels.search_graded_errors(*parts, op.payload.levels, free, drawn.steps)
 
 
+def _graded_window_errors(
+    op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params
+) -> Value:
+    """Neurons that gather do as those that do not, on all their current at once."""
+    gain = drawn.steps if len(drawn.current) == 1 else 1
+    total = drawn.current.sum(axis=0) * gain + drawn.bias * drawn.steps
+    pulse = np.stack([total, np.zeros_like(total)]).astype(np.float32)
+    return _graded_errors(op, replace(drawn, current=pulse, bias=drawn.bias * 0), theta, v0, params)
+
+
 def _window_errors(op: Neuron, drawn: Drawn, theta: Value, v0: Value, params: Params) -> Value:
     """Neurons that integrate all steps before they fire: the count has a closed form."""
     weights = step_weights(drawn.steps, radix=op.radix).astype(np.float32)
@@ -272,7 +282,7 @@ KERNELS: dict[type[Neuron], Kernel] = {
     IntegrateWindow: Kernel(_after_window(_unit_scan), _window_errors, _window_rule),
     IntegrateRadix: Kernel(_after_window(_whole_scan), _window_errors, _radix_rule),
     IntegrateInteger: Kernel(_whole_scan, _integer_errors, _integer_rule),
-    IntegrateWindowGraded: Kernel(_after_window(_graded_scan), errors_of_rule, _graded_rule),
+    IntegrateWindowGraded: Kernel(_after_window(_graded_scan), _graded_window_errors, _graded_rule),
     IntegrateWindowInteger: Kernel(_after_window(_whole_scan), _window_errors, _integer_rule),
 }
 """The engine's table of neurons."""
