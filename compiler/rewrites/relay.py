@@ -23,14 +23,20 @@ class Relay(Pass):
     sum has too many trains, a signed relay neuron sends it. `relu(maxpool(x))` becomes
     `maxpool(relu(x))`, which is the same, so that pooling sees spikes; and an activation goes
     behind the moves that lead from it to a pooling (`behind.py`).
+
+    Options: sums=true relays also sums over whole images, where a synapse that reads every term
+    would have more than 2^20 synapses: the classifier behind a global pooling of 224 x 224 nets.
+    It costs one more rounding, so it is for neurons that count many levels.
     """
+
+    sums: bool = False
 
     def run(self, graph: Graph, context: Context, record: Record) -> Graph:
         graph = _rectify_before_pooling(graph, record)
-        trains = Trains(graph)
+        trains = Trains(graph, self.sums)
         separated = trains.run()
         if trains.pooled:
-            trains = Trains(behind_moves(graph, trains.pooled))
+            trains = Trains(behind_moves(graph, trains.pooled), self.sums)
             separated = trains.run()
         for note in trains.notes:
             record.note(note)

@@ -19,12 +19,14 @@ from spikec.ir.activation import Activation
 from spikec.ir.builder import unique_name
 from spikec.ir.op import Op, Synapse
 from spikec.ir.ops.activations.relay import Relay
+from spikec.ir.ops.activations.relu import Relu
 from spikec.ir.ops.input import Input
 from spikec.ir.ops.max_pool import MaxPool
 from spikec.ir.ops.routing.add import Add
 from spikec.ir.ops.routing.concat import Concat
 from spikec.ir.ops.routing.pad import Pad
 from spikec.ir.ops.routing.reshape import Reshape
+from spikec.ir.ops.routing.sum_pool import SumPool
 from spikec.ir.ops.synapses.affine import Affine
 from spikec.ir.ops.synapses.conv import Conv
 from spikec.ir.ops.synapses.conv_transpose import ConvTranspose
@@ -34,6 +36,8 @@ Array = NDArray[np.floating]
 
 MOST_PARTS = 16
 """Trains that a synapse may read before their sum is relayed instead."""
+MOST_TAPS = 1 << 20
+"""Synapses that one behind sums over images may come to before the sums are relayed instead."""
 
 
 class NotSeparable(Exception):
@@ -50,6 +54,7 @@ class Trains:
 
     Attributes:
         graph: The old graph.
+        relays_sums: Whether sums over images are relayed where their reader would be very large.
         nodes: The new graph so far.
         params: New params.
         notes: What was relayed, in sentences.
@@ -57,6 +62,7 @@ class Trains:
     """
 
     graph: Graph
+    relays_sums: bool = False
     nodes: dict[str, Node] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -124,12 +130,29 @@ class Trains:
     # --- trains -----------------------------------------------------------------------------
 
     def relayed(self, name: str) -> str:
-        """An old value as one train: a signed relay neuron sends it."""
+        """An old value as one train: a relay neuron sends it, a signed one where it may be < 0."""
         if name not in self._relayed:
             node = self._old[name]
-            self._relayed[name] = self._put(node, f"{name}.relay", Relay(), (self._values[name],))
+            pooling = self._pooling(name)
+            unsigned = pooling is not None and self._is_rectified(pooling.inputs[0])
+            op = Relu() if unsigned else Relay()
+            self._relayed[name] = self._put(node, f"{name}.relay", op, (self._values[name],))
             self.notes.append(f"%{name} is no spike train yet feeds a synapse or pooling: relayed")
         return self._relayed[name]
+
+    def _is_rectified(self, name: str) -> bool:
+        rectifier = self._old[name].operation
+        return isinstance(rectifier, Activation) and not rectifier.signed
+
+    def _pooling(self, name: str) -> Node | None:
+        """The pooling whose sums or means a value is."""
+        node = self._old[name]
+        while not isinstance(op := node.operation, SumPool):
+            mean = isinstance(op, Affine) and "b" not in node.params
+            if not isinstance(op, Reshape) and not (mean and (self._arrays(node)[0] > 0).all()):
+                return None
+            node = self._old[node.inputs[0]]
+        return node
 
     def parts(self, name: str) -> list[str]:
         """New values, each one train behind linear ops without synapses, whose sum `name` is."""
@@ -232,7 +255,10 @@ class Trains:
 
     def _synapse(self, node: Node) -> str:
         """A synapse on each part of its input."""
-        parts = self.parts(node.inputs[0])
+        if self.relays_sums and self._is_large_behind_sums(node):
+            parts = [self.relayed(node.inputs[0])]
+        else:
+            parts = self.parts(node.inputs[0])
         if len(parts) == 1 and self.nodes[parts[0]].op != "pad":
             self.nodes[node.name] = replace(node, inputs=(parts[0],))
             return node.name
@@ -245,6 +271,16 @@ class Trains:
             name = node.name if len(parts) == 1 else f"{node.name}.{index}"
             terms.append(self._put(node, name, node.operation, (source,), **arrays))
         return terms[0] if len(terms) == 1 else self._sum(node, terms)
+
+    def _is_large_behind_sums(self, node: Node) -> bool:
+        """Whether a synapse on sums over whole images has very many synapses on single spikes."""
+        pooling = self._pooling(node.inputs[0])
+        if pooling is None or math.prod(pooling.type.shape[1:]) > 1:
+            return False
+        types = {role: self.graph.params[name].type for role, name in node.params.items()}
+        inputs = [self._old[name].type for name in node.inputs]
+        one = op_of(node, Synapse).synaptic_operations(inputs, types)
+        return one * math.prod(op_of(pooling, SumPool).kernel) > MOST_TAPS
 
     def _sliced(self, node: Node, part: str, w: Array, b: Array | None) -> tuple[Array, str] | None:
         """The weights on the channels that a pad does not fill with zeros, and what it pads."""

@@ -25,6 +25,8 @@ LAYER = "layer:"
 """Before the name of a layer in a setting."""
 FINE = 8
 """Weight bits from which on rounding may follow calibration."""
+_MANY = 63
+"""Levels from which on one more rounding costs next to nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -302,7 +304,8 @@ class Options:
         names = ["channels_first", "quantisers"]
         counted = self._levels() or (self.steps if layerwise else 0)
         names += [f"offset{{levels={counted}}}"] if counted else []
-        names += ["linearise", "fold", "relay", "observe"]
+        relay = "relay{sums=true}" if self._levels() >= _MANY else "relay"
+        names += ["linearise", "fold", relay, "observe"]
         start = "zero" if self.dni == "off" else "half"
         if self.payload_budget is not None:
             window = " window=true" if layerwise else ""
