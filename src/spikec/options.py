@@ -25,8 +25,8 @@ LAYER = "layer:"
 """Before the name of a layer in a setting."""
 FINE = 8
 """Weight bits from which on rounding may follow calibration."""
-_MANY = 63
-"""Levels from which on one more rounding costs next to nothing."""
+_MANY = 255
+"""Levels from which on one more rounding costs nothing that could be measured."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -65,10 +65,10 @@ def test_large_readers_of_sums_read_a_relay(classes: int, passes: str, wanted: l
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        (Options(timesteps=6, code="radix"), True),
-        (Options(timesteps=5, code="radix"), False),
+        (Options(timesteps=8, code="radix"), True),
+        (Options(timesteps=7, code="radix"), False),
         (Options(timesteps=1, spikes="graded", payload="integer", payload_bits=8), True),
-        (Options(timesteps=64), False),
+        (Options(timesteps=300), False),
     ],
 )
 def test_sums_are_relayed_where_neurons_count_many_levels(options: Options, wanted: bool) -> None:
