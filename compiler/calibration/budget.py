@@ -88,6 +88,12 @@ class Budget(Pass):
         for node, choice, cost in zip(layers, taken, costs, strict=True):
             record.layer(node.name, payload_bits=choice.bits, sensitivity=cost)
         record.note(f"payloads of {_mean(taken):.2f} bits on average, sign included, as planned")
+        size = sum(graph[name].type.size for name in graph.outputs)
+        errors = [f"{b} bits {e / size:.2g}" for b, e in _frontier(choices, costs).items()]
+        record.note(
+            "relative squared error of the outputs that rounding alone is expected to make, by "
+            f"budget: {', '.join(errors)}"
+        )
         return graph
 
     def _choices(self, graph: Graph, node: Node, steps: int) -> list[_Choice]:
@@ -143,6 +149,16 @@ def _cheapest(
         middle = (low * high) ** 0.5
         low, high = (low, middle) if _mean(at(middle)) <= budget else (middle, high)
     return at(high)
+
+
+def _frontier(choices: Sequence[Sequence[_Choice]], costs: Sequence[float]) -> dict[int, float]:
+    """By whole budgets that are enough the least cost, as if the layers' noises added up."""
+    plans = {bits: _cheapest(choices, costs, bits * _ROOM) for bits in range(1, 10)}
+    return {
+        bits: sum(cost * choice.noise for cost, choice in zip(costs, plan, strict=True))
+        for bits, plan in plans.items()
+        if _mean(plan) <= bits
+    }
 
 
 def _costs(graph: Graph, layers: Sequence[Node], context: Context, samples: int) -> list[float]:

@@ -1,11 +1,13 @@
 """Payload bits under a budget."""
 
+import re
+
 import numpy as np
 import pytest
 
 import spikec
 from spikec import driver
-from spikec.compiler.calibration.budget import _cheapest, _Choice, _mean
+from spikec.compiler.calibration.budget import _cheapest, _Choice, _frontier, _mean
 from spikec.compiler.passes import Record
 from spikec.driver.compiling import beyond_budget
 from spikec.ir import PassError
@@ -40,6 +42,18 @@ def test_a_wide_budget_gives_all_bits():
     assert [c.bits for c in _cheapest([choices(1.0)] * 2, [1.0, 1.0], 8.0)] == [8, 8]
 
 
+def test_errors_fall_with_the_budget_to_those_of_all_bits():
+    errors = _frontier([choices(100.0), choices(10.0)], [1.0, 100.0])
+    assert list(errors) == list(range(1, 10))
+    assert list(errors.values()) == sorted(errors.values(), reverse=True)
+    assert errors[9] == pytest.approx(101 * 4.0**-8)
+
+
+def test_budgets_below_what_spikes_need_are_not_listed():
+    wide = [[c for c in choices(1.0) if c.bits >= 3]] * 2
+    assert list(_frontier(wide, [1.0, 1.0])) == list(range(3, 10))
+
+
 @pytest.mark.parametrize(
     ("options", "steps"),
     [
@@ -56,6 +70,8 @@ def test_spikes_carry_the_budget(examples, images, options, steps):
     x = images["x"][:64]
     found = driver.evaluate(art, make_dataset(x, art.graph), model=examples / MODEL).results[0]
     assert not any("budget" in line for line in art.report.warnings)
+    notes = next(p.notes for p in art.report.passes if p.name == "budget")
+    assert re.search(r"by budget: .*3 bits [\d.e-]+, 4 bits [\d.e-]+", notes[-1])
     mean = found.payload_bits / found.spikes
     assert 0.8 * options["payload_budget"] < mean <= options["payload_budget"]
     kinds = {str(n.type.dtype) for n in art.graph if n.type.dtype.is_spike}
