@@ -304,7 +304,8 @@ class Options:
         names = ["channels_first", "quantisers"]
         counted = self._levels() or (self.steps if layerwise else 0)
         names += [f"offset{{levels={counted}}}"] if counted else []
-        relay = "relay{sums=true}" if self._levels() >= _MANY else "relay"
+        fine = self._levels() >= _MANY and self.payload_budget is None  # a budget may take levels
+        relay = "relay{sums=true}" if fine else "relay"
         names += ["linearise", "fold", relay, "observe"]
         start = "zero" if self.dni == "off" else "half"
         if self.payload_budget is not None:

@@ -68,6 +68,7 @@ def test_large_readers_of_sums_read_a_relay(classes: int, passes: str, wanted: l
         (Options(timesteps=8, code="radix"), True),
         (Options(timesteps=7, code="radix"), False),
         (Options(timesteps=1, spikes="graded", payload="integer", payload_bits=8), True),
+        (Options(timesteps=100, spikes="graded", payload="integer", payload_budget=3), False),
         (Options(timesteps=300), False),
     ],
 )
