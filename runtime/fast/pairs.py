@@ -25,7 +25,7 @@ from spikec.runtime.fast.neurons import (
     lookup_step,
     outside,
 )
-from spikec.runtime.fast.tiles import LUT, PAIR, SEGMENT, lut_step
+from spikec.runtime.fast.tiles import LUT, PAIR, load_segment, lut_step
 from spikec.runtime.fast.vector import (
     I16,
     I32,
@@ -131,13 +131,7 @@ def _sums(b: IRBuilder, how: Pairs, field: Values, pair: Value, pixel: Value) ->
     segments = b.add(field[SEGMENTS], b.mul(pixel, field[SEGMENT_BYTES]))
     count = load(b, field[SEGMENT_COUNTS], b.mul(pixel, const(8)), I64)
     outer = Loop(b, const(0), count, start)
-    segment = b.add(segments, b.mul(outer.i, const(8 * SEGMENT)))
-    words, table, stride, groups, shifts = (load(b, segment, const(8 * k), I64) for k in range(5))
-    shifts = b.add(shifts, b.mul(pair, const(16)))
-    words = b.add(words, load(b, shifts, None, I64))
-    own = load(b, shifts, const(8), I64)
-    groups = b.select(b.icmp_signed("<", groups, const(0)), own, groups)
-    table = b.add(table, b.mul(pair, stride))
+    words, table, groups = load_segment(b, segments, outer.i, pair)
     inner = Loop(b, const(0), groups, [*outer.values, words, table])
     *sums, words, table = inner.values
     sums = lut_step(b, sums, words, table, steps, how.half)

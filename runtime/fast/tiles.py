@@ -146,6 +146,17 @@ def _dot_step(
     return out
 
 
+def load_segment(b: IRBuilder, segments: Value, number: Value, pair: Value) -> list[Value]:
+    """Addresses of the first words and of the table of a segment for a pair, and its groups."""
+    segment = b.add(segments, b.mul(number, const(8 * SEGMENT)))
+    words, table, stride, groups, shifts = (load(b, segment, const(8 * k), I64) for k in range(5))
+    shifts = b.add(shifts, b.mul(pair, const(16)))
+    words = b.add(words, load(b, shifts, None, I64))
+    own = load(b, shifts, const(8), I64)
+    groups = b.select(b.icmp_signed("<", groups, const(0)), own, groups)
+    return [words, b.add(table, b.mul(pair, stride)), groups]
+
+
 def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int, half: bool) -> None:
     acc, acc_stride, segments, first, last, pair, group_stride = args
     halves, element = (1, vec(I16)) if coding == LUT else (2, vec(I32, 16))
@@ -158,13 +169,7 @@ def _write_tile(b: IRBuilder, args: Values, steps: int, coding: int, half: bool)
     ]
     base = b.add(acc, b.mul(b.mul(pair, acc_stride), const(PAIR)))
     outer = Loop(b, first, last, [load(b, base, offset, element) for offset in offsets])
-    segment = b.add(segments, b.mul(outer.i, const(8 * SEGMENT)))
-    words, table, stride, groups, shifts = (load(b, segment, const(8 * k), I64) for k in range(5))
-    shifts = b.add(shifts, b.mul(pair, const(16)))
-    words = b.add(words, load(b, shifts, None, I64))
-    own = load(b, shifts, const(8), I64)
-    groups = b.select(b.icmp_signed("<", groups, const(0)), own, groups)
-    table = b.add(table, b.mul(pair, stride))
+    words, table, groups = load_segment(b, segments, outer.i, pair)
     inner = Loop(b, const(0), groups, [*outer.values, words, table])
     *sums, words, table = inner.values
     if coding == LUT:
